@@ -1,0 +1,116 @@
+#include "base/mem.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_long fail_after = -1;
+static atomic_size_t live;
+
+int tb_mem_mul(size_t *out, size_t a, size_t b)
+{
+    size_t product = 0;
+    if (__builtin_mul_overflow(a, b, &product)) {
+        return -1;
+    }
+    *out = product;
+    return 0;
+}
+
+int tb_mem_add(size_t *out, size_t a, size_t b)
+{
+    size_t sum = 0;
+    if (__builtin_add_overflow(a, b, &sum)) {
+        return -1;
+    }
+    *out = sum;
+    return 0;
+}
+
+/* One step of the fault counter: whether this allocation must fail. */
+static int must_fail(void)
+{
+    long left = atomic_load_explicit(&fail_after, memory_order_relaxed);
+    if (left < 0) {
+        return 0;
+    }
+    if (left == 0) {
+        return 1;
+    }
+    atomic_store_explicit(&fail_after, left - 1, memory_order_relaxed);
+    return 0;
+}
+
+static void *counted(void *p)
+{
+    if (p != NULL) {
+        atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    }
+    return p;
+}
+
+void *tb_mem_array(size_t n, size_t size)
+{
+    size_t bytes = 0;
+    if (tb_mem_mul(&bytes, n, size) != 0 || must_fail()) {
+        return NULL;
+    }
+    return counted(calloc(1, bytes > 0 ? bytes : 1));
+}
+
+void *tb_mem_aligned(size_t n, size_t size)
+{
+    size_t bytes = 0;
+    if (tb_mem_mul(&bytes, n, size) != 0 ||
+        tb_mem_add(&bytes, bytes, TB_MEM_ALIGN_BYTES - 1) != 0 || must_fail()) {
+        return NULL;
+    }
+    bytes &= ~(size_t)(TB_MEM_ALIGN_BYTES - 1);
+    if (bytes == 0) {
+        bytes = TB_MEM_ALIGN_BYTES;
+    }
+    void *p = counted(aligned_alloc(TB_MEM_ALIGN_BYTES, bytes));
+    if (p != NULL) {
+        memset(p, 0, bytes);
+    }
+    return p;
+}
+
+void *tb_mem_resize(void *p, size_t n, size_t size)
+{
+    size_t bytes = 0;
+    if (tb_mem_mul(&bytes, n, size) != 0 || must_fail()) {
+        return NULL;
+    }
+    void *grown = realloc(p, bytes > 0 ? bytes : 1);
+    return p == NULL ? counted(grown) : grown;
+}
+
+char *tb_mem_text(const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    char *copy = tb_mem_array(bytes, 1);
+    if (copy != NULL) {
+        memcpy(copy, text, bytes);
+    }
+    return copy;
+}
+
+void tb_mem_free(void *p)
+{
+    if (p != NULL) {
+        atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+        free(p);
+    }
+}
+
+void tb_mem_fail_after(long k)
+{
+    atomic_store(&fail_after, k);
+}
+
+size_t tb_mem_live(void)
+{
+    return atomic_load(&live);
+}

@@ -1,0 +1,104 @@
+#include "base/text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_MAX_BYTES 64
+
+tb_rc tb_text_u64(const char *text, uint64_t *out, tb_err *err)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long v =
+        isdigit((unsigned char)text[0]) ? strtoull(text, &end, 10) : 0;
+    if (end == NULL || *end != '\0') {
+        return tb_fail(err, TB_E_USAGE, "\"%.64s\" is not a whole number",
+                       text);
+    }
+    if (errno == ERANGE) {
+        return tb_fail(err, TB_E_USAGE, "%.64s is too large", text);
+    }
+    *out = v;
+    return TB_OK;
+}
+
+tb_rc tb_text_f64(const char *text, double *out, tb_err *err)
+{
+    char *end = NULL;
+    double v = strtod(text, &end);
+    if (text[0] == '\0' || isspace((unsigned char)text[0]) || *end != '\0' ||
+        !isfinite(v)) {
+        return tb_fail(err, TB_E_USAGE, "\"%.64s\" is not a finite number",
+                       text);
+    }
+    *out = v;
+    return TB_OK;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Optimal string alignment distance of a and b, both < NAME_MAX_BYTES long. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t n = strlen(b);
+    size_t rows[3][NAME_MAX_BYTES + 1];
+    for (size_t j = 0; j <= n; j++) {
+        rows[0][j] = j;
+    }
+    for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        size_t *now = rows[i % 3];
+        const size_t *up = rows[(i + 2) % 3];
+        const size_t *up2 = rows[(i + 1) % 3];
+        now[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t change = up[j - 1] + (a[i - 1] != b[j - 1]);
+            now[j] = least(least(up[j] + 1, now[j - 1] + 1), change);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
+                a[i - 2] == b[j - 1]) {
+                now[j] = least(now[j], up2[j - 2] + 1);
+            }
+        }
+    }
+    return rows[strlen(a) % 3][n];
+}
+
+const char *tb_text_nearest(const char *text, const char *const *names,
+                            size_t n)
+{
+    const char *best = NULL;
+    size_t best_distance = (size_t)-1;
+    if (strlen(text) >= NAME_MAX_BYTES) {
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (strlen(names[i]) >= NAME_MAX_BYTES) {
+            continue;
+        }
+        size_t d = distance(text, names[i]);
+        if (d < best_distance && d <= (strlen(names[i]) + 2) / 3) {
+            best = names[i];
+            best_distance = d;
+        }
+    }
+    return best;
+}
+
+void tb_text_bytes(uint64_t bytes, char *out, size_t out_bytes)
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    double v = (double)bytes;
+    size_t u = 0;
+    while (v >= 999.5 && u + 1 < sizeof units / sizeof *units) {
+        v /= 1000.0;
+        u++;
+    }
+    (void)snprintf(out, out_bytes, u == 0 || v >= 99.95 ? "%.0f %s" : "%.1f %s",
+                   v, units[u]);
+}

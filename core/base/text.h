@@ -1,0 +1,26 @@
+/* core/base/text.h - numbers and names from text, strictly, and the nearest name
+ * to a mistyped one. Knows nothing of files or flags. */
+#ifndef TB_BASE_TEXT_H
+#define TB_BASE_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* The whole text must be a decimal number in range; no sign for u64, no blank,
+ * no NaN, no infinity. Errors: USAGE (says what was read). */
+tb_rc tb_text_u64(const char *text, uint64_t *out, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_text_f64(const char *text, double *out, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Of names[n], the one nearest to text (Damerau-Levenshtein, optimal string
+ * alignment), or NULL when none is within a third of its length. */
+const char *tb_text_nearest(const char *text, const char *const *names,
+                            size_t n) TB_NONNULL(1);
+
+/* Bytes as a person reads them, such as "1.5 MB" (powers of 1000). */
+void tb_text_bytes(uint64_t bytes, char *out, size_t out_bytes) TB_NONNULL(2);
+
+#endif
