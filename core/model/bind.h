@@ -1,0 +1,45 @@
+/* core/model/bind.h - a graph at one batch size: every value with a concrete
+ * dtype and shape, every node as a call in running order, and what is constant
+ * folded away. The step before a memory plan. Immutable once made; it borrows
+ * the graph, which must outlive it unchanged. */
+#ifndef TB_MODEL_BIND_H
+#define TB_MODEL_BIND_H
+
+#include "model/op.h"
+
+typedef struct tb_bind_options {
+    size_t batch;     /* for every first dimension of an input that is
+                       * TB_DIM_ANY; 0 is an error */
+    bool training;    /* Dropout drops; nothing that trains is folded */
+    size_t max_bytes; /* of any one value and of all folded ones together;
+                       * 0: TB_BIND_MAX_BYTES */
+} tb_bind_options;
+
+#define TB_BIND_MAX_BYTES ((size_t)4 << 30)
+
+typedef struct tb_bound {
+    const tb_graph *graph;
+    size_t n_values;
+    tb_tensor *values; /* [n_values] by value id: dtype and shape of each live
+                        * value that some output needs or that is an input;
+                        * else dtype NONE. data: set for CONST and BUFFER
+                        * (borrowed from the graph) and for folded values
+                        * (owned); NULL for inputs, parameters, temporaries */
+    size_t n_calls;
+    tb_call *calls; /* [n_calls] in running order, only those that outputs
+                             * need, without the folded ones. in and out are copies
+                             * of values[]; data, work, chance: for the executor */
+    tb_node_id *call_nodes; /* [n_calls] the node behind each call */
+    tb_tensor *slots;       /* backing store of all in and out */
+} tb_bound;
+
+/* Binds. Errors: MISMATCH, UNSUPPORTED and MALFORMED with the operator and the
+ * node in front; LIMIT, NOMEM. */
+tb_rc tb_bind_new(tb_bound **out, const tb_graph *graph,
+                  const tb_bind_options *options, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Frees it and nulls *bound. NULL is fine. */
+void tb_bind_free(tb_bound **bound) TB_NONNULL(1);
+
+#endif

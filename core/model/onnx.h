@@ -1,0 +1,46 @@
+/* core/model/onnx.h - ONNX files to graphs and back. The schema's generated
+ * code stays inside the two .c files. Reading trusts nothing: every size meets
+ * the limits below before it sizes memory. Writing is deterministic: no date,
+ * no version of ours; initialisers in id order, nodes in running order. */
+#ifndef TB_MODEL_ONNX_H
+#define TB_MODEL_ONNX_H
+
+#include "model/graph.h"
+
+#define TB_ONNX_OPSET_MIN 7
+#define TB_ONNX_OPSET_MAX 21 /* newer: operators may have changed */
+#define TB_ONNX_IR_MIN    3
+#define TB_ONNX_IR_MAX    13
+#define TB_ONNX_IR        8 /* what we write, with opset TB_GRAPH_OPSET */
+
+typedef struct tb_onnx_limits {
+    size_t bytes;        /* the whole file */
+    size_t nodes;        /* of the graph */
+    size_t values;       /* initialisers + inputs + outputs + node outputs */
+    size_t tensor_bytes; /* one initialiser or tensor attribute */
+    size_t total_bytes;  /* all of them */
+    size_t name_bytes;   /* one name or string */
+    size_t list;  /* one repeated field: inputs, attributes, ints, dims */
+    size_t depth; /* nesting of messages in the file */
+} tb_onnx_limits;
+
+extern const tb_onnx_limits tb_onnx_limits_default;
+
+/* Reads a model. limits NULL: the default. Every node's operator is known,
+ * its arity and attributes are right, names are unique, there is no cycle;
+ * Constant nodes became CONST values; roles are as tb_params_assign(NULL) gives
+ * them. Shapes are checked by tb_bind_new. Errors: MALFORMED, LIMIT,
+ * UNSUPPORTED (an operator, element type, external data, control flow: named
+ * with node and opset), NOMEM. */
+tb_rc tb_onnx_read(tb_graph **out, const uint8_t *bytes, size_t len,
+                   const tb_onnx_limits *limits, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Appends the model's bytes to out. The same graph gives the same bytes, and
+ * read then write gives them again. Opset 17, unless the graph came with an
+ * opset whose operators mean something else: then its own. Errors: UNSUPPORTED
+ * (a node of TB_DOMAIN_GRAD), LIMIT (out->max), NOMEM. */
+tb_rc tb_onnx_write(tb_buf *out, const tb_graph *graph, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+#endif

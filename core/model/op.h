@@ -1,0 +1,135 @@
+/* core/model/op.h - the operator table. One struct describes an operator: what
+ * it accepts, what its outputs look like, how it runs and how its gradient is
+ * built. One file per family under ops/, one list in ops/list.c. Everything
+ * that can fail fails in infer; run cannot. Knows nothing of memory plans,
+ * losses or files. */
+#ifndef TB_MODEL_OP_H
+#define TB_MODEL_OP_H
+
+#include "model/graph.h"
+
+#define TB_OP_STATE_BYTES 256
+#define TB_OPSET_ANY      99 /* "until" of an operator that still stands */
+
+typedef struct tb_op tb_op;
+
+/* What a random operator (Dropout in training) draws from: a mask is a pure
+ * function of (key, step, salt of the node, element), so it is recomputed in
+ * the backward pass and never stored. The executor's owner moves step. */
+typedef struct tb_chance {
+    uint64_t key;
+    uint64_t step;
+} tb_chance;
+
+/* What infer parsed, ready for run: attributes, extents, strides. */
+typedef struct tb_op_state {
+    _Alignas(16) unsigned char bytes[TB_OP_STATE_BYTES];
+} tb_op_state;
+
+/* One node with concrete shapes: made by tb_bind_new (bind.h), given memory by
+ * an executor, then run any number of times. */
+typedef struct tb_call {
+    const tb_op *op;
+    const tb_graph *graph; /* borrowed; for infer only */
+    const tb_node *node;   /* borrowed; for infer only */
+    bool training;         /* set before infer */
+    size_t n_in;
+    size_t n_out;
+    tb_tensor *in;  /* [n_in]; dtype NONE where omitted. In infer, data is
+                              * set only where the value is constant */
+    tb_tensor *out; /* [n_out]; infer sets dtype and shape; dtype NONE
+                              * before run: nobody wants this output */
+    int view_of;    /* set by infer: out[0] has the very bytes of in[view_of],
+                              * so that run may be skipped; -1: it has not. run copies
+                              * when the two pointers differ */
+    size_t work_bytes;       /* set by infer: scratch memory that run needs */
+    void *work;              /* 64-byte aligned, work_bytes; any content */
+    const tb_chance *chance; /* for run in training; may be NULL in inference */
+    tb_op_state state;
+} tb_call;
+
+/* One attribute an operator understands. */
+typedef struct tb_attr_decl {
+    const char *name;
+    tb_attr_kind kind;
+    bool required;
+} tb_attr_decl;
+
+/* What a backward function works on. Emission errors are sticky: after the
+ * first, every further tb_grad_* returns TB_ID_NONE and rc keeps the code, so
+ * that backward functions read like their formulas. */
+typedef struct tb_grad {
+    tb_graph *graph;
+    const tb_node *node;
+    const tb_value_id *dy; /* [n_out]; TB_ID_NONE: no gradient arrives there */
+    const bool *wants;     /* [n_in]; which inputs need a gradient */
+    tb_value_id *dx;       /* [n_in]; backward sets those wanted; the rest stays
+                            * TB_ID_NONE. A wanted one left TB_ID_NONE: this
+                            * operator has no gradient there */
+    tb_rc rc;
+    tb_err *err;
+} tb_grad;
+
+struct tb_op {
+    const char *domain;
+    const char *name;
+    int since; /* first and last opset with this meaning, inclusive */
+    int until;
+    uint8_t in_min;
+    uint8_t in_max;
+    uint8_t out_min;
+    uint8_t out_max;
+    const tb_attr_decl *attrs;
+    size_t n_attrs;
+    uint32_t trains; /* bit i: a float initialiser at input i is a parameter */
+    uint32_t in_place;   /* bit i: out[0] may lie on in[i] (if it has the same
+                          * bytes and dies here): run reads each element of in[i]
+                          * before it writes that element */
+    uint32_t shape_only; /* bit i: run never reads in[i], only its shape counts:
+                          * its memory need not live until here */
+
+    /* Checks dtypes and shapes of in, parses attributes into state, sets out,
+     * view_of and work_bytes. Errors: MISMATCH, UNSUPPORTED, MALFORMED; the
+     * caller adds operator and node name. */
+    tb_rc (*infer)(tb_call *call, tb_err *err);
+
+    /* The forward kernel: in -> out. Cannot fail, allocates nothing, one
+     * thread, same bits every time. */
+    void (*run)(const tb_call *call);
+
+    /* Emits nodes for dL/d in from dL/d out. NULL: no gradient passes. */
+    void (*backward)(tb_grad *g);
+};
+
+/* The list of all operators, NULL-terminated, in ops/list.c. */
+extern const tb_op *const tb_op_list[];
+
+/* The operator of that name whose opset range holds opset, or NULL. */
+const tb_op *tb_op_find(const char *domain, const char *name, int opset)
+    TB_NONNULL(1, 2);
+
+/* The operator of a node of graph. UNSUPPORTED names the operator, the node and
+ * the opset, and says which opsets would do. */
+tb_rc tb_op_of(const tb_op **out, const tb_graph *graph, const tb_node *node,
+               tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Whether a node's arity and attributes are what op declares. MALFORMED. */
+tb_rc tb_op_check(const tb_op *op, const tb_node *node, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Emits the nodes of op's gradient: fills g->dx. Errors: UNSUPPORTED (no
+ * gradient: names operator and node), or what emission met. */
+tb_rc tb_op_backward(tb_grad *g, const tb_op *op)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* For backward functions: a node of one output in the graph; domain NULL is
+ * TB_DOMAIN_ONNX. Returns its output, TB_ID_NONE after an error. */
+tb_value_id tb_grad_emit(tb_grad *g, const tb_node_spec *spec) TB_NONNULL(1, 2);
+
+/* The same for an operator without attributes over one or two values. */
+tb_value_id tb_grad_unary(tb_grad *g, const char *domain, const char *op,
+                          tb_value_id a) TB_NONNULL(1, 2, 3);
+tb_value_id tb_grad_binary(tb_grad *g, const char *domain, const char *op,
+                           tb_value_id a, tb_value_id b) TB_NONNULL(1, 2, 3);
+
+#endif

@@ -1,0 +1,55 @@
+/* core/model/params.h - which initialisers train, and all of them as one
+ * float32 vector in initialiser order: what federated learning ships. Slots
+ * lie dense, without padding. */
+#ifndef TB_MODEL_PARAMS_H
+#define TB_MODEL_PARAMS_H
+
+#include "model/graph.h"
+
+typedef struct tb_slot {
+    const char *name; /* borrowed from the graph */
+    tb_value_id value;
+    tb_shape shape;
+    size_t offset; /* first element in the vector */
+    size_t n;      /* elements */
+} tb_slot;
+
+typedef struct tb_slots {
+    tb_slot *slot; /* [n], in initialiser order; owned */
+    size_t n;
+    size_t n_floats; /* length of the whole vector */
+} tb_slots;
+
+/* Names from the job: `train` wins over the rule, `freeze` over both. */
+typedef struct tb_params_rule {
+    const char *const *freeze;
+    size_t n_freeze;
+    const char *const *train;
+    size_t n_train;
+} tb_params_rule;
+
+/* Gives every initialiser its role: PARAM when it is float32 and an operand
+ * that its operator trains (tb_op.trains: weight or bias of Gemm, MatMul, the
+ * Add behind a MatMul, ...), else CONST. rule NULL: the rule alone. Errors:
+ * NOT_FOUND (a name that is no initialiser: the nearest is proposed), MISMATCH
+ * (train: of one that is not float32). */
+tb_rc tb_params_assign(tb_graph *graph, const tb_params_rule *rule, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* The slots of all PARAM values; release with tb_slots_release. Valid until
+ * the graph is edited. Errors: NOMEM. */
+tb_rc tb_params_slots(tb_slots *out, const tb_graph *graph, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+void tb_slots_release(tb_slots *slots) TB_NONNULL(1);
+
+/* Length of the vector. */
+size_t tb_params_count(const tb_graph *graph) TB_NONNULL(1);
+
+/* Copies all parameters out of, or into, the graph. n must be exactly
+ * tb_params_count: MISMATCH says both. */
+tb_rc tb_params_get(const tb_graph *graph, float *out, size_t n, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+tb_rc tb_params_set(tb_graph *graph, const float *from, size_t n, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+#endif
