@@ -1,0 +1,65 @@
+/* core/tensor/gemm.c - see gemm.h. */
+#include "tensor/gemm.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <math.h>
+#include <pthread.h>
+
+#include <cblas.h>
+
+static void one_thread(void)
+{
+    openblas_set_num_threads(1);
+}
+
+static blasint blas_int(size_t n)
+{
+    assert(n <= INT_MAX);
+    return (blasint)n;
+}
+
+tb_gemm_shape tb_gemm_dense(bool trans_a, bool trans_b, size_t m, size_t n,
+                            size_t k)
+{
+    return (tb_gemm_shape){.trans_a = trans_a,
+                           .trans_b = trans_b,
+                           .m = m,
+                           .n = n,
+                           .k = k,
+                           .a_step = trans_a ? m : k,
+                           .b_step = trans_b ? k : n,
+                           .c_step = n};
+}
+
+void tb_gemm(const tb_gemm_shape *s, float alpha, const float *a,
+             const float *b, float beta, float *c)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, one_thread);
+    if (s->m == 0 || s->n == 0) {
+        return;
+    }
+    cblas_sgemm(CblasRowMajor, s->trans_a ? CblasTrans : CblasNoTrans,
+                s->trans_b ? CblasTrans : CblasNoTrans, blas_int(s->m),
+                blas_int(s->n), blas_int(s->k), alpha, a, blas_int(s->a_step),
+                b, blas_int(s->b_step), beta, c, blas_int(s->c_step));
+}
+
+void tb_gemm_naive(const tb_gemm_shape *s, float alpha, const float *a,
+                   const float *b, float beta, float *c)
+{
+    for (size_t i = 0; i < s->m; i++) {
+        for (size_t j = 0; j < s->n; j++) {
+            double sum = 0.0;
+            for (size_t p = 0; p < s->k; p++) {
+                size_t ia = s->trans_a ? p * s->a_step + i : i * s->a_step + p;
+                size_t ib = s->trans_b ? j * s->b_step + p : p * s->b_step + j;
+                sum += (double)a[ia] * (double)b[ib];
+            }
+            float *at = &c[i * s->c_step + j];
+            float old = beta == 0.0f ? 0.0f : beta * *at;
+            *at = (float)((double)alpha * sum + (double)old);
+        }
+    }
+}

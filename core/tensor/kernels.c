@@ -1,0 +1,149 @@
+/* core/tensor/kernels.c - chooses the instruction set once; each function of
+ * kernels.h then goes through its table. */
+#include "tensor/kernels.h"
+
+#include <stdatomic.h>
+
+#include "tensor/kernels_priv.h"
+
+static const tb_k_set *const sets[] = {
+#ifdef TB_K_X86
+    &tb_k_avx512,
+    &tb_k_avx2,
+#endif
+    &tb_k_portable,
+};
+
+const tb_k_set *const *tb_k_sets(size_t *n)
+{
+    *n = sizeof sets / sizeof sets[0];
+    return sets;
+}
+
+/* Two threads may both look; they find the same. */
+const tb_k_set *tb_k_chosen(void)
+{
+    static const tb_k_set *_Atomic chosen;
+    const tb_k_set *set = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (set != NULL) {
+        return set;
+    }
+    size_t i = 0;
+    while (!sets[i]->usable()) {
+        i++; /* the last one always is */
+    }
+    atomic_store_explicit(&chosen, sets[i], memory_order_relaxed);
+    return sets[i];
+}
+
+const char *tb_k_isa(void)
+{
+    return tb_k_chosen()->name;
+}
+
+void tb_k_add(float *y, const float *a, const float *b, size_t n)
+{
+    tb_k_chosen()->add(y, a, b, n);
+}
+
+void tb_k_sub(float *y, const float *a, const float *b, size_t n)
+{
+    tb_k_chosen()->sub(y, a, b, n);
+}
+
+void tb_k_mul(float *y, const float *a, const float *b, size_t n)
+{
+    tb_k_chosen()->mul(y, a, b, n);
+}
+
+void tb_k_div(float *y, const float *a, const float *b, size_t n)
+{
+    tb_k_chosen()->div(y, a, b, n);
+}
+
+void tb_k_affine(float *y, const float *x, size_t n, float alpha, float beta)
+{
+    tb_k_chosen()->affine(y, x, n, alpha, beta);
+}
+
+void tb_k_axpy(float *y, const float *x, size_t n, float alpha)
+{
+    tb_k_chosen()->axpy(y, x, n, alpha);
+}
+
+void tb_k_add_row(float *y, const float *row, size_t n_rows, size_t n_cols)
+{
+    tb_k_chosen()->add_row(y, row, n_rows, n_cols);
+}
+
+void tb_k_sum_rows(float *row, const float *x, size_t n_rows, size_t n_cols,
+                   float alpha, float beta)
+{
+    tb_k_chosen()->sum_rows(row, x, n_rows, n_cols, alpha, beta);
+}
+
+void tb_k_relu(float *y, const float *x, size_t n, float slope)
+{
+    tb_k_chosen()->relu(y, x, n, slope);
+}
+
+void tb_k_relu_grad(float *dx, const float *x, const float *dy, size_t n,
+                    float slope)
+{
+    tb_k_chosen()->relu_grad(dx, x, dy, n, slope);
+}
+
+void tb_k_exp(float *y, const float *x, size_t n)
+{
+    tb_k_chosen()->exp(y, x, n);
+}
+
+void tb_k_sigmoid(float *y, const float *x, size_t n)
+{
+    tb_k_chosen()->sigmoid(y, x, n);
+}
+
+void tb_k_tanh(float *y, const float *x, size_t n)
+{
+    tb_k_chosen()->tanh(y, x, n);
+}
+
+void tb_k_sigmoid_grad(float *dx, const float *y, const float *dy, size_t n)
+{
+    tb_k_chosen()->sigmoid_grad(dx, y, dy, n);
+}
+
+void tb_k_tanh_grad(float *dx, const float *y, const float *dy, size_t n)
+{
+    tb_k_chosen()->tanh_grad(dx, y, dy, n);
+}
+
+float tb_k_sum(const float *x, size_t n)
+{
+    return tb_k_chosen()->sum(x, n);
+}
+
+float tb_k_dot(const float *a, const float *b, size_t n)
+{
+    return tb_k_chosen()->dot(a, b, n);
+}
+
+float tb_k_max(const float *x, size_t n)
+{
+    return tb_k_chosen()->max(x, n);
+}
+
+void tb_k_softmax(float *y, const float *x, size_t n_rows, size_t n_cols)
+{
+    tb_k_chosen()->softmax(y, x, n_rows, n_cols);
+}
+
+void tb_k_log_softmax(float *y, const float *x, size_t n_rows, size_t n_cols)
+{
+    tb_k_chosen()->log_softmax(y, x, n_rows, n_cols);
+}
+
+void tb_k_from_u8(float *y, const uint8_t *x, size_t n)
+{
+    tb_k_chosen()->from_u8(y, x, n);
+}

@@ -1,0 +1,82 @@
+/* core/tensor/kernels.h - loops over float32 arrays: elementwise, rows,
+ * reductions, exp and its kin. One source is built per instruction set and
+ * chosen once; all give the same bits, because sums run in 16 fixed lanes and
+ * nothing is contracted. No allocation, no failure. Safe from any thread.
+ * Unless said otherwise y may be x itself, but must not overlap it otherwise. */
+#ifndef TB_TENSOR_KERNELS_H
+#define TB_TENSOR_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+
+/* y[i] = a[i] op b[i], i < n. */
+void tb_k_add(float *y, const float *a, const float *b, size_t n)
+    TB_NONNULL(1, 2, 3);
+void tb_k_sub(float *y, const float *a, const float *b, size_t n)
+    TB_NONNULL(1, 2, 3);
+void tb_k_mul(float *y, const float *a, const float *b, size_t n)
+    TB_NONNULL(1, 2, 3);
+void tb_k_div(float *y, const float *a, const float *b, size_t n)
+    TB_NONNULL(1, 2, 3);
+
+/* y[i] = alpha * x[i] + beta. */
+void tb_k_affine(float *y, const float *x, size_t n, float alpha, float beta)
+    TB_NONNULL(1, 2);
+
+/* y[i] = y[i] + alpha * x[i]. y must not overlap x. */
+void tb_k_axpy(float *y, const float *x, size_t n, float alpha)
+    TB_NONNULL(1, 2);
+
+/* y[r][c] = y[r][c] + row[c], y [n_rows, n_cols] dense. */
+void tb_k_add_row(float *y, const float *row, size_t n_rows, size_t n_cols)
+    TB_NONNULL(1, 2);
+
+/* row[c] = alpha * sum over r of x[r][c] + beta * row[c], in the order of r;
+ * with beta 0, row may hold anything before. */
+void tb_k_sum_rows(float *row, const float *x, size_t n_rows, size_t n_cols,
+                   float alpha, float beta) TB_NONNULL(1, 2);
+
+/* y = x > 0 ? x : slope * x. slope 0 is Relu; NaN stays NaN. */
+void tb_k_relu(float *y, const float *x, size_t n, float slope)
+    TB_NONNULL(1, 2);
+
+/* dx = x > 0 ? dy : slope * dy. For Relu x may be the output as well. dx may
+ * be dy. */
+void tb_k_relu_grad(float *dx, const float *x, const float *dy, size_t n,
+                    float slope) TB_NONNULL(1, 2, 3);
+
+/* exp, 1 / (1 + exp(-x)), tanh; within 2 ulp (exp) and 4 ulp of the truth;
+ * exp is 0 below -87.3 and infinite above 88.7; NaN stays NaN. */
+void tb_k_exp(float *y, const float *x, size_t n) TB_NONNULL(1, 2);
+void tb_k_sigmoid(float *y, const float *x, size_t n) TB_NONNULL(1, 2);
+void tb_k_tanh(float *y, const float *x, size_t n) TB_NONNULL(1, 2);
+
+/* dx from the output y: dy * y * (1 - y), dy * (1 - y * y). dx may be dy. */
+void tb_k_sigmoid_grad(float *dx, const float *y, const float *dy, size_t n)
+    TB_NONNULL(1, 2, 3);
+void tb_k_tanh_grad(float *dx, const float *y, const float *dy, size_t n)
+    TB_NONNULL(1, 2, 3);
+
+/* Sum and dot product in 16 lanes (float32), then lane by lane. */
+float tb_k_sum(const float *x, size_t n) TB_NONNULL(1);
+float tb_k_dot(const float *a, const float *b, size_t n) TB_NONNULL(1, 2);
+
+/* Largest element; n > 0. NaN is passed over unless it comes first. */
+float tb_k_max(const float *x, size_t n) TB_NONNULL(1);
+
+/* Softmax and log-softmax of each row: exp(x - max) / sum, and
+ * x - max - log(sum). x, y [n_rows, n_cols] dense, n_cols > 0. */
+void tb_k_softmax(float *y, const float *x, size_t n_rows, size_t n_cols)
+    TB_NONNULL(1, 2);
+void tb_k_log_softmax(float *y, const float *x, size_t n_rows, size_t n_cols)
+    TB_NONNULL(1, 2);
+
+/* y[i] = (float)x[i]; y must not overlap x. */
+void tb_k_from_u8(float *y, const uint8_t *x, size_t n) TB_NONNULL(1, 2);
+
+/* The instruction set in use: "avx512", "avx2" or "portable". */
+const char *tb_k_isa(void);
+
+#endif

@@ -1,0 +1,44 @@
+/* core/tensor/kernels_priv.h - the table that each instruction set fills; for
+ * kernels.c and the tests, which compare the sets with each other. */
+#ifndef TB_TENSOR_KERNELS_PRIV_H
+#define TB_TENSOR_KERNELS_PRIV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct tb_k_set {
+    const char *name;
+    bool (*usable)(void); /* does this CPU know the instructions? */
+    void (*add)(float *, const float *, const float *, size_t);
+    void (*sub)(float *, const float *, const float *, size_t);
+    void (*mul)(float *, const float *, const float *, size_t);
+    void (*div)(float *, const float *, const float *, size_t);
+    void (*affine)(float *, const float *, size_t, float, float);
+    void (*axpy)(float *, const float *, size_t, float);
+    void (*add_row)(float *, const float *, size_t, size_t);
+    void (*sum_rows)(float *, const float *, size_t, size_t, float, float);
+    void (*relu)(float *, const float *, size_t, float);
+    void (*relu_grad)(float *, const float *, const float *, size_t, float);
+    void (*exp)(float *, const float *, size_t);
+    void (*sigmoid)(float *, const float *, size_t);
+    void (*tanh)(float *, const float *, size_t);
+    void (*sigmoid_grad)(float *, const float *, const float *, size_t);
+    void (*tanh_grad)(float *, const float *, const float *, size_t);
+    float (*sum)(const float *, size_t);
+    float (*dot)(const float *, const float *, size_t);
+    float (*max)(const float *, size_t);
+    void (*softmax)(float *, const float *, size_t, size_t);
+    void (*log_softmax)(float *, const float *, size_t, size_t);
+    void (*from_u8)(float *, const uint8_t *, size_t);
+} tb_k_set;
+
+extern const tb_k_set tb_k_avx512, tb_k_avx2, tb_k_portable;
+
+/* Fastest first; *n is how many were built in. */
+const tb_k_set *const *tb_k_sets(size_t *n);
+
+/* The first usable one, found once. */
+const tb_k_set *tb_k_chosen(void);
+
+#endif
