@@ -28,12 +28,8 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "crypto/seal.h" /* sizes of keys, signatures, upload header */
 #include "wire/name.h"
-
-#define TB_SIGNATURE_BYTES     64
-#define TB_SIGN_PUBLIC_BYTES   32 /* Ed25519 */
-#define TB_CURVE_PUBLIC_BYTES  32 /* X25519, of the transport */
-#define TB_UPLOAD_HEADER_BYTES 64
 
 typedef enum tb_msg_kind {
     TB_MSG_HELLO = 1,
