@@ -1,0 +1,68 @@
+/* core/host/blob.h - immutable blobs, addressed by content: raw bytes in, a
+ * zstd file named by the hash of its stored bytes out. One owner at a time.
+ * Formats: docs/formats.md. */
+#ifndef TB_HOST_BLOB_H
+#define TB_HOST_BLOB_H
+
+#include <stdbool.h>
+
+#include "base/hash.h"
+#include "host/shared.h"
+
+#define TB_BLOB_BYTES_MAX   ((size_t)1 << 31)
+#define TB_BLOB_LEVEL_FAST  3  /* models of rounds */
+#define TB_BLOB_LEVEL_SMALL 19 /* published models */
+
+typedef struct tb_blobs tb_blobs;
+
+/* Both names of a blob. */
+typedef struct tb_blob_ref {
+    tb_hash raw;
+    uint64_t raw_bytes;
+    tb_hash stored;
+    uint64_t stored_bytes;
+} tb_blob_ref;
+
+/* Opens the folder of blobs and makes it when it is not there. */
+tb_rc tb_blobs_open(tb_blobs **out, const char *dir, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+void tb_blobs_close(tb_blobs **blobs) TB_NONNULL(1);
+
+/* Stores len raw bytes, synced; what is there already stays and is named again.
+ * level: of zstd. Errors: FULL, LIMIT, IO, NOMEM; nothing is left behind. */
+tb_rc tb_blobs_put(tb_blobs *blobs, const uint8_t *raw, size_t len, int level,
+                   tb_blob_ref *out, tb_err *err)
+    TB_NONNULL(1, 5) TB_MUST_CHECK;
+
+/* Stores bytes that were received in stored form, after verifying them against
+ * all four numbers of ref. Errors: as put and tb_blob_unpack. */
+tb_rc tb_blobs_put_stored(tb_blobs *blobs, const uint8_t *stored, size_t len,
+                          const tb_blob_ref *ref, tb_err *err)
+    TB_NONNULL(1, 4) TB_MUST_CHECK;
+
+/* Finds a blob by its raw hash. Errors: NOT_FOUND, MALFORMED, IO. */
+tb_rc tb_blobs_find(tb_blobs *blobs, const tb_hash *raw, tb_blob_ref *out,
+                    tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Appends the raw bytes to out, both hashes and both sizes verified. Errors:
+ * NOT_FOUND, MISMATCH, MALFORMED, LIMIT, IO, NOMEM. */
+tb_rc tb_blobs_load(tb_blobs *blobs, const tb_blob_ref *ref, tb_buf *out,
+                    tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* The stored bytes, verified, in memory: to serve chunks of to many. The one
+ * asked for last is kept, so that asking again costs nothing. The caller frees
+ * *out. Errors: NOT_FOUND, MISMATCH, LIMIT, IO, NOMEM. */
+tb_rc tb_blobs_share(tb_blobs *blobs, const tb_hash *stored, tb_shared **out,
+                     tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Forgets a blob; one that is not there is fine. Errors: IO. */
+tb_rc tb_blobs_remove(tb_blobs *blobs, const tb_blob_ref *ref, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Appends to out the raw bytes of stored ones in memory, after checking hashes
+ * and sizes; unpacks never more than ref->raw_bytes. Errors: MISMATCH,
+ * MALFORMED, LIMIT (over out->max or TB_BLOB_BYTES_MAX), NOMEM. */
+tb_rc tb_blob_unpack(const uint8_t *stored, size_t len, const tb_blob_ref *ref,
+                     tb_buf *out, tb_err *err) TB_NONNULL(3, 4) TB_MUST_CHECK;
+
+#endif

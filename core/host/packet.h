@@ -1,0 +1,51 @@
+/* core/host/packet.h - what goes in and out of both ends of the transport: an
+ * envelope frame and at most one payload frame, not decoded, and what happened
+ * to a connection. */
+#ifndef TB_HOST_PACKET_H
+#define TB_HOST_PACKET_H
+
+#include "host/shared.h"
+#include "wire/msg.h"
+#include "wire/name.h"
+
+typedef enum tb_in_kind {
+    TB_IN_MESSAGE, /* envelope (and payload) from a known client or, at the
+                      * client, from the coordinator */
+    TB_IN_ENROL,   /* server: envelope from a stranger at the enrolment door */
+    TB_IN_GONE,    /* server: the client's connection ended */
+    TB_IN_CONNECTED, /* client: connected and both keys proven */
+    TB_IN_LOST,      /* client: connection ended, or could not be made; it is
+                      * tried again on its own. why says what is known */
+    TB_IN_FAILED     /* the transport's thread has ended on an error (why): the
+                      * owner must stop; nothing more comes or goes */
+} tb_in_kind;
+
+/* One event; the receiver owns it and frees it. Freeing gives the payload's
+ * bytes back to the ingest pool. */
+typedef struct tb_inbound {
+    tb_in_kind kind;
+    tb_name client;      /* MESSAGE, GONE at the server */
+    uint64_t connection; /* rises with each connection; ENROL: reply to it */
+    uint8_t
+        curve_key[TB_CURVE_PUBLIC_BYTES]; /* proven; server's MESSAGE, ENROL */
+    const uint8_t *envelope;              /* owned by this object */
+    size_t envelope_bytes;
+    const uint8_t *payload; /* owned by this object; NULL: none */
+    size_t payload_bytes;
+    char why[TB_TEXT_BYTES]; /* GONE, LOST, FAILED */
+} tb_inbound;
+
+/* Frees the event and nulls *in. NULL is fine. Any thread. */
+void tb_inbound_free(tb_inbound **in) TB_NONNULL(1);
+
+/* One message to send. Envelope bytes are copied; the payload is part of shared
+ * bytes, and the transport becomes an owner of them for as long as it needs. */
+typedef struct tb_outbound {
+    const uint8_t *envelope;
+    size_t envelope_bytes;
+    tb_shared *payload;    /* NULL: no payload frame */
+    size_t payload_offset; /* into the shared bytes */
+    size_t payload_bytes;
+} tb_outbound;
+
+#endif

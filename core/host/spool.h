@@ -1,0 +1,87 @@
+/* core/host/spool.h - sealed updates on disk as they came: one append-only
+ * segment a round attempt, an index in memory. Knows nothing of what the bytes
+ * hold. One owner at a time. Formats: docs/formats.md.
+ *
+ * Written is not durable: tb_spool_sync makes all before it so. A tail that was
+ * torn by a crash is found by length and hash and cut off when the segment is
+ * opened. */
+#ifndef TB_HOST_SPOOL_H
+#define TB_HOST_SPOOL_H
+
+#include <stdbool.h>
+
+#include "base/hash.h"
+#include "wire/msg.h"
+
+typedef struct tb_spool tb_spool;
+
+typedef struct tb_spool_upload {
+    tb_upload_id id;
+    tb_name client;
+    tb_hash config;
+    uint32_t n_blocks;                      /* 1 to TB_BLOCKS_MAX */
+    uint8_t header[TB_UPLOAD_HEADER_BYTES]; /* of the seal */
+} tb_spool_upload;
+
+/* Opens the segment of one round attempt below dir, and makes it when it is not
+ * there; cuts a torn tail. Errors: UNSUPPORTED (format), FULL, IO, NOMEM. */
+tb_rc tb_spool_open(tb_spool **out, const char *dir, const tb_run_id *run,
+                    uint32_t round, uint32_t attempt, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* The same for reading only; a torn tail is left and not seen. Errors:
+ * NOT_FOUND, and as above. */
+tb_rc tb_spool_open_read(tb_spool **out, const char *dir, const tb_run_id *run,
+                         uint32_t round, uint32_t attempt, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Closes it and nulls *spool; syncs nothing. NULL is fine. */
+void tb_spool_close(tb_spool **spool) TB_NONNULL(1);
+
+/* Announces an upload; its id is new here. Errors: EXISTS, LIMIT, FULL (the
+ * segment is as before), IO, NOMEM. */
+tb_rc tb_spool_begin(tb_spool *spool, const tb_spool_upload *upload,
+                     tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Appends one sealed block of an announced upload, in any order, each index
+ * once. Errors: NOT_FOUND (upload), EXISTS (index), LIMIT, FULL (the segment
+ * is as before), IO, NOMEM. */
+tb_rc tb_spool_put(tb_spool *spool, const tb_upload_id *upload, uint32_t index,
+                   const uint8_t *sealed, size_t len, tb_err *err)
+    TB_NONNULL(1, 2, 4) TB_MUST_CHECK;
+
+/* Makes all that was written durable; costs nothing when nothing was. */
+tb_rc tb_spool_sync(tb_spool *spool, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Uploads of the segment, in the order of their announcements. */
+size_t tb_spool_uploads(const tb_spool *spool) TB_NONNULL(1);
+const tb_spool_upload *tb_spool_upload_at(const tb_spool *spool, size_t i)
+    TB_NONNULL(1);
+
+/* The announced upload, or NULL. Valid until the next begin. */
+const tb_spool_upload *tb_spool_find(const tb_spool *spool,
+                                     const tb_upload_id *upload)
+    TB_NONNULL(1, 2);
+
+/* First block of the upload that is not here: what a resume starts from. */
+uint32_t tb_spool_next(const tb_spool *spool, const tb_upload_id *upload)
+    TB_NONNULL(1, 2);
+
+/* Appends a block as it came to out. Errors: NOT_FOUND, MALFORMED (the disk
+ * gives other bytes than were written), LIMIT, IO, NOMEM. */
+tb_rc tb_spool_read(const tb_spool *spool, const tb_upload_id *upload,
+                    uint32_t index, tb_buf *out, tb_err *err)
+    TB_NONNULL(1, 2, 4) TB_MUST_CHECK;
+
+/* Bytes in the segment. */
+uint64_t tb_spool_bytes(const tb_spool *spool) TB_NONNULL(1);
+
+/* Deletes one attempt's segment, or everything of a run; what is not there is
+ * fine. Errors: IO. */
+tb_rc tb_spool_remove(const char *dir, const tb_run_id *run, uint32_t round,
+                      uint32_t attempt, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_spool_remove_run(const char *dir, const tb_run_id *run, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+#endif
