@@ -62,8 +62,9 @@ const uint8_t *tb_box_key_public(const tb_box_key *key) TB_NONNULL(1);
 /* The secret half, 32 bytes, as ZMQ_CURVE_SECRETKEY takes it; borrowed. */
 const uint8_t *tb_box_key_secret(const tb_box_key *key) TB_NONNULL(1);
 
-/* The secret bytes (32) of a seed or a master key; for this room only. */
-const uint8_t *tb_sign_key_seed(const tb_sign_key *key) TB_NONNULL(1);
+/* For this room only: Ed25519 seed 32 | public key 32, and the master key's
+ * 32 bytes; borrowed. */
+const uint8_t *tb_sign_key_secret(const tb_sign_key *key) TB_NONNULL(1);
 const uint8_t *tb_master_key_secret(const tb_master_key *key) TB_NONNULL(1);
 
 /* Reads a key file; the caller frees *out. Errors: NOT_FOUND, DENIED (the file
