@@ -1,0 +1,133 @@
+/* core/fed/coordinator.h - the coordinator as a pure machine: sessions, rounds
+ * and one run at a time. No thread, clock, file, socket or chance: time and
+ * events come in, actions go out (event.h says what the driver owes). Crash
+ * only: when a step fails, stop the process and replay the journal.
+ *
+ * Life: new -> replay of every journal row in order -> resume -> step ... */
+#ifndef TB_FED_COORDINATOR_H
+#define TB_FED_COORDINATOR_H
+
+#include "fed/event.h"
+
+typedef struct tb_coordinator tb_coordinator;
+
+typedef struct tb_coordinator_params {
+    tb_hash federation;
+    size_t pool_bytes;      /* of granted blocks, all clients: 8 MB */
+    uint32_t window_blocks; /* granted to one upload at a time: 4 */
+    uint64_t wait_ms;       /* between check-ins while there is no work */
+    uint64_t stall_ms;      /* a grant unused so long is taken back */
+    uint64_t retry_ms;      /* after the host lacked something */
+} tb_coordinator_params;
+
+/* Defaults for all but the federation. */
+tb_coordinator_params tb_coordinator_defaults(void);
+
+/* An empty machine. Errors: USAGE, NOMEM. */
+tb_rc tb_coordinator_new(tb_coordinator **out,
+                         const tb_coordinator_params *params, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Frees and nulls. NULL is fine. */
+void tb_coordinator_free(tb_coordinator **co) TB_NONNULL(1);
+
+/* Takes one journal row; rows come in order from 1. Errors: MALFORMED (a record
+ * that cannot follow the ones before it), NOMEM. */
+tb_rc tb_coordinator_replay(tb_coordinator *co, const tb_record *record,
+                            uint64_t seq, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* After the last row (also of an empty journal), once: orders what rebuilds the
+ * open round, and goes on in it. */
+tb_rc tb_coordinator_resume(tb_coordinator *co, int64_t now_ms, tb_actions *out,
+                            tb_err *err) TB_NONNULL(1, 3) TB_MUST_CHECK;
+
+/* Takes one event at now_ms (milliseconds of up-time, never falling) and
+ * appends actions. A bad message is never an error here: its sender is
+ * refused. Errors: USAGE, LIMIT, BUSY (START only: the run was not started,
+ * nothing changed), NOT_FOUND (CANCEL: no run), MISMATCH, EXISTS (RECORD:
+ * nothing changed), NOMEM and BUG (stop the process). */
+tb_rc tb_coordinator_step(tb_coordinator *co, const tb_event *event,
+                          int64_t now_ms, tb_actions *out, tb_err *err)
+    TB_NONNULL(1, 2, 4) TB_MUST_CHECK;
+
+/* When to step next with a TICK; INT64_MAX: not before another event. */
+int64_t tb_coordinator_next_ms(const tb_coordinator *co) TB_NONNULL(1);
+
+/* The open round: its configuration, its canonical bytes and their hash, all
+ * borrowed until the next step; false when no round is open. */
+bool tb_coordinator_round(const tb_coordinator *co,
+                          const tb_round_config **config, tb_span *bytes,
+                          tb_hash *hash) TB_NONNULL(1);
+
+/* Parameters of the run that lives, or NULL; borrowed until the next step. */
+const tb_run_params *tb_coordinator_run(const tb_coordinator *co) TB_NONNULL(1);
+
+typedef enum tb_phase {
+    TB_PHASE_IDLE,
+    TB_PHASE_SELECTING,
+    TB_PHASE_TRAINING,
+    TB_PHASE_CLOSING,
+    TB_PHASE_AGGREGATING,
+    TB_PHASE_EVALUATING,
+    TB_PHASE_COMMITTED,
+    TB_PHASE_ABANDONED,
+    TB_PHASE_FINISHING, /* after the last round */
+    TB_PHASE_COUNT
+} tb_phase;
+
+const char *tb_phase_name(tb_phase phase);
+
+typedef struct tb_status {
+    tb_phase phase;
+    bool has_run;
+    tb_run_id run;
+    tb_name name; /* of the run's model */
+    tb_task task;
+    uint32_t round, rounds, attempt;
+    int64_t since_ms;    /* when this phase began, up-time */
+    int64_t deadline_ms; /* of the round, up-time; INT64_MAX: none */
+    uint32_t n_enrolled, n_connected, n_ready;
+    uint32_t n_asked, n_accepted, n_wanted, n_minimum; /* of the round */
+    uint64_t bytes_in;  /* payload of uploads, since the process started */
+    uint64_t bytes_out; /* chunks asked for */
+    tb_model_ref model; /* the newest committed one */
+    tb_metrics metrics; /* of the last committed round */
+    tb_model_ref best;
+    tb_metrics best_metrics;
+    uint32_t best_round;
+    uint32_t n_refused[TB_REFUSE_END]; /* refusals sent, by code */
+    char waits_for[TB_TEXT_BYTES];     /* in words, and which setting helps */
+} tb_status;
+
+/* Fills *out. */
+void tb_coordinator_status(const tb_coordinator *co, tb_status *out)
+    TB_NONNULL(1, 2);
+
+/* One client, for lists. */
+typedef struct tb_member {
+    tb_name client;
+    uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
+    uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
+    bool revoked, connected, ready;
+    uint32_t n_accepted; /* updates, over all runs */
+    uint32_t n_expelled;
+} tb_member;
+
+/* Member i in the order of names; false when i is past the end. */
+bool tb_coordinator_member(const tb_coordinator *co, size_t i, tb_member *out)
+    TB_NONNULL(1, 3);
+/* The member of this name; false when there is none. */
+bool tb_coordinator_find(const tb_coordinator *co, const tb_name *client,
+                         tb_member *out) TB_NONNULL(1, 2, 3);
+
+/* An invite that was made: found by its id, used or not; false: unknown. */
+bool tb_coordinator_invite(const tb_coordinator *co, const uint8_t id[16],
+                           tb_rec_invited *out, bool *used)
+    TB_NONNULL(1, 2, 3, 4);
+
+/* Highest sequence of a model's versions; 0: none. */
+uint64_t tb_coordinator_version(const tb_coordinator *co, const tb_name *model)
+    TB_NONNULL(1, 2);
+
+#endif

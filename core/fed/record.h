@@ -1,0 +1,154 @@
+/* core/fed/record.h - the rows of the journal: plain structs <-> bytes. What
+ * the coordinator knows is exactly what its records say in order; the store
+ * (core/host) numbers the rows from 1 and chains their hashes.
+ *
+ * A body is: version u8 = 1, then the fields of its kind in the order of the
+ * struct, little-endian; texts as length u32 and bytes; a float as its bits. */
+#ifndef TB_FED_RECORD_H
+#define TB_FED_RECORD_H
+
+#include "base/buf.h"
+#include "fed/run.h"
+#include "wire/msg.h"
+
+#define TB_RECORD_BYTES_MAX (8u << 20)
+
+typedef enum tb_record_kind {
+    TB_REC_INVITED = 1,
+    TB_REC_ENROLLED,
+    TB_REC_REVOKED,
+    TB_REC_RUN_STARTED,
+    TB_REC_ROUND_OPENED,
+    TB_REC_CLOCK,
+    TB_REC_ACCEPTED,
+    TB_REC_EXPELLED,
+    TB_REC_CLOSED,
+    TB_REC_COMMITTED,
+    TB_REC_ABANDONED,
+    TB_REC_VERSION,
+    TB_REC_RUN_ENDED,
+    TB_REC_KIND_END
+} tb_record_kind;
+
+typedef struct tb_rec_invited {
+    uint8_t invite[16];
+    uint8_t public_key[32]; /* of the invite; its secret is not kept */
+    tb_name client;
+    uint64_t expires_s; /* unix seconds */
+} tb_rec_invited;
+
+typedef struct tb_rec_enrolled {
+    uint8_t invite[16];
+    tb_name client;
+    uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
+    uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
+} tb_rec_enrolled;
+
+typedef struct tb_rec_revoked {
+    tb_name client;
+    char why[TB_TEXT_BYTES];
+} tb_rec_revoked;
+
+typedef struct tb_rec_round_opened {
+    tb_run_id run;
+    uint32_t round, attempt;
+    tb_task task;
+    tb_span config; /* canonical tb_round_config */
+    uint32_t n_clients;
+    tb_name *clients; /* the cohort, sorted */
+} tb_rec_round_opened;
+
+typedef struct tb_rec_clock {
+    tb_hash config;
+    uint64_t left_ms; /* of the round's deadline */
+} tb_rec_clock;
+
+/* The unique insert: (config, client) -> update. */
+typedef struct tb_rec_accepted {
+    tb_hash config; /* federation, job, run, round, attempt, task, model */
+    tb_name client;
+    tb_upload_id upload; /* its header and blocks lie in the spool under it */
+    tb_hash update;
+    uint32_t n_blocks;
+    uint32_t weight;
+} tb_rec_accepted;
+
+/* A client of the cohort whose update was bad: out of this round. */
+typedef struct tb_rec_expelled {
+    tb_hash config;
+    tb_name client;
+    tb_refusal code;
+} tb_rec_expelled;
+
+typedef struct tb_rec_closed {
+    tb_hash config;
+    uint32_t n_accepted;
+    char why[TB_TEXT_BYTES];
+} tb_rec_closed;
+
+typedef struct tb_rec_committed {
+    tb_hash config;
+    tb_task task;
+    uint32_t round;
+    tb_model_ref result; /* TRAIN: the model; CALIBRATE: the ranges */
+    tb_metrics metrics;
+    uint32_t n_clients;
+    uint64_t weight;
+} tb_rec_committed;
+
+typedef struct tb_rec_abandoned {
+    tb_hash config;
+    char why[TB_TEXT_BYTES];
+} tb_rec_abandoned;
+
+/* The current version of a model; a rollback is one with a new sequence. */
+typedef struct tb_rec_version {
+    tb_name model;
+    uint64_t sequence;
+    tb_hash manifest; /* hash of the canonical manifest */
+} tb_rec_version;
+
+typedef struct tb_rec_run_ended {
+    tb_run_id run;
+    tb_outcome outcome;
+    tb_model_ref model; /* that was or would have been published */
+    char why[TB_TEXT_BYTES];
+} tb_rec_run_ended;
+
+typedef struct tb_record {
+    tb_record_kind kind;
+    union {
+        tb_rec_invited invited;
+        tb_rec_enrolled enrolled;
+        tb_rec_revoked revoked;
+        tb_run_params *run_started; /* owned when decoded, else borrowed */
+        tb_rec_round_opened round_opened;
+        tb_rec_clock clock;
+        tb_rec_accepted accepted;
+        tb_rec_expelled expelled;
+        tb_rec_closed closed;
+        tb_rec_committed committed;
+        tb_rec_abandoned abandoned;
+        tb_rec_version version;
+        tb_rec_run_ended run_ended;
+    } u;
+    void *owned; /* what pointers of a decoded record point into */
+} tb_record;
+
+/* Appends the body. Errors: LIMIT, NOMEM. */
+tb_rc tb_record_encode(const tb_record *record, tb_buf *out, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Reads a body of this kind and checks lengths, names, texts and enums; the
+ * whole of it must be used. On TB_OK the caller releases *out; otherwise it is
+ * empty. Errors: MALFORMED, LIMIT, UNSUPPORTED (kind, version), NOMEM. */
+tb_rc tb_record_decode(tb_record *out, uint32_t kind, const uint8_t *bytes,
+                       size_t len, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Frees what a decoded record owns; safe twice and on a zeroed record. */
+void tb_record_release(tb_record *record) TB_NONNULL(1);
+
+/* "round_opened", ...; "unknown" outside the enum. */
+const char *tb_record_kind_name(uint32_t kind);
+
+#endif
