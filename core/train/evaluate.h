@@ -1,0 +1,29 @@
+/* core/train/evaluate.h - loss and accuracy of a model over a dataset. Rows run
+ * in batches of a fixed size, so the result never depends on who evaluates.
+ * One owner at a time. */
+#ifndef TB_TRAIN_EVALUATE_H
+#define TB_TRAIN_EVALUATE_H
+
+#include "model/graph.h"
+#include "train/loss.h"
+
+#define TB_EVAL_BATCH 256
+
+typedef struct tb_evaluator tb_evaluator;
+
+/* The graph is copied. Errors: as tb_trainer_new. */
+tb_rc tb_evaluator_new(tb_evaluator **out, const tb_graph *graph,
+                       const tb_loss *loss, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Frees it and nulls *e. NULL is fine. */
+void tb_evaluator_free(tb_evaluator **e) TB_NONNULL(1);
+
+/* Scores params (dense vector, borrowed for the call; NULL: the graph's own)
+ * on rows [from, to) of data: pieces may run elsewhere and be added up.
+ * Allocates nothing. Errors: MISMATCH (tb_fit_check, a label), USAGE (rows). */
+tb_rc tb_evaluate(tb_evaluator *e, const float *params, const tb_dataset *data,
+                  size_t from, size_t to, tb_score *score, tb_err *err)
+    TB_NONNULL(1, 3, 6) TB_MUST_CHECK;
+
+#endif

@@ -1,0 +1,91 @@
+/* core/train/trainer.h - trains a model on batches: forward, loss, backward and
+ * optimiser as one list of calls with all memory given at birth; a step
+ * allocates nothing. Knows nothing of strategies, but offers what they need.
+ * One owner at a time; the same start and the same batches give the same bits
+ * on whatever thread. */
+#ifndef TB_TRAIN_TRAINER_H
+#define TB_TRAIN_TRAINER_H
+
+#include "model/graph.h"
+#include "model/params.h"
+#include "train/loss.h"
+#include "train/optimiser.h"
+
+typedef struct tb_trainer tb_trainer;
+
+typedef struct tb_trainer_options {
+    const tb_loss *loss;
+    const tb_optimiser *optimiser;
+    tb_opt_config config;
+    size_t batch;         /* most rows of a step */
+    uint64_t chance_seed; /* of Dropout masks */
+} tb_trainer_options;
+
+/* The graph is copied; its parameter values are the start. Errors: USAGE (an
+ * optimiser number), MISMATCH (no parameter, more than one input, an output
+ * that the loss cannot use), UNSUPPORTED (an operator without a gradient), as
+ * tb_bind_new, LIMIT, NOMEM. */
+tb_rc tb_trainer_new(tb_trainer **out, const tb_graph *graph,
+                     const tb_trainer_options *options, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Frees it and nulls *t. NULL is fine. */
+void tb_trainer_free(tb_trainer **t) TB_NONNULL(1);
+
+/* The parameter vector, dense, in initialiser order; n_params floats. Read it
+ * and write it between steps. */
+float *tb_trainer_params(tb_trainer *t) TB_NONNULL(1);
+size_t tb_trainer_n_params(const tb_trainer *t) TB_NONNULL(1);
+
+/* Name, shape and offset of each parameter in the vector. */
+const tb_slots *tb_trainer_slots(const tb_trainer *t) TB_NONNULL(1);
+
+/* dtype and shape [batch, ...] of what a step eats, and columns of the output:
+ * for checking a dataset against the model. */
+const tb_tensor *tb_trainer_input(const tb_trainer *t) TB_NONNULL(1);
+size_t tb_trainer_n_outputs(const tb_trainer *t) TB_NONNULL(1);
+
+/* One step on n_rows (1 to batch) rows: x [n_rows, ...] in the input's dtype, y
+ * int32 [n_rows] or float32 [n_rows, n_outputs] by the loss. The gradient is
+ * that of the mean over n_rows. *score (may be NULL) is added to, with the
+ * loss before the step. A smaller batch is padded with zero rows that weigh
+ * nothing. Errors: MISMATCH (rows, a label out of range); nothing moved then. */
+tb_rc tb_trainer_step(tb_trainer *t, const void *x, const void *y,
+                      size_t n_rows, tb_score *score, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Where a caller may gather x and y himself, so that nothing is copied: pass
+ * these very pointers to tb_trainer_step. */
+void *tb_trainer_x(tb_trainer *t) TB_NONNULL(1);
+void *tb_trainer_y(tb_trainer *t) TB_NONNULL(1);
+
+/* Gradient of the mean loss over n_rows at the present parameters, into grad
+ * [n_params]; no step. Errors: as tb_trainer_step, NOMEM (the first call makes
+ * a plan of its own). */
+tb_rc tb_trainer_gradient(tb_trainer *t, const void *x, const void *y,
+                          size_t n_rows, float *grad, tb_score *score,
+                          tb_err *err) TB_NONNULL(1, 2, 3, 5) TB_MUST_CHECK;
+
+/* Forgets momentum and counts steps from 1 again: a new round. */
+void tb_trainer_reset(tb_trainer *t, uint64_t chance_seed) TB_NONNULL(1);
+
+/* Learning rate from the next step on; > 0. */
+void tb_trainer_set_lr(tb_trainer *t, double lr) TB_NONNULL(1);
+
+/* State vectors of the optimiser, for checkpoints; *n is how many, each
+ * n_params long. */
+float *const *tb_trainer_states(tb_trainer *t, size_t *n) TB_NONNULL(1, 2);
+
+/* Hooks; each borrows a vector [n_params] until it is replaced, NULL is none.
+ * mask: parameters with 0 are held at zero (pruned). prox: adds
+ * mu / 2 * |w - anchor|^2 to the loss (FedProx, Li et al. 2020). offset: added
+ * to every gradient (SCAFFOLD's c - c_i, Karimireddy et al. 2020). */
+void tb_trainer_set_mask(tb_trainer *t, const uint8_t *keep) TB_NONNULL(1);
+void tb_trainer_set_prox(tb_trainer *t, float mu, const float *anchor)
+    TB_NONNULL(1);
+void tb_trainer_set_offset(tb_trainer *t, const float *offset) TB_NONNULL(1);
+
+/* Bytes of all memory planned for activations and gradients. */
+size_t tb_trainer_bytes(const tb_trainer *t) TB_NONNULL(1);
+
+#endif
