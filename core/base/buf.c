@@ -19,20 +19,20 @@ void tb_buf_release(tb_buf *buf)
     tb_buf_init(buf, buf->max);
 }
 
-tb_rc tb_buf_reserve(tb_buf *buf, size_t n, tb_err *err)
+/* Room for n more bytes and for tail bytes behind them that never count. */
+static tb_rc grow(tb_buf *buf, size_t n, size_t tail, tb_err *err)
 {
-    if (n > buf->max - buf->len) {
+    size_t want = 0;
+    if (n > buf->max - buf->len || tb_mem_add(&want, buf->len + n, tail) != 0) {
         return tb_fail(err, TB_E_LIMIT, "buffer: %zu + %zu bytes over %zu",
                        buf->len, n, buf->max);
     }
-    size_t want = buf->len + n;
     if (want <= buf->cap) {
         return TB_OK;
     }
-    size_t cap = buf->cap > 0 ? buf->cap : FIRST_CAP_BYTES;
-    while (cap < want) {
-        cap = cap > buf->max / 2 ? buf->max : cap * 2;
-    }
+    size_t cap = buf->cap > buf->max / 2 ? buf->max : buf->cap * 2;
+    cap = cap > FIRST_CAP_BYTES ? cap : FIRST_CAP_BYTES;
+    cap = cap > want ? cap : want;
     uint8_t *data = tb_mem_resize(buf->data, cap, 1);
     if (data == NULL) {
         return tb_fail(err, TB_E_NOMEM, "buffer: %zu bytes", cap);
@@ -40,6 +40,11 @@ tb_rc tb_buf_reserve(tb_buf *buf, size_t n, tb_err *err)
     buf->data = data;
     buf->cap = cap;
     return TB_OK;
+}
+
+tb_rc tb_buf_reserve(tb_buf *buf, size_t n, tb_err *err)
+{
+    return grow(buf, n, 0, err);
 }
 
 tb_rc tb_buf_put(tb_buf *buf, const void *bytes, size_t n, tb_err *err)
@@ -82,7 +87,7 @@ tb_rc tb_buf_printf(tb_buf *buf, tb_err *err, const char *fmt, ...)
         rc = tb_fail(err, TB_E_BUG, "buffer: bad format \"%s\"", fmt);
         goto done;
     }
-    rc = tb_buf_reserve(buf, (size_t)n + 1, err); /* vsnprintf writes a NUL */
+    rc = grow(buf, (size_t)n, 1, err); /* vsnprintf writes a NUL */
     if (rc == TB_OK) {
         (void)vsnprintf((char *)buf->data + buf->len, (size_t)n + 1, fmt,
                         again);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,50 +10,75 @@
 
 #include "base/mem.h"
 
-#define READ_STEP_BYTES ((size_t)1 << 20)
+#define READ_STEP_BYTES 4096
 
-static tb_rc read_fd(tb_buf *out, int fd, const char *path, tb_err *err)
+/* One read of at most n bytes to the end of out, through EINTR; *got is 0 at
+ * the end of the file. */
+static tb_rc read_some(tb_buf *out, int fd, size_t n, size_t *got, tb_err *err)
+{
+    tb_rc rc = tb_buf_reserve(out, n, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    ssize_t r = 0;
+    do {
+        r = read(fd, out->data + out->len, n);
+    } while (r < 0 && errno == EINTR);
+    if (r < 0) {
+        return tb_fail_errno(err, errno, "read");
+    }
+    *got = (size_t)r;
+    out->len += (size_t)r;
+    return TB_OK;
+}
+
+/* Whether fd has nothing more; over the maximum is the one error. */
+static tb_rc read_end(const tb_buf *out, int fd, tb_err *err)
+{
+    uint8_t byte[1];
+    ssize_t r = 0;
+    do {
+        r = read(fd, byte, sizeof byte);
+    } while (r < 0 && errno == EINTR);
+    if (r < 0) {
+        return tb_fail_errno(err, errno, "read");
+    }
+    return r == 0 ? TB_OK
+                  : tb_fail(err, TB_E_LIMIT, "over %zu bytes", out->max);
+}
+
+static tb_rc read_fd(tb_buf *out, int fd, tb_err *err)
 {
     struct stat st;
     if (fstat(fd, &st) != 0) {
-        return tb_fail_errno(err, errno, "%s", path);
+        return tb_fail_errno(err, errno, "stat");
     }
     if (S_ISDIR(st.st_mode)) {
-        return tb_fail(err, TB_E_IO, "%s: is a folder, not a file", path);
+        return tb_fail(err, TB_E_IO, "is a folder, not a file");
     }
-    if (st.st_size > 0 && (uint64_t)st.st_size > out->max - out->len) {
-        return tb_fail(err, TB_E_LIMIT, "%s: %lld bytes, at most %zu are read",
-                       path, (long long)st.st_size, out->max - out->len);
+    size_t room = out->max - out->len;
+    if (st.st_size > 0 && (uint64_t)st.st_size > room) {
+        return tb_fail(err, TB_E_LIMIT, "%lld bytes, at most %zu are read",
+                       (long long)st.st_size, room);
     }
-    size_t step = st.st_size > 0 ? (size_t)st.st_size : 0;
-    for (;;) {
-        /* The size is only a hint: the file may be a pipe, or grow. */
-        size_t room = out->max - out->len;
-        size_t ask = step > 0 ? step : READ_STEP_BYTES;
-        ask = ask < room ? ask : room;
-        uint8_t probe[1];
-        tb_rc rc = tb_buf_reserve(out, ask, err);
+    /* The size is only a hint: the file may be a pipe, or grow. One byte more
+     * than it is asked for, so that one read finds the end. */
+    size_t step = (size_t)st.st_size + 1;
+    step = step > READ_STEP_BYTES ? step : READ_STEP_BYTES;
+    for (size_t got = 1; got > 0;) {
+        room = out->max - out->len;
+        if (room == 0) {
+            return read_end(out, fd, err);
+        }
+        size_t ready = out->cap - out->len;
+        size_t ask = ready > 0 && step == READ_STEP_BYTES ? ready : step;
+        tb_rc rc = read_some(out, fd, ask < room ? ask : room, &got, err);
         if (rc != TB_OK) {
-            return tb_err_prefix(err, rc, "%s", path);
+            return rc;
         }
-        ssize_t n = ask > 0 ? read(fd, out->data + out->len, ask)
-                            : read(fd, probe, sizeof probe);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return tb_fail_errno(err, errno, "%s", path);
-        }
-        if (n == 0) {
-            return TB_OK;
-        }
-        if (ask == 0) {
-            return tb_fail(err, TB_E_LIMIT, "%s: over %zu bytes", path,
-                           out->max);
-        }
-        out->len += (size_t)n;
-        step = (size_t)n < step ? step - (size_t)n : 0;
+        step = READ_STEP_BYTES;
     }
+    return TB_OK;
 }
 
 tb_rc tb_file_read(tb_buf *out, const char *path, tb_err *err)
@@ -62,9 +88,10 @@ tb_rc tb_file_read(tb_buf *out, const char *path, tb_err *err)
         return tb_fail_errno(err, errno, "%s", path);
     }
     size_t before = out->len;
-    tb_rc rc = read_fd(out, fd, path, err);
+    tb_rc rc = read_fd(out, fd, err);
     if (rc != TB_OK) {
         out->len = before;
+        rc = tb_err_prefix(err, rc, "%s", path);
     }
     (void)close(fd);
     return rc;
@@ -134,12 +161,14 @@ static tb_rc sync_parent(const char *path, tb_err *err)
 tb_rc tb_file_write(const char *path, const void *bytes, size_t len,
                     mode_t mode, tb_err *err)
 {
-    size_t size = strlen(path) + 32;
+    static atomic_ulong count; /* each write has a temporary file of its own */
+    size_t size = strlen(path) + 64;
     char *tmp = tb_mem_array(size, 1);
     if (tmp == NULL) {
         return tb_fail(err, TB_E_NOMEM, "%s", path);
     }
-    (void)snprintf(tmp, size, "%s.tmp-%ld", path, (long)getpid());
+    (void)snprintf(tmp, size, "%s.tmp-%ld-%lu", path, (long)getpid(),
+                   atomic_fetch_add(&count, 1));
     tb_rc rc = write_new(tmp, bytes, len, mode, err);
     if (rc == TB_OK && rename(tmp, path) != 0) {
         rc = tb_fail_errno(err, errno, "%s", path);
@@ -169,6 +198,9 @@ tb_rc tb_file_sync_dir(const char *dir, tb_err *err)
 
 tb_rc tb_file_make_dir(const char *dir, mode_t mode, tb_err *err)
 {
+    if (dir[0] == '\0') {
+        return tb_fail(err, TB_E_USAGE, "a folder's name is empty");
+    }
     char *path = tb_mem_text(dir);
     if (path == NULL) {
         return tb_fail(err, TB_E_NOMEM, "%s", dir);
@@ -180,7 +212,9 @@ tb_rc tb_file_make_dir(const char *dir, mode_t mode, tb_err *err)
         }
         char was = *at;
         *at = '\0';
-        if (mkdir(path, mode) != 0 && errno != EEXIST) {
+        if (mkdir(path, mode) == 0) {
+            rc = sync_parent(path, err);
+        } else if (errno != EEXIST) {
             rc = tb_fail_errno(err, errno, "%s", path);
         }
         *at = was;

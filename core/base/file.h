@@ -13,9 +13,10 @@
 tb_rc tb_file_read(tb_buf *out, const char *path, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Writes path.tmp-<pid>, syncs it, renames it over path and syncs the folder:
- * after TB_OK the bytes survive a power cut, and no reader ever sees half.
- * On failure path is as it was. Errors: FULL, IO. */
+/* Writes path.tmp-<pid>-<count>, syncs it, renames it over path and syncs the
+ * folder: after TB_OK the bytes survive a power cut, and no reader ever sees
+ * half. On failure path is as it was, unless it was the folder that would not
+ * sync. Several threads may write one path: the last wins. Errors: FULL, IO. */
 tb_rc tb_file_write(const char *path, const void *bytes, size_t len,
                     mode_t mode, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
@@ -27,10 +28,12 @@ tb_rc tb_file_write_fd(int fd, const void *bytes, size_t len,
 tb_rc tb_file_sync_dir(const char *dir, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
-/* Makes a folder and its missing parents; one that exists is fine. */
+/* Makes a folder and its missing parents, and syncs the folders they came into;
+ * one that exists is fine. Errors: USAGE (empty name), FULL, IO. */
 tb_rc tb_file_make_dir(const char *dir, mode_t mode, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
+/* Whether there is something at path that we may see. */
 bool tb_file_exists(const char *path) TB_NONNULL(1);
 
 /* A path "dir/name" for the caller to free, or NULL when out of memory. */

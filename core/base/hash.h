@@ -18,6 +18,7 @@ typedef struct tb_hash {
     uint8_t bytes[TB_HASH_BYTES];
 } tb_hash;
 
+/* On a 64-byte border: as part of a heap object it wants tb_mem_aligned. */
 typedef struct tb_hasher {
     crypto_generichash_state state;
 } tb_hasher;

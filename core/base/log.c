@@ -38,8 +38,8 @@ void tb_log(tb_log_level level, const char *fmt, ...)
     size_t room = sizeof line - used - 2;
     used += n > 0 ? ((size_t)n < room ? (size_t)n : room) : 0;
     for (size_t i = 0; i < used; i++) {
-        if (line[i] == '\n' || line[i] == '\r') {
-            line[i] = ' ';
+        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f) {
+            line[i] = ' '; /* also what would steer a terminal */
         }
     }
     line[used++] = '\n';

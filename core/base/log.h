@@ -17,7 +17,7 @@ typedef enum tb_log_level {
 void tb_log_set_level(tb_log_level level);
 
 /* Writes "time=... level=info <text>". The text is logfmt itself, such as
- * "event=round run=%s round=%u"; newlines in it become spaces. */
+ * "event=round run=%s round=%u"; control characters in it become spaces. */
 void tb_log(tb_log_level level, const char *fmt, ...) TB_NONNULL(2)
     TB_PRINTF(2, 3);
 

@@ -154,7 +154,8 @@ tb_rc tb_pool_each(tb_pool *pool, tb_item_fn *fn, void *arg, size_t n,
     (void)pthread_cond_init(&e.done, NULL);
     tb_rc rc = TB_OK;
     size_t workers = n < pool->n_threads ? n : pool->n_threads;
-    for (size_t i = 0; i < workers && rc == TB_OK; i++) {
+    size_t queued = 0;
+    for (; queued < workers && rc == TB_OK; queued += rc == TB_OK) {
         (void)pthread_mutex_lock(&e.lock);
         e.running++;
         (void)pthread_mutex_unlock(&e.lock);
@@ -172,5 +173,5 @@ tb_rc tb_pool_each(tb_pool *pool, tb_item_fn *fn, void *arg, size_t n,
     (void)pthread_mutex_unlock(&e.lock);
     (void)pthread_cond_destroy(&e.done);
     (void)pthread_mutex_destroy(&e.lock);
-    return rc;
+    return queued > 0 ? TB_OK : rc; /* one worker does all items as well */
 }

@@ -23,6 +23,7 @@ tb_rc tb_pool_new(tb_pool **out, size_t n_threads, tb_err *err)
 /* Runs what is queued, joins the threads, nulls *pool. NULL is fine. */
 void tb_pool_free(tb_pool **pool) TB_NONNULL(1);
 
+/* Number of threads, as given to tb_pool_new. */
 size_t tb_pool_threads(const tb_pool *pool) TB_NONNULL(1);
 
 /* Queues fn(arg). Tasks start in the order they were queued. */
@@ -30,7 +31,7 @@ tb_rc tb_pool_submit(tb_pool *pool, tb_task_fn *fn, void *arg, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* fn(arg, i, worker) for each i < n, on all threads; returns when all are
- * done. Not from inside a task. */
+ * done. Not from inside a task. Errors: NOMEM, and then nothing was called. */
 tb_rc tb_pool_each(tb_pool *pool, tb_item_fn *fn, void *arg, size_t n,
                    tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 

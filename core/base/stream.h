@@ -1,7 +1,9 @@
 /* core/base/stream.h - seeded streams: all chance that must repeat comes from
- * here. A stream is ChaCha20's key stream (RFC 8439) under the key
+ * here. A stream is made of ChaCha20 key streams (RFC 8439, counter from 0) of
+ * 512 bytes, the i-th under the nonce (0 u32 | i u64le), all under the key
  * BLAKE2b-256(seed u64le | round u32le | purpose bytes | 0 | client bytes), so
- * streams of different purposes never touch. Keys, nonces and privacy noise
+ * streams of different purposes never touch. A number that does not fit the
+ * rest of a block comes from the next. Keys, nonces and privacy noise
  * must not come from here. One owner at a time. */
 #ifndef TB_BASE_STREAM_H
 #define TB_BASE_STREAM_H
@@ -25,6 +27,7 @@ void tb_stream_init(tb_stream *s, uint64_t seed, uint32_t round,
                     const char *purpose, const char *client)
     TB_NONNULL(1, 4, 5);
 
+/* The next 4 or 8 bytes of the stream, as a little-endian number. */
 uint32_t tb_stream_u32(tb_stream *s) TB_NONNULL(1);
 uint64_t tb_stream_u64(tb_stream *s) TB_NONNULL(1);
 

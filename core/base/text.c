@@ -30,8 +30,8 @@ tb_rc tb_text_f64(const char *text, double *out, tb_err *err)
 {
     char *end = NULL;
     double v = strtod(text, &end);
-    if (text[0] == '\0' || isspace((unsigned char)text[0]) || *end != '\0' ||
-        !isfinite(v)) {
+    if (text[strspn(text, "+-.0123456789eE")] != '\0' || end == text ||
+        *end != '\0' || !isfinite(v)) {
         return tb_fail(err, TB_E_USAGE, "\"%.64s\" is not a finite number",
                        text);
     }

@@ -1,5 +1,5 @@
-/* core/base/text.h - numbers and names from text, strictly, and the nearest name
- * to a mistyped one. Knows nothing of files or flags. */
+/* core/base/text.h - numbers and names from text, strictly, and the nearest
+ * name to a mistyped one. Knows nothing of files or flags. */
 #ifndef TB_BASE_TEXT_H
 #define TB_BASE_TEXT_H
 
@@ -9,7 +9,7 @@
 #include "base/err.h"
 
 /* The whole text must be a decimal number in range; no sign for u64, no blank,
- * no NaN, no infinity. Errors: USAGE (says what was read). */
+ * no hexadecimal, no NaN, no infinity. Errors: USAGE (says what was read). */
 tb_rc tb_text_u64(const char *text, uint64_t *out, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 tb_rc tb_text_f64(const char *text, double *out, tb_err *err)
