@@ -24,6 +24,7 @@ typedef struct tb_certificate {
 void tb_certificate_sign(tb_certificate *cert, const tb_sign_key *root)
     TB_NONNULL(1, 2);
 
+/* The certificate as bytes, in the order of its fields. */
 void tb_certificate_encode(const tb_certificate *cert,
                            uint8_t out[static TB_CERTIFICATE_BYTES])
     TB_NONNULL(1, 2);

@@ -49,6 +49,7 @@ void tb_update_hasher_add_hash(tb_update_hasher *h, const tb_hash *sealed)
 tb_rc tb_update_hasher_end(tb_update_hasher *h, tb_hash *out, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* The client's signature over the configuration's and the update's hash. */
 void tb_update_sign(uint8_t signature[static TB_SIGNATURE_BYTES],
                     const tb_sign_key *key, const tb_hash *config,
                     const tb_hash *update) TB_NONNULL(1, 2, 3, 4);

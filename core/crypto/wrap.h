@@ -1,7 +1,8 @@
 /* core/crypto/wrap.h - what lies on disk under the master key: keys of runs,
  * checkpoints. Bytes: "TBW1" | nonce 24, random | XChaCha20-Poly1305-IETF of
  * the plain bytes | tag 16; AAD = BLAKE2b-256("tributary wrap" | 0 | context),
- * so that bytes wrapped for one purpose, run or round do not open for another. */
+ * so that bytes wrapped for one purpose, run or round do not open for
+ * another. */
 #ifndef TB_CRYPTO_WRAP_H
 #define TB_CRYPTO_WRAP_H
 

@@ -51,6 +51,7 @@ tb_rc tb_dataset_subset(tb_dataset **out, const tb_dataset *ds,
 /* Frees a dataset or a view, nulls *ds. NULL is fine. */
 void tb_dataset_free(tb_dataset **ds) TB_NONNULL(1);
 
+/* What a sample is (borrowed), and how many there are. */
 const tb_sample_spec *tb_dataset_spec(const tb_dataset *ds) TB_NONNULL(1);
 size_t tb_dataset_rows(const tb_dataset *ds) TB_NONNULL(1);
 

@@ -55,6 +55,7 @@ tb_rc tb_partition_hold_out(tb_partition **out, const tb_dataset *ds,
                             size_t n_held, uint64_t seed, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* Nulls *p; NULL is fine. */
 void tb_partition_free(tb_partition **p) TB_NONNULL(1);
 
 /* Rows of one client, borrowed; *n gets their number. */

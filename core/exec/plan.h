@@ -28,6 +28,7 @@ tb_rc tb_plan_init(tb_plan *out, const tb_bound *bound, const bool *elsewhere,
                    size_t max_bytes, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
+/* Frees what the plan owns; it is empty again. */
 void tb_plan_release(tb_plan *plan) TB_NONNULL(1);
 
 #endif

@@ -148,6 +148,7 @@ typedef enum tb_cphase {
     TB_CPHASE_COUNT
 } tb_cphase;
 
+/* A short stable name such as "training". */
 const char *tb_cphase_name(tb_cphase phase);
 
 typedef struct tb_client_status {
@@ -162,6 +163,7 @@ typedef struct tb_client_status {
     char last_why[TB_TEXT_BYTES];
 } tb_client_status;
 
+/* A copy of what the machine counts. */
 void tb_client_status_get(const tb_client *client, tb_client_status *out)
     TB_NONNULL(1, 2);
 

@@ -76,6 +76,7 @@ typedef enum tb_phase {
     TB_PHASE_COUNT
 } tb_phase;
 
+/* A short stable name such as "training". */
 const char *tb_phase_name(tb_phase phase);
 
 typedef struct tb_status {

@@ -176,6 +176,7 @@ void tb_action_take(tb_action *out, tb_action *from) TB_NONNULL(1, 2);
 /* Frees what one action owns. */
 void tb_action_release(tb_action *action) TB_NONNULL(1);
 
+/* A short stable name of what is ordered. */
 const char *tb_order_kind_name(tb_order_kind kind);
 
 #endif

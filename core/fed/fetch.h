@@ -29,6 +29,7 @@ bool tb_fetch_take(tb_fetch *fetch, const tb_msg_chunk *chunk,
 /* Forgets what was asked but did not come: after a reconnect or a timeout. */
 void tb_fetch_again(tb_fetch *fetch) TB_NONNULL(1);
 
+/* Whether all bytes have come. */
 bool tb_fetch_done(const tb_fetch *fetch) TB_NONNULL(1);
 
 #endif

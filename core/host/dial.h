@@ -47,11 +47,13 @@ void tb_dial_receive(tb_dial *dial, tb_inbound **out) TB_NONNULL(1, 2);
 tb_rc tb_dial_send(tb_dial *dial, const tb_outbound *message, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* A copy of the counters. */
 void tb_dial_stats_get(tb_dial *dial, tb_dial_stats *out) TB_NONNULL(1, 2);
 
 /* One request and one answer at the enrolment door, blocking: sends the
- * envelope and appends the answering envelope to reply. Errors: TIMEOUT (nobody answers
- * there, or it has another key than the invite says), LIMIT, NOMEM, IO. */
+ * envelope and appends the answering envelope to reply. Errors: TIMEOUT (nobody
+ * answers there, or it has another key than the invite says), LIMIT, NOMEM,
+ * IO. */
 tb_rc tb_dial_enrol(const tb_dial_options *options, const tb_buf *envelope,
                     tb_buf *reply, int timeout_ms, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;

@@ -65,6 +65,7 @@ const char *tb_folder_path(const tb_folder *folder, tb_folder_item item)
 /* The folder itself, as it was opened. */
 const char *tb_folder_dir(const tb_folder *folder) TB_NONNULL(1);
 
+/* Whether it was opened with its lock. */
 bool tb_folder_locked(const tb_folder *folder) TB_NONNULL(1);
 
 /* Where the master key lies unless the user says otherwise: beside the folder,

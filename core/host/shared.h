@@ -21,6 +21,7 @@ tb_shared *tb_shared_ref(tb_shared *shared) TB_NONNULL(1);
 /* One owner less; the last one frees the bytes. Nulls *shared; NULL is fine. */
 void tb_shared_free(tb_shared **shared) TB_NONNULL(1);
 
+/* The bytes, borrowed, and how many. */
 const uint8_t *tb_shared_data(const tb_shared *shared) TB_NONNULL(1);
 size_t tb_shared_bytes(const tb_shared *shared) TB_NONNULL(1);
 

@@ -1,7 +1,8 @@
 /* core/host/store.h - the journal: rows in order, each chained to the one
- * before by a hash, in SQLite (WAL, synchronous FULL), and the head of the chain in a
- * second synced file. What a row says is core/fed's matter. One owner at a
- * time; any number of readers in other processes. Formats: docs/formats.md.
+ * before by a hash, in SQLite (WAL, synchronous FULL), and the head of the
+ * chain in a second synced file. What a row says is core/fed's matter. One
+ * owner at a time; any number of readers in other processes. Formats:
+ * docs/formats.md.
  *
  *   chain(0) = 32 zero bytes
  *   chain(n) = BLAKE2b-256(chain(n-1) | n u64le | kind u32le | body) */
@@ -56,9 +57,9 @@ void tb_store_close(tb_store **store) TB_NONNULL(1);
 uint64_t tb_store_head(const tb_store *store, tb_hash *chain) TB_NONNULL(1);
 
 /* Appends n rows in one transaction; rows[0].seq must be head + 1. On TB_OK
- * they are durable (SQLite's WAL and the head file are both synced); otherwise none
- * is there. Errors: EXISTS (an acceptance that is not NEW), LIMIT (body), BUG
- * (seq), FULL, IO; after IO the store refuses to append: close it. */
+ * they are durable (SQLite's WAL and the head file are both synced); otherwise
+ * none is there. Errors: EXISTS (an acceptance that is not NEW), LIMIT (body),
+ * BUG (seq), FULL, IO; after IO the store refuses to append: close it. */
 tb_rc tb_store_append(tb_store *store, const tb_row *rows, size_t n,
                       tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 

@@ -1,8 +1,8 @@
 /* core/host/transport.h - the coordinator's side of the network: one thread
- * with a CURVE listener for known clients, one for enrolment, the ZAP handler and a
- * watchdog. Knows keys and names, nothing of messages' meaning. libzmq stays in
- * the .c files. All calls are from the owner's thread, tb_inbound_free from
- * any.
+ * with a CURVE listener for known clients, one for enrolment, the ZAP handler
+ * and a watchdog. Knows keys and names, nothing of messages' meaning. libzmq
+ * stays in the .c files. All calls are from the owner's thread,
+ * tb_inbound_free from any.
  *
  * What a peer can cost: an unknown key fails the handshake; a frame over its
  * limit, a message of more than two frames or bytes that were received but not

@@ -26,9 +26,9 @@ typedef struct tb_bound {
                         * (borrowed from the graph) and for folded values
                         * (owned); NULL for inputs, parameters, temporaries */
     size_t n_calls;
-    tb_call *calls; /* [n_calls] in running order, only those that outputs
-                             * need, without the folded ones. in and out are copies
-                             * of values[]; data, work, chance: for the executor */
+    tb_call *calls; /* [n_calls] in running order, only those that outputs need,
+                     * without the folded ones. in and out are copies of
+                     * values[]; data, work, chance: for the executor */
     tb_node_id *call_nodes; /* [n_calls] the node behind each call */
     tb_tensor *slots;       /* backing store of all in and out */
 } tb_bound;

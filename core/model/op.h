@@ -40,8 +40,8 @@ typedef struct tb_call {
     tb_tensor *out; /* [n_out]; infer sets dtype and shape; dtype NONE
                               * before run: nobody wants this output */
     int view_of;    /* set by infer: out[0] has the very bytes of in[view_of],
-                              * so that run may be skipped; -1: it has not. run copies
-                              * when the two pointers differ */
+                     * so that run may be skipped; -1: it has not. run copies
+                     * when the two pointers differ */
     size_t work_bytes;       /* set by infer: scratch memory that run needs */
     void *work;              /* 64-byte aligned, work_bytes; any content */
     const tb_chance *chance; /* for run in training; may be NULL in inference */
@@ -81,10 +81,10 @@ struct tb_op {
     uint8_t out_max;
     const tb_attr_decl *attrs;
     size_t n_attrs;
-    uint32_t trains; /* bit i: a float initialiser at input i is a parameter */
+    uint32_t trains;     /* bit i: a float initialiser at input i is trained */
     uint32_t in_place;   /* bit i: out[0] may lie on in[i] (if it has the same
-                          * bytes and dies here): run reads each element of in[i]
-                          * before it writes that element */
+                          * bytes and dies here): run reads each element of
+                          * in[i] before it writes that element */
     uint32_t shape_only; /* bit i: run never reads in[i], only its shape counts:
                           * its memory need not live until here */
 

@@ -2,7 +2,7 @@
  * reductions, exp and its kin. One source is built per instruction set and
  * chosen once; all give the same bits, because sums run in 16 fixed lanes and
  * nothing is contracted. No allocation, no failure. Safe from any thread.
- * Unless said otherwise y may be x itself, but must not overlap it otherwise. */
+ * Unless said otherwise y may be x itself, but must not overlap it else. */
 #ifndef TB_TENSOR_KERNELS_H
 #define TB_TENSOR_KERNELS_H
 

@@ -159,7 +159,8 @@ static void sigmoid(float *y, const float *x, size_t n)
     }
 }
 
-/* Cephes' tanhf: a polynomial near 0, else (1 - e) / (1 + e), e = exp(-2|x|). */
+/* Cephes' tanhf: a polynomial near 0, else (1 - e) / (1 + e),
+ * e = exp(-2|x|). */
 static inline float tanh_of(float x)
 {
     float z = x * x;

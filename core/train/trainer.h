@@ -49,7 +49,8 @@ size_t tb_trainer_n_outputs(const tb_trainer *t) TB_NONNULL(1);
  * int32 [n_rows] or float32 [n_rows, n_outputs] by the loss. The gradient is
  * that of the mean over n_rows. *score (may be NULL) is added to, with the
  * loss before the step. A smaller batch is padded with zero rows that weigh
- * nothing. Errors: MISMATCH (rows, a label out of range); nothing moved then. */
+ * nothing. Errors: MISMATCH (rows, a label out of range); nothing moved
+ * then. */
 tb_rc tb_trainer_step(tb_trainer *t, const void *x, const void *y,
                       size_t n_rows, tb_score *score, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;

@@ -47,6 +47,7 @@ bool tb_name_valid(const char *text) TB_NONNULL(1);
 /* Copies text into *out; false (and *out empty) when it is not a name. */
 bool tb_name_set(tb_name *out, const char *text) TB_NONNULL(1, 2);
 
+/* Whether two names are the same. */
 bool tb_name_equal(const tb_name *a, const tb_name *b) TB_NONNULL(1, 2);
 
 typedef struct tb_run_id {

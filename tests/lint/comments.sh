@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 
 for file in $(c_files core | grep '\.h$'); do
+    ! template "$file" || continue
     awk -v file="$file" '
         function say(text) { printf "%s:%d: %s\n", file, FNR, text }
         FNR == 1 && index($0, "/* " file " - ") != 1 {

@@ -63,5 +63,4 @@ if ! edges | tsort >/dev/null 2>"$found.tsort"; then
         "$(sed -n 's/^tsort: //; /input contains a loop/!p' "$found.tsort" |
             tr '\n' ' ')"
 fi
-rm -f "$found.tsort"
 finish

@@ -135,6 +135,31 @@ int f(int v)
 END
 finds sizes 'core/base/a.c:20: 5 levels of nesting'
 
+mkdir -p tests/lint
+{
+    printf '/* core/base/b.h - text; The includer defines X. */\n'
+    printf 'int f(void) { return X; }\n'
+} >core/base/b.h
+if check headers && check comments; then
+    echo "ok: a text to include is no header"
+else
+    echo "not ok: a text to include is no header:"
+    cat "$tmp/out"
+    failures=$((failures + 1))
+fi
+tree
+printf 'int tb_f(int a, int b, int c, int d, int e, int f, int g);\n' \
+    >>core/base/a.h
+mkdir -p tests/lint
+printf '# why\n\ntb_f: 7 parameters\n' >tests/lint/waivers.txt
+if check sizes; then
+    echo "ok: a waiver is heard"
+else
+    echo "not ok: a waiver is heard"
+    failures=$((failures + 1))
+fi
+tree
+
 printf 'int tb_b(int v);\n' >>core/base/a.h
 sed -i 's/^#endif//' core/base/a.h
 finds comments 'core/base/a.h:9: no comment above this prototype'

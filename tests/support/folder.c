@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "support/check.h"
 
-int tb_folder_setup(void **state)
+int tb_test_folder_setup(void **state)
 {
     const char *base = getenv("TMPDIR");
     char *path = tb_file_join(base != NULL ? base : "/tmp", "tb-test-XXXXXX");
@@ -32,7 +32,7 @@ static int remove_one(const char *path, const struct stat *st, int kind,
     return remove(path);
 }
 
-int tb_folder_teardown(void **state)
+int tb_test_folder_teardown(void **state)
 {
     int rc = nftw(*state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     tb_mem_free(*state);
@@ -40,7 +40,7 @@ int tb_folder_teardown(void **state)
     return rc;
 }
 
-const char *tb_folder_path(const char *folder, const char *name)
+const char *tb_test_folder_path(const char *folder, const char *name)
 {
     static char paths[8][PATH_MAX];
     static unsigned next;
@@ -50,11 +50,11 @@ const char *tb_folder_path(const char *folder, const char *name)
     return path;
 }
 
-const char *tb_folder_write(const char *folder, const char *name,
-                            const void *bytes, size_t len)
+const char *tb_test_folder_write(const char *folder, const char *name,
+                                 const void *bytes, size_t len)
 {
     tb_err err = {0};
-    const char *path = tb_folder_path(folder, name);
+    const char *path = tb_test_folder_path(folder, name);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     CHECK(fd >= 0);
     CHECK_OK(tb_file_write_fd(fd, bytes, len, &err), err);

@@ -39,7 +39,7 @@ static void what_is_written_is_read_back(void **state)
     static uint8_t bytes[100001];
     memset(bytes, 'x', sizeof bytes);
     static const size_t sizes[] = {0, 1, 4095, 4096, 4097, sizeof bytes};
-    const char *path = tb_folder_path(*state, "a");
+    const char *path = tb_test_folder_path(*state, "a");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         tb_err err = {0};
         CHECK_OK(tb_file_write(path, bytes, sizes[i], 0600, &err), err);
@@ -47,12 +47,12 @@ static void what_is_written_is_read_back(void **state)
     }
     CHECK(entries(*state) == 1); /* no temporary file is left */
     CHECK(tb_file_exists(path));
-    CHECK(!tb_file_exists(tb_folder_path(*state, "b")));
+    CHECK(!tb_file_exists(tb_test_folder_path(*state, "b")));
 }
 
 static void the_mode_is_the_one_asked_for(void **state)
 {
-    const char *path = tb_folder_path(*state, "key");
+    const char *path = tb_test_folder_path(*state, "key");
     tb_err err = {0};
     struct stat st;
     mode_t was = umask(0077);
@@ -66,7 +66,7 @@ static void the_mode_is_the_one_asked_for(void **state)
 
 static void a_file_over_the_maximum_is_refused_and_nothing_kept(void **state)
 {
-    const char *path = tb_folder_write(*state, "a", "0123456789", 10);
+    const char *path = tb_test_folder_write(*state, "a", "0123456789", 10);
     tb_buf buf;
     tb_err err = {0};
     tb_buf_init(&buf, 12);
@@ -96,7 +96,7 @@ static void a_file_without_a_size_is_read_under_the_same_maximum(void **state)
 static void a_large_file_costs_its_own_size(void **state)
 {
     static uint8_t bytes[100001];
-    const char *path = tb_folder_write(*state, "a", bytes, sizeof bytes);
+    const char *path = tb_test_folder_write(*state, "a", bytes, sizeof bytes);
     tb_buf buf;
     tb_err err = {0};
     tb_buf_init(&buf, SIZE_MAX);
@@ -110,17 +110,18 @@ static void what_is_no_file_is_named(void **state)
     tb_buf buf;
     tb_err err = {0};
     tb_buf_init(&buf, 10);
-    const char *path = tb_folder_path(*state, "none");
+    const char *path = tb_test_folder_path(*state, "none");
     CHECK_ERR(tb_file_read(&buf, path, &err), TB_E_NOT_FOUND, err, path);
     CHECK_ERR(tb_file_read(&buf, *state, &err), TB_E_IO, err, "is a folder");
-    CHECK_ERR(tb_file_write(tb_folder_path(*state, "no/x"), "", 0, 0600, &err),
-              TB_E_NOT_FOUND, err, "no/x");
+    CHECK_ERR(
+        tb_file_write(tb_test_folder_path(*state, "no/x"), "", 0, 0600, &err),
+        TB_E_NOT_FOUND, err, "no/x");
     CHECK_ERR(tb_file_sync_dir(path, &err), TB_E_NOT_FOUND, err, path);
 }
 
 static void a_failed_write_leaves_the_old_file(void **state)
 {
-    const char *path = tb_folder_write(*state, "a", "old", 3);
+    const char *path = tb_test_folder_write(*state, "a", "old", 3);
     struct rlimit was;
     CHECK(getrlimit(RLIMIT_FSIZE, &was) == 0);
     struct rlimit small = {.rlim_cur = 1000, .rlim_max = was.rlim_max};
@@ -147,8 +148,8 @@ static void a_full_disk_has_its_own_code(void **state)
 
 static void a_write_replaces_a_link_and_leaves_its_target(void **state)
 {
-    const char *target = tb_folder_write(*state, "target", "t", 1);
-    const char *path = tb_folder_path(*state, "link");
+    const char *target = tb_test_folder_write(*state, "target", "t", 1);
+    const char *path = tb_test_folder_path(*state, "link");
     CHECK(symlink(target, path) == 0);
     tb_err err = {0};
     CHECK_OK(tb_file_write(path, "new", 3, 0600, &err), err);
@@ -159,22 +160,23 @@ static void a_write_replaces_a_link_and_leaves_its_target(void **state)
 static void folders_are_made_with_their_parents(void **state)
 {
     tb_err err = {0};
-    const char *path = tb_folder_path(*state, "a/b//c/");
+    const char *path = tb_test_folder_path(*state, "a/b//c/");
     CHECK_OK(tb_file_make_dir(path, 0700, &err), err);
     CHECK_OK(tb_file_make_dir(path, 0700, &err), err);
     CHECK(tb_file_exists(path));
     CHECK_OK(tb_file_make_dir("/", 0700, &err), err);
     CHECK_ERR(tb_file_make_dir("", 0700, &err), TB_E_USAGE, err, "empty");
-    const char *file = tb_folder_write(*state, "file", "", 0);
+    const char *file = tb_test_folder_write(*state, "file", "", 0);
     CHECK_ERR(tb_file_make_dir(file, 0700, &err), TB_E_IO, err,
               "is not a folder");
-    CHECK_ERR(tb_file_make_dir(tb_folder_path(*state, "file/x"), 0700, &err),
-              TB_E_IO, err, "file/x");
+    CHECK_ERR(
+        tb_file_make_dir(tb_test_folder_path(*state, "file/x"), 0700, &err),
+        TB_E_IO, err, "file/x");
 }
 
 static tb_rc each_call(void *arg, tb_err *err)
 {
-    const char *path = tb_folder_path(arg, "file");
+    const char *path = tb_test_folder_path(arg, "file");
     tb_buf buf;
     tb_buf_init(&buf, 100);
     tb_rc rc = tb_file_write(path, "x", 1, 0600, err);
@@ -182,7 +184,7 @@ static tb_rc each_call(void *arg, tb_err *err)
         rc = tb_file_read(&buf, path, err);
     }
     if (rc == TB_OK) {
-        rc = tb_file_make_dir(tb_folder_path(arg, "x/y"), 0700, err);
+        rc = tb_file_make_dir(tb_test_folder_path(arg, "x/y"), 0700, err);
     }
     char *joined = NULL;
     if (rc == TB_OK && (joined = tb_file_join("a", "b")) == NULL) {
@@ -202,7 +204,8 @@ static void it_survives_each_allocation_failing(void **state)
 }
 
 #define IN_FOLDER(test)                                                        \
-    cmocka_unit_test_setup_teardown(test, tb_folder_setup, tb_folder_teardown)
+    cmocka_unit_test_setup_teardown(test, tb_test_folder_setup,                \
+                                    tb_test_folder_teardown)
 
 int main(void)
 {

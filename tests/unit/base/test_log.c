@@ -37,7 +37,7 @@ static const char *captured(const char *path)
 
 static void a_line_has_time_level_and_text(void **state)
 {
-    const char *path = tb_folder_path(*state, "log");
+    const char *path = tb_test_folder_path(*state, "log");
     capture(path);
     tb_log(TB_LOG_WARN, "event=%s n=%d", "late", 3);
     const char *text = captured(path);
@@ -52,7 +52,7 @@ static void a_line_has_time_level_and_text(void **state)
 
 static void lines_below_the_level_are_dropped(void **state)
 {
-    const char *path = tb_folder_path(*state, "log");
+    const char *path = tb_test_folder_path(*state, "log");
     capture(path);
     tb_log(TB_LOG_DEBUG, "a");
     tb_log_set_level(TB_LOG_ERROR);
@@ -69,7 +69,7 @@ static void lines_below_the_level_are_dropped(void **state)
 
 static void a_text_cannot_forge_a_line_or_steer_a_terminal(void **state)
 {
-    const char *path = tb_folder_path(*state, "log");
+    const char *path = tb_test_folder_path(*state, "log");
     capture(path);
     tb_log(TB_LOG_INFO, "name=%s", "x\nlevel=error\r\x1b[31m\x7f");
     const char *text = captured(path);
@@ -78,7 +78,7 @@ static void a_text_cannot_forge_a_line_or_steer_a_terminal(void **state)
 
 static void a_long_line_is_cut_and_still_ends(void **state)
 {
-    const char *path = tb_folder_path(*state, "log");
+    const char *path = tb_test_folder_path(*state, "log");
     char longest[3000];
     memset(longest, 'x', sizeof longest);
     longest[sizeof longest - 1] = '\0';
@@ -100,7 +100,8 @@ static void the_clock_does_not_go_back(void **state)
 }
 
 #define IN_FOLDER(test)                                                        \
-    cmocka_unit_test_setup_teardown(test, tb_folder_setup, tb_folder_teardown)
+    cmocka_unit_test_setup_teardown(test, tb_test_folder_setup,                \
+                                    tb_test_folder_teardown)
 
 int main(void)
 {
