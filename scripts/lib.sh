@@ -27,7 +27,7 @@ as_root() {
 }
 
 # build PRESET: configures and builds build/PRESET; its output is shown only
-# when it fails, and kept in build/PRESET/build.log.
+# when it fails, and kept in build/PRESET/build.log. Returns 1 on failure.
 build() {
     local dir=build/$1
     mkdir -p "$dir"
@@ -35,6 +35,7 @@ build() {
         cmake --build "$dir" -j "$(nproc)"; } >"$dir/build.log" 2>&1; then
         grep -E 'error|warning|FAILED|CMake Error' "$dir/build.log" |
             head -n 40 >&2 || true
-        die "$1: the build failed: $dir/build.log"
+        say "$1: the build failed: $dir/build.log"
+        return 1
     fi
 }

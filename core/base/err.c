@@ -28,6 +28,7 @@ static const struct {
     [TB_E_BUG] = {"bug", TB_FAULT_US},
 };
 
+TB_PRINTF(3, 0)
 static void fill(tb_err *err, tb_rc rc, const char *fmt, va_list args)
 {
     err->rc = rc;
