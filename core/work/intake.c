@@ -39,12 +39,15 @@ struct tb_intake {
     tb_sum *sum;
 };
 
-/* What went wrong, for one verdict. */
-typedef struct failure {
-    tb_rc rc;
+/* One order being carried out, and what went wrong with it. */
+typedef struct turn {
+    tb_intake *in;
+    upload *u;
+    scratch *s;
+    uint32_t weight;
     tb_refusal refusal; /* 0: not the client's fault */
     tb_err err;
-} failure;
+} turn;
 
 tb_rc tb_intake_new(tb_intake **out, const tb_intake_options *options,
                     tb_err *err)
@@ -182,158 +185,175 @@ static tb_rc begin_upload(tb_intake *in, const tb_upload_ref *ref,
 
 /* --- one block ------------------------------------------------------------ */
 
-static tb_rc announce(tb_intake *in, const tb_upload_ref *ref, failure *f)
+static tb_rc begin_turn(turn *t, tb_intake *in)
 {
-    if (tb_spool_find(in->spool, &ref->upload) != NULL) {
+    *t = (turn){.in = in, .s = take_scratch(in)};
+    return t->s != NULL
+               ? TB_OK
+               : tb_fail(&t->err, TB_E_NOMEM, "no room to open an update");
+}
+
+static void end_turn(turn *t, tb_rc rc, tb_verdict *verdict)
+{
+    if (t->s != NULL) {
+        give_scratch(t->in, t->s);
+    }
+    verdict->rc = rc;
+    verdict->weight = t->weight;
+    if (rc != TB_OK) {
+        verdict->refusal = t->refusal;
+        (void)snprintf(verdict->why, sizeof verdict->why, "%.*s",
+                       (int)sizeof verdict->why - 1, t->err.text);
+    }
+}
+
+/* rc as it came; a peer's fault is remembered as this refusal. */
+static tb_rc blame(turn *t, tb_rc rc, tb_refusal refusal)
+{
+    if (rc != TB_OK && tb_rc_fault(rc) == TB_FAULT_PEER) {
+        t->refusal = refusal;
+    }
+    return rc;
+}
+
+static tb_rc announce(turn *t, const tb_upload_ref *ref)
+{
+    if (tb_spool_find(t->in->spool, &ref->upload) != NULL) {
         return TB_OK; /* from before a restart of either side */
     }
     tb_spool_upload head = {.id = ref->upload,
                             .client = ref->client,
-                            .config = in->hash,
+                            .config = t->in->hash,
                             .n_blocks = ref->n_blocks};
     memcpy(head.header, ref->header, sizeof head.header);
-    return tb_spool_begin(in->spool, &head, &f->err);
+    return tb_spool_begin(t->in->spool, &head, &t->err);
 }
 
 /* A block that the spool holds already must be the very same. */
-static tb_rc compare_stored(tb_intake *in, const tb_order *order,
-                            const tb_buf *stored, const uint8_t *sealed,
-                            size_t len, failure *f)
+static tb_rc compare_stored(turn *t, const tb_order *order, tb_span sealed)
 {
-    const tb_spool_upload *head =
-        tb_spool_find(in->spool, &order->upload.upload);
-    if (head == NULL || stored->len != len ||
-        memcmp(stored->data, sealed, len) != 0 ||
-        memcmp(head->header, order->upload.header, sizeof head->header) != 0) {
-        f->refusal = TB_REFUSE_HASH;
-        return tb_fail(&f->err, TB_E_MISMATCH,
-                       "block %u is not the one that was sent before: seal "
-                       "under a new upload id",
-                       order->index);
+    const tb_upload_id *id = &order->upload.upload;
+    const tb_spool_upload *head = tb_spool_find(t->in->spool, id);
+    tb_buf *stored = &t->s->sealed;
+    stored->len = 0;
+    tb_rc rc = tb_spool_read(t->in->spool, id, order->index, stored, &t->err);
+    if (rc == TB_OK &&
+        (head == NULL || stored->len != sealed.len ||
+         memcmp(stored->data, sealed.data, sealed.len) != 0 ||
+         memcmp(head->header, order->upload.header, sizeof head->header))) {
+        t->refusal = TB_REFUSE_HASH;
+        rc = tb_fail(&t->err, TB_E_MISMATCH,
+                     "block %u is not the one that was sent before: seal "
+                     "under a new upload id",
+                     order->index);
     }
-    return TB_OK;
+    return rc;
 }
 
-static tb_rc spool_block(tb_intake *in, const tb_order *order,
-                         const uint8_t *sealed, size_t len, scratch *s,
-                         failure *f)
+static tb_rc spool_block(turn *t, const tb_order *order, tb_span sealed)
 {
-    (void)pthread_mutex_lock(&in->spool_lock);
-    tb_rc rc = announce(in, &order->upload, f);
+    (void)pthread_mutex_lock(&t->in->spool_lock);
+    tb_rc rc = announce(t, &order->upload);
     if (rc == TB_OK) {
-        rc = tb_spool_put(in->spool, &order->upload.upload, order->index,
-                          sealed, len, &f->err);
+        rc = tb_spool_put(t->in->spool, &order->upload.upload, order->index,
+                          sealed.data, sealed.len, &t->err);
     }
     if (rc == TB_E_EXISTS) {
-        s->sealed.len = 0;
-        rc = tb_spool_read(in->spool, &order->upload.upload, order->index,
-                           &s->sealed, &f->err);
-        if (rc == TB_OK) {
-            rc = compare_stored(in, order, &s->sealed, sealed, len, f);
-        }
+        rc = compare_stored(t, order, sealed);
     }
-    (void)pthread_mutex_unlock(&in->spool_lock);
+    (void)pthread_mutex_unlock(&t->in->spool_lock);
+    return rc;
+}
+
+/* Adds the values of an opened block. */
+static tb_rc add_values(turn *t, uint32_t index, size_t n)
+{
+    tb_update_sink sink = {&t->in->config, t->in->sum, t->s->values};
+    (void)pthread_mutex_lock(&t->in->sum_lock);
+    tb_rc rc =
+        tb_update_block_add(&sink, index, t->s->plain, n, t->weight, &t->err);
+    (void)pthread_mutex_unlock(&t->in->sum_lock);
     return rc;
 }
 
 /* Opens a sealed block and adds what is in it; index 0 gives the weight. */
-static tb_rc open_and_add(tb_intake *in, upload *u, uint32_t index,
-                          const tb_span *sealed, uint32_t *weight, scratch *s,
-                          failure *f)
+static tb_rc open_and_add(turn *t, uint32_t index, tb_span sealed)
 {
-    size_t want = tb_update_block_bytes(&in->config, index) + TB_SEAL_TAG_BYTES;
-    if (sealed->len != want) {
-        f->refusal = TB_REFUSE_SIZE;
-        return tb_fail(&f->err, TB_E_MISMATCH,
+    const tb_round_config *config = &t->in->config;
+    size_t want = tb_update_block_bytes(config, index) + TB_SEAL_TAG_BYTES;
+    if (sealed.len != want) {
+        t->refusal = TB_REFUSE_SIZE;
+        return tb_fail(&t->err, TB_E_MISMATCH,
                        "block %u has %zu bytes instead of %zu", index,
-                       sealed->len, want);
+                       sealed.len, want);
     }
-    tb_update_hasher_add(&u->hasher, sealed->data, sealed->len);
-    tb_rc rc = tb_opener_block(u->opener, index, sealed->data, sealed->len,
-                               s->plain, &f->err);
+    tb_update_hasher_add(&t->u->hasher, sealed.data, sealed.len);
+    tb_rc rc = tb_opener_block(t->u->opener, index, sealed.data, sealed.len,
+                               t->s->plain, &t->err);
     if (rc != TB_OK) {
-        f->refusal = TB_REFUSE_SEAL;
-        return rc;
+        return blame(t, rc, TB_REFUSE_SEAL);
     }
-    size_t n = sealed->len - TB_SEAL_TAG_BYTES;
-    if (index == 0) {
-        rc = tb_update_head_decode(&in->config, s->plain, n, weight, &f->err);
-    } else {
-        tb_update_sink sink = {&in->config, in->sum, s->values};
-        (void)pthread_mutex_lock(&in->sum_lock);
-        rc = tb_update_block_add(&sink, index, s->plain, n, *weight, &f->err);
-        (void)pthread_mutex_unlock(&in->sum_lock);
-    }
-    if (rc != TB_OK && tb_rc_fault(rc) == TB_FAULT_PEER) {
-        f->refusal = tb_update_refusal(rc);
-    }
-    return rc;
-}
-
-static void tell(tb_verdict *verdict, tb_rc rc, const failure *f)
-{
-    verdict->rc = rc;
-    verdict->refusal = rc != TB_OK ? f->refusal : (tb_refusal)0;
-    if (rc != TB_OK) {
-        (void)snprintf(verdict->why, sizeof verdict->why, "%.*s",
-                       (int)sizeof verdict->why - 1, f->err.text);
-    }
+    size_t n = sealed.len - TB_SEAL_TAG_BYTES;
+    rc = index == 0 ? tb_update_head_decode(config, t->s->plain, n, &t->weight,
+                                            &t->err)
+                    : add_values(t, index, n);
+    return blame(t, rc, tb_update_refusal(rc));
 }
 
 void tb_intake_add(tb_intake *in, const tb_order *order, const uint8_t *sealed,
                    size_t len, tb_verdict *verdict)
 {
-    failure f = {.rc = TB_OK};
-    tb_rc rc = TB_OK;
-    upload *u = NULL;
-    verdict->weight = order->weight;
-    scratch *s = take_scratch(in);
-    if (s == NULL) {
-        rc = tb_fail(&f.err, TB_E_NOMEM, "block of an update");
-        goto done;
-    }
-    if (order->index == 0) {
-        rc = begin_upload(in, &order->upload, order->upload.header, &u, &f.err);
-        f.refusal = rc != TB_OK && tb_rc_fault(rc) == TB_FAULT_PEER
-                        ? TB_REFUSE_SEAL
-                        : (tb_refusal)0;
-    } else if ((u = find_upload(in, order->upload.key)) == NULL) {
-        rc = tb_fail(&f.err, TB_E_BUG, "block %u of an upload not begun",
-                     order->index);
+    turn t;
+    tb_span span = {sealed, len};
+    tb_rc rc = begin_turn(&t, in);
+    t.weight = order->weight;
+    if (rc == TB_OK && order->index == 0) {
+        rc = begin_upload(in, &order->upload, order->upload.header, &t.u,
+                          &t.err);
+        rc = blame(&t, rc, TB_REFUSE_SEAL);
+    } else if (rc == TB_OK) {
+        t.u = find_upload(in, order->upload.key);
+        rc = t.u != NULL
+                 ? TB_OK
+                 : tb_fail(&t.err, TB_E_BUG, "block %u of an upload not begun",
+                           order->index);
     }
     if (rc == TB_OK) {
-        rc = spool_block(in, order, sealed, len, s, &f);
+        rc = spool_block(&t, order, span);
     }
     if (rc == TB_OK) {
-        tb_span span = {sealed, len};
-        rc = open_and_add(in, u, order->index, &span, &verdict->weight, s, &f);
+        rc = open_and_add(&t, order->index, span);
     }
-    give_scratch(in, s);
-done:
-    tell(verdict, rc, &f);
+    end_turn(&t, rc, verdict);
 }
 
 /* --- the end of an upload ------------------------------------------------- */
 
-static tb_rc check_hash(upload *u, const tb_hash *update, failure *f)
+static tb_rc check_hash(turn *t, const tb_hash *update)
 {
+    tb_update_hasher hasher = t->u->hasher; /* the end may be asked again */
     tb_hash hash;
-    tb_rc rc = tb_update_hasher_end(&u->hasher, &hash, &f->err);
+    tb_rc rc = tb_update_hasher_end(&hasher, &hash, &t->err);
     if (rc == TB_OK && !tb_hash_equal(&hash, update)) {
-        rc = tb_fail(&f->err, TB_E_MISMATCH,
+        rc = tb_fail(&t->err, TB_E_MISMATCH,
                      "the blocks' hash is not the one that was signed");
     }
-    if (rc != TB_OK) {
-        f->refusal = TB_REFUSE_HASH;
-    }
+    return blame(t, rc, TB_REFUSE_HASH);
+}
+
+static tb_rc sync_spool(turn *t)
+{
+    (void)pthread_mutex_lock(&t->in->spool_lock);
+    tb_rc rc = tb_spool_sync(t->in->spool, &t->err);
+    (void)pthread_mutex_unlock(&t->in->spool_lock);
     return rc;
 }
 
-static tb_rc count(tb_intake *in, uint32_t weight, tb_err *err)
+static tb_rc count(turn *t)
 {
-    (void)pthread_mutex_lock(&in->sum_lock);
-    tb_rc rc = tb_sum_count(in->sum, weight, err);
-    (void)pthread_mutex_unlock(&in->sum_lock);
+    (void)pthread_mutex_lock(&t->in->sum_lock);
+    tb_rc rc = tb_sum_count(t->in->sum, t->weight, &t->err);
+    (void)pthread_mutex_unlock(&t->in->sum_lock);
     return rc;
 }
 
@@ -341,68 +361,58 @@ void tb_intake_end(tb_intake *in, const tb_order *order,
                    const uint8_t sign_key[static TB_SIGN_PUBLIC_BYTES],
                    tb_verdict *verdict)
 {
-    failure f = {.rc = TB_OK};
-    upload *u = find_upload(in, order->upload.key);
-    verdict->weight = order->weight;
-    tb_rc rc = TB_OK;
-    if (u == NULL) {
-        rc = tb_fail(&f.err, TB_E_BUG, "end of an upload not begun");
-        goto done;
-    }
-    tb_update_hasher again = u->hasher; /* a failed sync asks a second time */
-    rc = check_hash(u, &order->update, &f);
-    u->hasher = again;
+    turn t = {.in = in,
+              .u = find_upload(in, order->upload.key),
+              .weight = order->weight};
+    tb_rc rc = t.u != NULL
+                   ? check_hash(&t, &order->update)
+                   : tb_fail(&t.err, TB_E_BUG, "end of an upload not begun");
     if (rc == TB_OK) {
         rc = tb_update_verify(order->signature, sign_key, &in->hash,
-                              &order->update, &f.err);
-        f.refusal = rc != TB_OK ? TB_REFUSE_IDENTITY : (tb_refusal)0;
+                              &order->update, &t.err);
+        rc = blame(&t, rc, TB_REFUSE_IDENTITY);
     }
     if (rc == TB_OK) {
-        (void)pthread_mutex_lock(&in->spool_lock);
-        rc = tb_spool_sync(in->spool, &f.err);
-        (void)pthread_mutex_unlock(&in->spool_lock);
+        rc = sync_spool(&t);
     }
     if (rc == TB_OK) {
-        rc = count(in, order->weight, &f.err);
+        rc = count(&t);
     }
     if (rc == TB_OK) {
         forget_upload(in, order->upload.key);
     }
-done:
-    tell(verdict, rc, &f);
+    end_turn(&t, rc, verdict);
 }
 
 /* --- from the spool ------------------------------------------------------- */
 
-static tb_rc read_block(tb_intake *in, const tb_upload_id *id, uint32_t index,
-                        scratch *s, tb_err *err)
+static tb_rc read_block(turn *t, const tb_upload_id *id, uint32_t index)
 {
-    s->sealed.len = 0;
-    (void)pthread_mutex_lock(&in->spool_lock);
-    tb_rc rc = tb_spool_read(in->spool, id, index, &s->sealed, err);
-    (void)pthread_mutex_unlock(&in->spool_lock);
+    t->s->sealed.len = 0;
+    (void)pthread_mutex_lock(&t->in->spool_lock);
+    tb_rc rc = tb_spool_read(t->in->spool, id, index, &t->s->sealed, &t->err);
+    (void)pthread_mutex_unlock(&t->in->spool_lock);
     return rc;
 }
 
 /* Takes back value blocks [1, end) of an upload that had been added. */
-static tb_rc subtract(tb_intake *in, const tb_opener *opener,
-                      const tb_order *order, uint32_t end, uint32_t weight,
-                      scratch *s, tb_err *err)
+static tb_rc subtract(turn *t, const tb_upload_id *id, uint32_t end)
 {
     tb_rc rc = TB_OK;
-    tb_update_sink sink = {&in->config, in->sum, s->values};
+    tb_update_sink sink = {&t->in->config, t->in->sum, t->s->values};
+    tb_buf *sealed = &t->s->sealed;
     for (uint32_t i = 1; i < end && rc == TB_OK; i++) {
-        rc = read_block(in, &order->upload.upload, i, s, err);
+        rc = read_block(t, id, i);
         if (rc == TB_OK) {
-            rc = tb_opener_block(opener, i, s->sealed.data, s->sealed.len,
-                                 s->plain, err);
+            rc = tb_opener_block(t->u->opener, i, sealed->data, sealed->len,
+                                 t->s->plain, &t->err);
         }
         if (rc == TB_OK) {
-            (void)pthread_mutex_lock(&in->sum_lock);
-            rc = tb_update_block_subtract(&sink, i, s->plain,
-                                          s->sealed.len - TB_SEAL_TAG_BYTES,
-                                          weight, err);
-            (void)pthread_mutex_unlock(&in->sum_lock);
+            (void)pthread_mutex_lock(&t->in->sum_lock);
+            rc = tb_update_block_subtract(&sink, i, t->s->plain,
+                                          sealed->len - TB_SEAL_TAG_BYTES,
+                                          t->weight, &t->err);
+            (void)pthread_mutex_unlock(&t->in->sum_lock);
         }
     }
     return rc;
@@ -410,42 +420,43 @@ static tb_rc subtract(tb_intake *in, const tb_opener *opener,
 
 void tb_intake_drop(tb_intake *in, const tb_order *order, tb_verdict *verdict)
 {
-    failure f = {.rc = TB_OK};
-    tb_rc rc = TB_OK;
-    upload *u = find_upload(in, order->upload.key);
-    scratch *s = take_scratch(in);
-    if (s == NULL) {
-        rc = tb_fail(&f.err, TB_E_NOMEM, "block of an update");
-        goto done;
+    turn t;
+    tb_rc rc = begin_turn(&t, in);
+    t.u = find_upload(in, order->upload.key);
+    t.weight = order->weight;
+    if (rc == TB_OK && t.u != NULL) {
+        rc = subtract(&t, &order->upload.upload, order->index);
     }
-    if (u != NULL) {
-        rc = subtract(in, u->opener, order, order->index, order->weight, s,
-                      &f.err);
-    }
-    give_scratch(in, s);
     if (rc == TB_OK) {
         forget_upload(in, order->upload.key);
     }
-done:
-    tell(verdict, rc, &f);
+    end_turn(&t, rc, verdict);
 }
 
-/* Adds every block; *n_added says how far it came. */
-static tb_rc add_all(tb_intake *in, upload *u, const tb_order *order,
-                     uint32_t *weight, uint32_t *n_added, failure *f,
-                     scratch *s)
+/* Adds every block, or none: what was added before a failure is taken back. */
+static tb_rc add_all(turn *t, const tb_order *order)
 {
+    const tb_upload_id *id = &order->upload.upload;
+    uint32_t n_added = 0;
     tb_rc rc = TB_OK;
-    for (uint32_t i = 0; i < u->hasher.n_blocks && rc == TB_OK; i++) {
-        rc = read_block(in, &order->upload.upload, i, s, &f->err);
+    while (rc == TB_OK && n_added < t->u->hasher.n_blocks) {
+        rc = read_block(t, id, n_added);
         if (rc == TB_OK) {
-            tb_span span = {s->sealed.data, s->sealed.len};
-            rc = open_and_add(in, u, i, &span, weight, s, f);
+            tb_span span = {t->s->sealed.data, t->s->sealed.len};
+            rc = open_and_add(t, n_added, span);
         }
-        *n_added += rc == TB_OK;
+        n_added += rc == TB_OK;
     }
     if (rc == TB_OK) {
-        rc = check_hash(u, &order->update, f);
+        rc = check_hash(t, &order->update);
+    }
+    if (rc == TB_OK) {
+        rc = count(t);
+    }
+    if (rc != TB_OK) {
+        tb_err why = t->err;
+        (void)!subtract(t, id, n_added); /* the first failure is told */
+        t->err = why;
     }
     return rc;
 }
@@ -453,43 +464,24 @@ static tb_rc add_all(tb_intake *in, upload *u, const tb_order *order,
 void tb_intake_add_stored(tb_intake *in, const tb_order *order,
                           tb_verdict *verdict)
 {
-    failure f = {.rc = TB_OK};
-    tb_rc rc = TB_OK;
-    uint32_t weight = 0;
-    uint32_t n_added = 0;
-    upload *u = NULL;
-    scratch *s = take_scratch(in);
+    turn t;
+    tb_rc rc = begin_turn(&t, in);
     const tb_spool_upload *head =
         tb_spool_find(in->spool, &order->upload.upload);
-    if (s == NULL) {
-        rc = tb_fail(&f.err, TB_E_NOMEM, "block of an update");
-        goto done;
-    }
-    if (head == NULL) {
-        rc = tb_fail(&f.err, TB_E_NOT_FOUND,
+    if (rc == TB_OK && head == NULL) {
+        rc = tb_fail(&t.err, TB_E_NOT_FOUND,
                      "the spool has lost the update of %s",
                      order->upload.client.text);
-        goto done;
     }
-    rc = begin_upload(in, &order->upload, head->header, &u, &f.err);
     if (rc == TB_OK) {
-        rc = add_all(in, u, order, &weight, &n_added, &f, s);
-        if (rc == TB_OK) {
-            rc = count(in, weight, &f.err);
-        }
-        if (rc != TB_OK) {
-            tb_err ignored;
-            (void)!subtract(in, u->opener, order, n_added, weight, s, &ignored);
-        }
+        rc = begin_upload(in, &order->upload, head->header, &t.u, &t.err);
     }
-done:
+    if (rc == TB_OK) {
+        rc = add_all(&t, order);
+    }
     forget_upload(in, order->upload.key);
-    if (s != NULL) {
-        give_scratch(in, s);
-    }
-    f.refusal = (tb_refusal)0; /* it was accepted: a failure is ours */
-    verdict->weight = weight;
-    tell(verdict, rc, &f);
+    t.refusal = (tb_refusal)0; /* it was accepted: a failure is ours */
+    end_turn(&t, rc, verdict);
 }
 
 const tb_sum *tb_intake_sum(const tb_intake *in)
