@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/hash.h"
 
 #define VERSION    1u
 #define AT_VERSION 4

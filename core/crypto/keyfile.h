@@ -3,7 +3,10 @@
 #ifndef TB_CRYPTO_KEYFILE_H
 #define TB_CRYPTO_KEYFILE_H
 
-#include "crypto/keys.h"
+#include "base/err.h"
+#include "crypto/secret.h"
+
+#define TB_KEY_FILE_BYTES 80
 
 typedef enum tb_keyfile_kind {
     TB_KEYFILE_SIGN = 1,

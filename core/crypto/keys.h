@@ -15,11 +15,10 @@
 
 #include "base/err.h"
 #include "base/hash.h"
+#include "crypto/secret.h"
 
 #define TB_SIGN_PUBLIC_BYTES  32 /* Ed25519 */
 #define TB_CURVE_PUBLIC_BYTES 32 /* X25519, also of the transport */
-#define TB_KEY_SEED_BYTES     32
-#define TB_KEY_FILE_BYTES     80
 
 /* Signs (Ed25519, RFC 8032). */
 typedef struct tb_sign_key tb_sign_key;

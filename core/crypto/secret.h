@@ -10,7 +10,8 @@
 
 #include "base/attr.h"
 
-#define TB_SECRET_BYTES 64
+#define TB_SECRET_BYTES   64
+#define TB_KEY_SEED_BYTES 32 /* what any key is made of */
 
 /* A zeroed slot of TB_SECRET_BYTES bytes, or NULL when out of memory. */
 uint8_t *tb_secret_new(void) TB_MUST_CHECK;

@@ -51,17 +51,20 @@ typedef struct tb_round_config {
     bool masked;          /* parameters that are 0 stay 0 */
     uint32_t n_sections;
     tb_section sections[TB_SECTIONS_MAX];
-    size_t n_job;                    /* bytes used of job_text */
-    char job_text[TB_JOB_BYTES_MAX]; /* what the client needs of the job, in
-                                      * its canonical text; no path, no key */
+    size_t n_job;                        /* bytes used of job_text */
+    char job_text[TB_JOB_BYTES_MAX + 1]; /* what the client needs of the job, in
+                                          * its canonical text with a closing
+                                          * NUL; no path, no key */
 } tb_round_config;
 
-/* Appends the canonical bytes. Errors: LIMIT, NOMEM. */
+/* Appends the canonical bytes; tb_hash_of(bytes) names the round. Errors:
+ * MALFORMED, LIMIT, UNSUPPORTED (a value that decode would refuse), NOMEM. */
 tb_rc tb_round_config_encode(const tb_round_config *config, tb_buf *out,
                              tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Reads canonical bytes into *out (caller's memory) and checks every limit and
- * range. Errors: MALFORMED, LIMIT, UNSUPPORTED (task, protocol). */
+ * range; on failure *out is zeroed. Errors: MALFORMED, LIMIT, UNSUPPORTED
+ * (task, protocol), NOMEM. */
 tb_rc tb_round_config_decode(tb_round_config *out, const uint8_t *bytes,
                              size_t len, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;

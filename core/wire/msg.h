@@ -28,6 +28,7 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "crypto/cert.h"
 #include "crypto/seal.h" /* sizes of keys, signatures, upload header */
 #include "wire/name.h"
 
@@ -79,12 +80,6 @@ typedef enum tb_refusal {
     TB_REFUSE_STATE,        /* a message that does not fit the exchange */
     TB_REFUSE_END
 } tb_refusal;
-
-/* Bytes inside a message: owned by it when decoded, borrowed when sent. */
-typedef struct tb_span {
-    const uint8_t *data;
-    size_t len;
-} tb_span;
 
 typedef struct tb_msg_hello {
     uint32_t protocol_min, protocol_max;
@@ -231,7 +226,8 @@ typedef struct tb_msg {
     void *owned; /* what the spans of a decoded message point into */
 } tb_msg;
 
-/* Appends the envelope frame. Errors: LIMIT, NOMEM. */
+/* Appends the envelope frame. Errors: MALFORMED, LIMIT (a value that decode
+ * would refuse), NOMEM. */
 tb_rc tb_msg_encode(const tb_msg *msg, tb_buf *out, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 

@@ -4,6 +4,7 @@
 #define TB_WIRE_NAME_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/attr.h"
@@ -25,6 +26,12 @@
 #define TB_ENVELOPE_BYTES_MAX 65536u
 #define TB_PAYLOAD_BYTES_MAX  (TB_BLOCK_BYTES_MAX + 1024u)
 #define TB_FETCH_BYTES_MAX    TB_BLOCK_BYTES_MAX
+
+#define TB_PREDICT_ROWS_MAX   65536u
+#define TB_OUTPUTS_MAX        (1u << 20)   /* values of one sample's output */
+#define TB_MODEL_BYTES_MAX    (1ull << 32) /* of an ONNX file, raw or stored */
+#define TB_FRACTION_BITS_MIN  20u
+#define TB_FRACTION_BITS_MAX  62u
 
 #define TB_SECTIONS_MAX       64u
 #define TB_SECTION_VALUES     (1ull << 32)
@@ -49,6 +56,12 @@ bool tb_name_set(tb_name *out, const char *text) TB_NONNULL(1, 2);
 
 /* Whether two names are the same. */
 bool tb_name_equal(const tb_name *a, const tb_name *b) TB_NONNULL(1, 2);
+
+/* Bytes inside a message: owned by it when decoded, borrowed when sent. */
+typedef struct tb_span {
+    const uint8_t *data;
+    size_t len;
+} tb_span;
 
 typedef struct tb_run_id {
     uint8_t bytes[TB_RUN_ID_BYTES]; /* random; never enters a model or stream */
