@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "host/settings.h"
 #include "wire/name.h"
 
 #define TB_JOB_PATH_BYTES   1024
@@ -35,15 +36,8 @@ typedef enum tb_job_quantise {
     TB_JOB_QUANTISE_POW2
 } tb_job_quantise;
 
-typedef struct tb_job_texts { /* a list of texts, all owned */
-    char **at;
-    size_t n;
-} tb_job_texts;
-
-typedef struct tb_job_floats {
-    float *at; /* owned */
-    size_t n;
-} tb_job_floats;
+typedef tb_text_list tb_job_texts;
+typedef tb_float_list tb_job_floats;
 
 typedef struct tb_job {
     tb_name name; /* key "name": the model is registered under it */
@@ -61,7 +55,7 @@ typedef struct tb_job {
         char label[TB_NAME_BYTES * 2];  /* data.label; "": the last column */
         bool values;                    /* data.target: value (else class) */
         tb_job_texts classes;           /* data.classes, in index order */
-        float scale;                    /* data.scale: x * scale, 1: none */
+        float scale;                    /* data.scale: x * scale; 1: none */
         tb_job_floats mean, std;        /* data.mean, data.std */
     } data;
     char loss[TB_JOB_WORD_BYTES]; /* softmax_cross_entropy, mse */
@@ -88,10 +82,10 @@ typedef struct tb_job {
         char kind[TB_JOB_WORD_BYTES]; /* strategy.kind: fedavg */
         double server_lr;
     } strategy;
-    struct { /* evaluate: PATH | clients | none */
+    struct { /* evaluate, calibrate, after.guard.data: PATH, clients, none */
         tb_job_where where;
         char path[TB_JOB_PATH_BYTES];
-    } evaluate, calibrate, guard_data; /* guard.data: as calibrate if unset */
+    } evaluate, calibrate, guard_data; /* none: as calibrate */
     tb_job_publish publish;
     struct {
         uint32_t patience; /* early_stop.patience: 0 never */
@@ -109,10 +103,17 @@ typedef struct tb_job {
         double percentile; /* of calibrated ranges; 100: min-max */
         uint32_t bits;     /* pow2 */
     } quantise;
-    double max_drop; /* after.guard: accuracy may fall by this much at most */
+    double max_drop; /* after.guard.max_drop: by how much accuracy may fall */
     bool serve;      /* after.serve */
     bool softmax;    /* after.softmax: the published model ends in one */
 } tb_job;
+
+/* The table that fills a tb_job: for a verb that takes its keys as flags too;
+ * tb_job_check then says what one row cannot: a model from one place, minimum
+ * <= target, Nesterov with momentum and so on, and fills guard_data in. Errors:
+ * USAGE (names the keys). */
+extern const tb_setting_table tb_job_table;
+tb_rc tb_job_check(tb_job *job, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
 /* Reads a job file's text. file: its name for errors, which say
  * FILE:LINE:COLUMN. Relative paths are taken from the folder of `file`. On
