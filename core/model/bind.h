@@ -20,15 +20,16 @@ typedef struct tb_bind_options {
 typedef struct tb_bound {
     const tb_graph *graph;
     size_t n_values;
-    tb_tensor *values; /* [n_values] by value id: dtype and shape of each live
-                        * value that some output needs or that is an input;
-                        * else dtype NONE. data: set for CONST and BUFFER
-                        * (borrowed from the graph) and for folded values
-                        * (owned); NULL for inputs, parameters, temporaries */
+    /* [n_values] by value id: dtype and shape of each value that an output
+     * needs, and of each input; else dtype NONE. data is set for CONST values
+     * (borrowed from the graph) and for folded ones (owned), and NULL for
+     * inputs, parameters, buffers and temporaries. */
+    tb_tensor *values;
+    /* [n_calls] in running order: those that outputs need, without the folded
+     * ones. Their in and out are copies of values[]; data, work and chance are
+     * for the executor to set. */
+    tb_call *calls;
     size_t n_calls;
-    tb_call *calls; /* [n_calls] in running order, only those that outputs need,
-                     * without the folded ones. in and out are copies of
-                     * values[]; data, work, chance: for the executor */
     tb_node_id *call_nodes; /* [n_calls] the node behind each call */
     tb_tensor *slots;       /* backing store of all in and out */
 } tb_bound;

@@ -74,11 +74,12 @@ typedef struct tb_attr {
 #define TB_ATTR_I(nm, v) ((tb_attr){.name = nm, .kind = TB_ATTR_INT, .i = v})
 #define TB_ATTR_F(nm, v) ((tb_attr){.name = nm, .kind = TB_ATTR_FLOAT, .f = v})
 
+/* One block of memory with all that it points to. */
 typedef struct tb_node {
-    char *name;   /* owned; "" where the file has none */
-    char *domain; /* owned; TB_DOMAIN_ONNX, TB_DOMAIN_GRAD, ... */
-    char *op;     /* owned; such as "Gemm" */
-    tb_attr *attrs;
+    const char *name;   /* "" where the file has none */
+    const char *domain; /* TB_DOMAIN_ONNX, TB_DOMAIN_GRAD, ... */
+    const char *op;     /* such as "Gemm" */
+    const tb_attr *attrs;
     size_t n_attrs;
     tb_value_id *in; /* TB_ID_NONE: omitted optional input */
     size_t n_in;
@@ -107,7 +108,9 @@ typedef struct tb_graph {
     size_t n_outputs;
     tb_meta *meta; /* [n_meta] metadata_props in order of first setting */
     size_t n_meta;
-    struct tb_names *names; /* name -> value id */
+    tb_value_id *by_name; /* [n_names] live values, sorted by name */
+    size_t n_names;
+    unsigned long fresh; /* number behind the last fresh name */
 } tb_graph;
 
 /* What tb_graph_add_node takes. Everything is copied. */
@@ -233,6 +236,9 @@ tb_rc tb_graph_add_output(tb_graph *graph, tb_value_id id, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 void tb_graph_set_output(tb_graph *graph, size_t at, tb_value_id id)
     TB_NONNULL(1);
+
+/* Removes a value that nothing reads or makes any more. */
+void tb_graph_remove_value(tb_graph *graph, tb_value_id id) TB_NONNULL(1);
 
 /* A new name for a value. Errors: EXISTS, NOMEM. */
 tb_rc tb_graph_rename(tb_graph *graph, tb_value_id id, const char *name,

@@ -35,16 +35,19 @@ typedef struct tb_call {
     bool training;         /* set before infer */
     size_t n_in;
     size_t n_out;
-    tb_tensor *in;  /* [n_in]; dtype NONE where omitted. In infer, data is
-                              * set only where the value is constant */
-    tb_tensor *out; /* [n_out]; infer sets dtype and shape; dtype NONE
-                              * before run: nobody wants this output */
-    int view_of;    /* set by infer: out[0] has the very bytes of in[view_of],
-                     * so that run may be skipped; -1: it has not. run copies
-                     * when the two pointers differ */
+    /* [n_in]; dtype NONE where omitted. In infer, data is set only where the
+     * value is constant. */
+    tb_tensor *in;
+    /* [n_out]; infer sets dtype and shape of each. In run, data NULL: nobody
+     * wants this output (never out[0]). */
+    tb_tensor *out;
+    /* Set by infer: out[0] has the very bytes of in[view_of], so that run may be
+     * skipped when they lie on the same memory; -1: it has not. run copies when
+     * the two pointers differ. */
+    int view_of;
     size_t work_bytes;       /* set by infer: scratch memory that run needs */
-    void *work;              /* 64-byte aligned, work_bytes; any content */
-    const tb_chance *chance; /* for run in training; may be NULL in inference */
+    void *work;              /* 64-byte aligned, work_bytes, any content */
+    const tb_chance *chance; /* for run in training; else may be NULL */
     tb_op_state state;
 } tb_call;
 
@@ -81,12 +84,14 @@ struct tb_op {
     uint8_t out_max;
     const tb_attr_decl *attrs;
     size_t n_attrs;
-    uint32_t trains;     /* bit i: a float initialiser at input i is trained */
-    uint32_t in_place;   /* bit i: out[0] may lie on in[i] (if it has the same
-                          * bytes and dies here): run reads each element of
-                          * in[i] before it writes that element */
-    uint32_t shape_only; /* bit i: run never reads in[i], only its shape counts:
-                          * its memory need not live until here */
+    /* Bit i: a float initialiser at input i is a parameter. */
+    uint32_t trains;
+    /* Bit i: out[0] may lie on in[i], if that has as many bytes and dies here:
+     * run reads each element of in[i] before it writes that element. */
+    uint32_t in_place;
+    /* Bit i: run never reads in[i], only its shape counts: its memory need not
+     * live until here. */
+    uint32_t shape_only;
 
     /* Checks dtypes and shapes of in, parses attributes into state, sets out,
      * view_of and work_bytes. Errors: MISMATCH, UNSUPPORTED, MALFORMED; the
