@@ -15,7 +15,7 @@ typedef struct tb_bind_options {
                        * 0: TB_BIND_MAX_BYTES */
 } tb_bind_options;
 
-#define TB_BIND_MAX_BYTES ((size_t)4 << 30)
+#define TB_BIND_MAX_BYTES ((size_t)1 << 30)
 
 typedef struct tb_bound {
     const tb_graph *graph;

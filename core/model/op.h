@@ -8,7 +8,7 @@
 
 #include "model/graph.h"
 
-#define TB_OP_STATE_BYTES 256
+#define TB_OP_STATE_BYTES 384
 #define TB_OPSET_ANY      99 /* "until" of an operator that still stands */
 
 typedef struct tb_op tb_op;
@@ -41,9 +41,9 @@ typedef struct tb_call {
     /* [n_out]; infer sets dtype and shape of each. In run, data NULL: nobody
      * wants this output (never out[0]). */
     tb_tensor *out;
-    /* Set by infer: out[0] has the very bytes of in[view_of], so that run may be
-     * skipped when they lie on the same memory; -1: it has not. run copies when
-     * the two pointers differ. */
+    /* Set by infer: out[0] has the very bytes of in[view_of], so that run may
+     * be skipped when they lie on the same memory; -1: it has not. run copies
+     * when the two pointers differ. */
     int view_of;
     size_t work_bytes;       /* set by infer: scratch memory that run needs */
     void *work;              /* 64-byte aligned, work_bytes, any content */
@@ -92,6 +92,8 @@ struct tb_op {
     /* Bit i: run never reads in[i], only its shape counts: its memory need not
      * live until here. */
     uint32_t shape_only;
+    /* run reads chance when training. */
+    bool random;
 
     /* Checks dtypes and shapes of in, parses attributes into state, sets out,
      * view_of and work_bytes. Errors: MISMATCH, UNSUPPORTED, MALFORMED; the

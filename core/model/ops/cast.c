@@ -1,0 +1,107 @@
+/* core/model/ops/cast.c - Cast between all element types that a tensor can
+ * hold, and CastLike for its gradient. */
+#include "model/ops/op_priv.h"
+#include "tensor/kernels.h"
+
+static tb_rc cast_to(tb_call *call, int64_t to, tb_err *err)
+{
+    tb_dtype dtype = to > 0 && to <= TB_BF16 ? (tb_dtype)to : TB_DTYPE_NONE;
+    if (tb_dtype_bytes(dtype) == 0) {
+        return tb_fail(err, TB_E_UNSUPPORTED, "to element type %s (%lld)",
+                       tb_dtype_name(dtype), (long long)to);
+    }
+    call->view_of = dtype == call->in[0].dtype ? 0 : -1;
+    call->out[0] = tb_tensor_view(dtype, &call->in[0].shape, NULL);
+    return TB_OK;
+}
+
+static tb_rc cast_infer(tb_call *call, tb_err *err)
+{
+    return cast_to(call, tb_node_int(call->node, "to", 0), err);
+}
+
+/* Number i of out: x from a float (whole is x truncated) or from an integer. */
+static void put(const tb_tensor *out, size_t i, double x, int64_t whole)
+{
+    switch ((int)out->dtype) {
+    case TB_F32:
+        ((float *)out->data)[i] = (float)x;
+        break;
+    case TB_F64:
+        ((double *)out->data)[i] = x;
+        break;
+    case TB_I8:
+        ((int8_t *)out->data)[i] = (int8_t)whole;
+        break;
+    case TB_I32:
+        ((int32_t *)out->data)[i] = (int32_t)whole;
+        break;
+    case TB_I64:
+        ((int64_t *)out->data)[i] = whole;
+        break;
+    case TB_BOOL:
+        ((uint8_t *)out->data)[i] = x != 0; /* NaN is true */
+        break;
+    default: /* U8 */
+        ((uint8_t *)out->data)[i] = (uint8_t)whole;
+        break;
+    }
+}
+
+/* y = x in another type: to an integer toward zero, and then modulo 2^bits */
+static void cast_run(const tb_call *call)
+{
+    const tb_tensor *x = &call->in[0];
+    size_t n = tb_tensor_count(x);
+    if (call->view_of == 0) {
+        tb_op_run_view(call);
+        return;
+    }
+    if (x->dtype == TB_U8 && call->out[0].dtype == TB_F32) {
+        tb_k_from_u8(call->out[0].data, x->data, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        put(&call->out[0], i, tb_tensor_f64_at(x, i), tb_tensor_i64_at(x, i));
+    }
+}
+
+/* dx = dy in the type of x; nothing flows into an integer */
+static void cast_backward(tb_grad *g)
+{
+    g->dx[0] =
+        tb_grad_binary(g, TB_DOMAIN_GRAD, "CastLike", g->dy[0], g->node->in[0]);
+}
+
+static tb_rc cast_like_infer(tb_call *call, tb_err *err)
+{
+    return cast_to(call, (int64_t)call->in[1].dtype, err);
+}
+
+static const tb_attr_decl to_attr[] = {{"to", TB_ATTR_INT, true}};
+
+const tb_op tb_op_cast = {.domain = TB_DOMAIN_ONNX,
+                          .name = "Cast",
+                          .since = 6,
+                          .until = TB_OPSET_ANY,
+                          .in_min = 1,
+                          .in_max = 1,
+                          .out_min = 1,
+                          .out_max = 1,
+                          .attrs = to_attr,
+                          .n_attrs = TB_COUNT(to_attr),
+                          .infer = cast_infer,
+                          .run = cast_run,
+                          .backward = cast_backward};
+
+const tb_op tb_op_cast_like = {.domain = TB_DOMAIN_GRAD,
+                               .name = "CastLike",
+                               .since = 1,
+                               .until = TB_OPSET_ANY,
+                               .in_min = 2,
+                               .in_max = 2,
+                               .out_min = 1,
+                               .out_max = 1,
+                               .shape_only = 2,
+                               .infer = cast_like_infer,
+                               .run = cast_run};

@@ -1,0 +1,320 @@
+/* core/model/ops/matmul.c - Gemm, MatMul over batches, and MatMulT, a MatMul
+ * whose operands are transposed on the way (for gradients only). */
+#include <string.h>
+
+#include "model/ops/op_priv.h"
+#include "tensor/gemm.h"
+#include "tensor/kernels.h"
+
+/* BLAS counts in int; the kernel relies on this bound. */
+#define EXTENT_MAX ((size_t)INT32_MAX)
+
+static tb_rc check_extents(const tb_gemm_shape *s, tb_err *err)
+{
+    if (s->m > EXTENT_MAX || s->n > EXTENT_MAX || s->k > EXTENT_MAX) {
+        return tb_fail(err, TB_E_LIMIT, "matrix of %zu x %zu x %zu", s->m, s->n,
+                       s->k);
+    }
+    return TB_OK;
+}
+
+static tb_rc inner_mismatch(const tb_call *call, tb_err *err)
+{
+    char a[TB_SHAPE_TEXT_BYTES];
+    char b[TB_SHAPE_TEXT_BYTES];
+    return tb_fail(err, TB_E_MISMATCH, "inner extents of %s and %s differ",
+                   tb_shape_text(&call->in[0].shape, a),
+                   tb_shape_text(&call->in[1].shape, b));
+}
+
+/* --- Gemm ----------------------------------------------------------------- */
+
+typedef struct gemm_state {
+    tb_gemm_shape shape;
+    float alpha;
+    float beta;
+    bool has_c;
+    size_t c_row; /* strides of C seen as [m, n]; 0: it is stretched */
+    size_t c_col;
+} gemm_state;
+
+static tb_rc gemm_infer_c(tb_call *call, gemm_state *state, tb_err *err)
+{
+    const tb_shape y = TB_SHAPE(state->shape.m, state->shape.n);
+    size_t stride[TB_RANK_MAX];
+    tb_shape both;
+    tb_rc rc = tb_shape_broadcast(&both, &call->in[2].shape, &y, err);
+    if (rc == TB_OK && !tb_shape_equal(&both, &y)) {
+        char c[TB_SHAPE_TEXT_BYTES];
+        char t[TB_SHAPE_TEXT_BYTES];
+        rc =
+            tb_fail(err, TB_E_MISMATCH, "C %s does not stretch to %s",
+                    tb_shape_text(&call->in[2].shape, c), tb_shape_text(&y, t));
+    }
+    if (rc == TB_OK) {
+        tb_shape_strides(stride, &call->in[2].shape, &y);
+        state->c_row = stride[0];
+        state->c_col = stride[1];
+    }
+    return rc;
+}
+
+static tb_rc gemm_infer(tb_call *call, tb_err *err)
+{
+    gemm_state *state = TB_OP_STATE(gemm_state, call);
+    const tb_shape *a = &call->in[0].shape;
+    const tb_shape *b = &call->in[1].shape;
+    bool ta = tb_node_int(call->node, "transA", 0) != 0;
+    bool tb = tb_node_int(call->node, "transB", 0) != 0;
+    tb_rc rc = tb_op_need_f32(call, 3, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    if (a->rank != 2 || b->rank != 2) {
+        char text[TB_SHAPE_TEXT_BYTES];
+        return tb_fail(err, TB_E_MISMATCH,
+                       "operand of shape %s, two dimensions expected",
+                       tb_shape_text(a->rank != 2 ? a : b, text));
+    }
+    if (a->dim[!ta] != b->dim[tb]) {
+        return inner_mismatch(call, err);
+    }
+    *state = (gemm_state){
+        .shape = tb_gemm_dense(ta, tb, a->dim[ta], b->dim[!tb], a->dim[!ta]),
+        .alpha = tb_node_float(call->node, "alpha", 1.0f),
+        .beta = tb_node_float(call->node, "beta", 1.0f),
+        .has_c = tb_op_has(call, 2)};
+    rc = check_extents(&state->shape, err);
+    if (rc == TB_OK && state->has_c) {
+        rc = gemm_infer_c(call, state, err);
+    }
+    call->out[0] =
+        tb_tensor_view(TB_F32, &TB_SHAPE(state->shape.m, state->shape.n), NULL);
+    return rc;
+}
+
+/* y = C stretched to [m, n] */
+static void fill_with_c(const gemm_state *state, float *y, const float *c)
+{
+    size_t n = state->shape.n;
+    for (size_t i = 0; i < state->shape.m; i++) {
+        const float *row = c + i * state->c_row;
+        if (state->c_col == 1) {
+            memcpy(y + i * n, row, n * sizeof *y);
+            continue;
+        }
+        for (size_t j = 0; j < n; j++) {
+            y[i * n + j] = row[j * state->c_col];
+        }
+    }
+}
+
+/* y [m, n] = alpha op(a) [m, k] op(b) [k, n] + beta c */
+static void gemm_run(const tb_call *call)
+{
+    const gemm_state *state = TB_OP_CONST_STATE(gemm_state, call);
+    float *y = tb_op_f32_out(call);
+    if (state->has_c && tb_tensor_count(&call->out[0]) > 0) {
+        fill_with_c(state, y, tb_op_f32(call, 2));
+    }
+    tb_gemm(&state->shape, state->alpha, tb_op_f32(call, 0), tb_op_f32(call, 1),
+            state->has_c ? state->beta : 0.0f, y);
+}
+
+static tb_value_id emit_gemm(tb_grad *g, tb_value_id a, bool ta, tb_value_id b,
+                             bool tb)
+{
+    const tb_value_id in[2] = {a, b};
+    const tb_attr attrs[3] = {
+        TB_ATTR_F("alpha", tb_node_float(g->node, "alpha", 1.0f)),
+        TB_ATTR_I("transA", ta), TB_ATTR_I("transB", tb)};
+    return tb_grad_emit(g, &(tb_node_spec){.op = "Gemm",
+                                           .attrs = attrs,
+                                           .n_attrs = TB_COUNT(attrs),
+                                           .in = in,
+                                           .n_in = 2});
+}
+
+/* y = alpha A' B' + beta C, ' being the transposition that its flag asks for:
+ * dA' = alpha dy B'^T, dB' = alpha A'^T dy, dC = beta dy summed to C */
+static void gemm_backward(tb_grad *g)
+{
+    const tb_value_id *in = g->node->in;
+    tb_value_id dy = g->dy[0];
+    bool ta = tb_node_int(g->node, "transA", 0) != 0;
+    bool tb = tb_node_int(g->node, "transB", 0) != 0;
+    if (g->wants[0]) {
+        g->dx[0] = ta ? emit_gemm(g, in[1], tb, dy, true)
+                      : emit_gemm(g, dy, false, in[1], !tb);
+    }
+    if (g->wants[1]) {
+        g->dx[1] = tb ? emit_gemm(g, dy, true, in[0], ta)
+                      : emit_gemm(g, in[0], !ta, dy, false);
+    }
+    if (g->node->n_in > 2 && g->wants[2]) {
+        g->dx[2] =
+            tb_grad_reduce(g, dy, in[2], tb_node_float(g->node, "beta", 1.0f));
+    }
+}
+
+/* --- MatMul --------------------------------------------------------------- */
+
+typedef struct matmul_state {
+    tb_gemm_shape shape; /* of one product */
+    size_t a_floats;     /* of one matrix */
+    size_t b_floats;
+    tb_walk2 walk; /* over the leading dimensions, counted in matrices */
+} matmul_state;
+
+/* The shape without its last two dimensions. */
+static tb_shape leading(const tb_shape *shape)
+{
+    tb_shape out = *shape;
+    out.rank -= 2;
+    out.dim[out.rank] = 0;
+    out.dim[out.rank + 1] = 0;
+    return out;
+}
+
+static tb_rc matmul_plan(tb_call *call, bool ta, bool tb, tb_err *err)
+{
+    matmul_state *state = TB_OP_STATE(matmul_state, call);
+    const tb_shape *a = &call->in[0].shape;
+    const tb_shape *b = &call->in[1].shape;
+    size_t a2 = a->rank - 2;
+    size_t b2 = b->rank - 2;
+    tb_shape y;
+    if (a->dim[a2 + !ta] != b->dim[b2 + tb]) {
+        return inner_mismatch(call, err);
+    }
+    tb_shape lead_a = leading(a);
+    tb_shape lead_b = leading(b);
+    tb_rc rc = tb_shape_broadcast(&y, &lead_a, &lead_b, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    size_t m = a->dim[a2 + ta];
+    tb_walk2_plan(&state->walk, &lead_a, &lead_b, &y);
+    y.dim[y.rank++] = m;
+    y.dim[y.rank++] = b->dim[b2 + !tb];
+    if (b->rank == 2 && !ta) { /* one product over all rows of a */
+        m = tb_shape_product(a, 0, a->rank - 1);
+        tb_walk2_plan(&state->walk, &(tb_shape){0}, &(tb_shape){0},
+                      &(tb_shape){0});
+    }
+    state->shape = tb_gemm_dense(ta, tb, m, b->dim[b2 + !tb], a->dim[a2 + !ta]);
+    state->a_floats = m * state->shape.k;
+    state->b_floats = state->shape.n * state->shape.k;
+    call->out[0] = tb_tensor_view(TB_F32, &y, NULL);
+    return check_extents(&state->shape, err);
+}
+
+static tb_rc matmul_infer(tb_call *call, tb_err *err)
+{
+    bool ta = tb_node_int(call->node, "transA", 0) != 0;
+    bool tb = tb_node_int(call->node, "transB", 0) != 0;
+    tb_rc rc = tb_op_need_f32(call, 2, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    if (call->in[0].shape.rank < 2 || call->in[1].shape.rank < 2) {
+        return tb_fail(err, TB_E_UNSUPPORTED,
+                       "an operand of one dimension: reshape it to two");
+    }
+    return matmul_plan(call, ta, tb, err);
+}
+
+/* y [..., m, n] = op(a) [..., m, k] op(b) [..., k, n] */
+static void matmul_run(const tb_call *call)
+{
+    const matmul_state *state = TB_OP_CONST_STATE(matmul_state, call);
+    const tb_walk2 *walk = &state->walk;
+    size_t y_floats = state->shape.m * state->shape.n;
+    float *y = tb_op_f32_out(call);
+    tb_walk2_at at = {0};
+    for (size_t i = 0; i < walk->n_outer; i++) {
+        for (size_t j = 0; j < walk->n; j++) {
+            size_t a = at.at[0] + j * walk->step[0];
+            size_t b = at.at[1] + j * walk->step[1];
+            tb_gemm(&state->shape, 1.0f,
+                    tb_op_f32(call, 0) + a * state->a_floats,
+                    tb_op_f32(call, 1) + b * state->b_floats, 0.0f, y);
+            y += y_floats;
+        }
+        tb_walk2_next(&at, walk);
+    }
+}
+
+static tb_value_id emit_matmul(tb_grad *g, tb_value_id a, bool ta,
+                               tb_value_id b, bool tb, tb_value_id like)
+{
+    const tb_value_id in[2] = {a, b};
+    const tb_attr attrs[2] = {TB_ATTR_I("transA", ta), TB_ATTR_I("transB", tb)};
+    tb_value_id d = tb_grad_emit(g, &(tb_node_spec){.domain = TB_DOMAIN_GRAD,
+                                                    .op = "MatMulT",
+                                                    .attrs = attrs,
+                                                    .n_attrs = TB_COUNT(attrs),
+                                                    .in = in,
+                                                    .n_in = 2});
+    return tb_grad_reduce(g, d, like, 1.0f);
+}
+
+/* y = A B: dA = dy B^T, dB = A^T dy, summed over stretched batches */
+static void matmul_backward(tb_grad *g)
+{
+    const tb_value_id *in = g->node->in;
+    if (g->wants[0]) {
+        g->dx[0] = emit_matmul(g, g->dy[0], false, in[1], true, in[0]);
+    }
+    if (g->wants[1]) {
+        g->dx[1] = emit_matmul(g, in[0], true, g->dy[0], false, in[1]);
+    }
+}
+
+/* --- the table ------------------------------------------------------------ */
+
+static const tb_attr_decl gemm_attrs[] = {{"alpha", TB_ATTR_FLOAT, false},
+                                          {"beta", TB_ATTR_FLOAT, false},
+                                          {"transA", TB_ATTR_INT, false},
+                                          {"transB", TB_ATTR_INT, false}};
+
+const tb_op tb_op_gemm = {.domain = TB_DOMAIN_ONNX,
+                          .name = "Gemm",
+                          .since = 7,
+                          .until = TB_OPSET_ANY,
+                          .in_min = 2,
+                          .in_max = 3,
+                          .out_min = 1,
+                          .out_max = 1,
+                          .attrs = gemm_attrs,
+                          .n_attrs = TB_COUNT(gemm_attrs),
+                          .trains = 7,
+                          .infer = gemm_infer,
+                          .run = gemm_run,
+                          .backward = gemm_backward};
+
+const tb_op tb_op_matmul = {.domain = TB_DOMAIN_ONNX,
+                            .name = "MatMul",
+                            .since = 1,
+                            .until = TB_OPSET_ANY,
+                            .in_min = 2,
+                            .in_max = 2,
+                            .out_min = 1,
+                            .out_max = 1,
+                            .trains = 3,
+                            .infer = matmul_infer,
+                            .run = matmul_run,
+                            .backward = matmul_backward};
+
+const tb_op tb_op_matmul_t = {.domain = TB_DOMAIN_GRAD,
+                              .name = "MatMulT",
+                              .since = 1,
+                              .until = TB_OPSET_ANY,
+                              .in_min = 2,
+                              .in_max = 2,
+                              .out_min = 1,
+                              .out_max = 1,
+                              .attrs = gemm_attrs + 2,
+                              .n_attrs = 2,
+                              .infer = matmul_infer,
+                              .run = matmul_run};

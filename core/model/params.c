@@ -1,0 +1,233 @@
+#include "model/params.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "model/op.h"
+
+/* --- roles ---------------------------------------------------------------- */
+
+/* The initialiser behind an operand, looking through operators that only turn
+ * it around, or NULL. The walk is bounded, should nodes form a cycle. */
+static tb_value *initialiser_behind(const tb_graph *graph, tb_value_id id)
+{
+    static const char *const through[] = {"Identity", "Transpose", "Reshape",
+                                          "Flatten"};
+    for (size_t depth = 0; depth < 16; depth++) {
+        tb_value *value = tb_graph_value(graph, id);
+        if (value == NULL || value->data.data != NULL) {
+            return value;
+        }
+        const tb_node *node = tb_graph_node(graph, value->producer);
+        bool found = false;
+        for (size_t i = 0; node != NULL && i < sizeof through / sizeof *through;
+             i++) {
+            found = found || strcmp(node->op, through[i]) == 0;
+        }
+        if (!found || node->n_in == 0) {
+            return NULL;
+        }
+        id = node->in[0];
+    }
+    return NULL;
+}
+
+static void mark(const tb_graph *graph, tb_value_id id)
+{
+    tb_value *value = initialiser_behind(graph, id);
+    if (value != NULL && value->dtype == TB_F32) {
+        value->role = TB_ROLE_PARAM;
+    }
+}
+
+/* Whether a value is made by a MatMul, so that what is added is its bias. */
+static bool made_by_matmul(const tb_graph *graph, tb_value_id id)
+{
+    const tb_value *value = tb_graph_value(graph, id);
+    const tb_node *node =
+        value != NULL ? tb_graph_node(graph, value->producer) : NULL;
+    return node != NULL && strcmp(node->op, "MatMul") == 0;
+}
+
+static void mark_operands(const tb_graph *graph, const tb_node *node)
+{
+    const tb_op *op = tb_op_find(node->domain, node->op, graph->opset);
+    uint32_t trains = op != NULL ? op->trains : 0;
+    for (size_t i = 0; i < node->n_in && i < 32; i++) {
+        if ((trains >> i & 1) != 0) {
+            mark(graph, node->in[i]);
+        }
+    }
+    if (strcmp(node->op, "Add") == 0 && node->n_in == 2) {
+        for (size_t i = 0; i < 2; i++) {
+            if (made_by_matmul(graph, node->in[1 - i])) {
+                mark(graph, node->in[i]);
+            }
+        }
+    }
+}
+
+/* A name in the job that is no initialiser: proposes the nearest. */
+static tb_rc unknown_name(const tb_graph *graph, const char *name, tb_err *err)
+{
+    const char *nearest = NULL;
+    const char **names = tb_mem_array(graph->n_values, sizeof *names);
+    size_t n = 0;
+    for (size_t i = 0; names != NULL && i < graph->n_values; i++) {
+        if (graph->values[i] != NULL && graph->values[i]->data.data != NULL) {
+            names[n++] = graph->values[i]->name;
+        }
+    }
+    if (n > 0) {
+        nearest = tb_text_nearest(name, names, n);
+    }
+    tb_rc rc = tb_fail(
+        err, TB_E_NOT_FOUND, "the model has no initialiser \"%s\"%s%s%s", name,
+        nearest != NULL ? "; did you mean \"" : "",
+        nearest != NULL ? nearest : "", nearest != NULL ? "\"?" : "");
+    tb_mem_free(names);
+    return rc;
+}
+
+/* Whether every listed name may get that role. */
+static tb_rc check_names(const tb_graph *graph, const char *const *names,
+                         size_t n, bool train, tb_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const tb_value *value =
+            tb_graph_value(graph, tb_graph_find(graph, names[i]));
+        if (value == NULL || value->data.data == NULL) {
+            return unknown_name(graph, names[i], err);
+        }
+        if (train && value->dtype != TB_F32) {
+            return tb_fail(err, TB_E_MISMATCH,
+                           "\"%s\" is %s; only f32 can be trained", names[i],
+                           tb_dtype_name(value->dtype));
+        }
+    }
+    return TB_OK;
+}
+
+static void set_roles(tb_graph *graph, const char *const *names, size_t n,
+                      tb_role role)
+{
+    for (size_t i = 0; i < n; i++) {
+        tb_graph_value(graph, tb_graph_find(graph, names[i]))->role = role;
+    }
+}
+
+tb_rc tb_params_assign(tb_graph *graph, const tb_params_rule *rule, tb_err *err)
+{
+    const tb_params_rule none = {0};
+    const tb_params_rule *r = rule != NULL ? rule : &none;
+    tb_rc rc = check_names(graph, r->freeze, r->n_freeze, false, err);
+    if (rc == TB_OK) {
+        rc = check_names(graph, r->train, r->n_train, true, err);
+    }
+    if (rc != TB_OK) {
+        return rc;
+    }
+    for (size_t i = 0; i < graph->n_values; i++) {
+        tb_value *value = graph->values[i];
+        if (value != NULL && value->data.data != NULL) {
+            value->role = TB_ROLE_CONST;
+        }
+    }
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        if (graph->nodes[i] != NULL) {
+            mark_operands(graph, graph->nodes[i]);
+        }
+    }
+    set_roles(graph, r->train, r->n_train, TB_ROLE_PARAM);
+    set_roles(graph, r->freeze, r->n_freeze, TB_ROLE_CONST);
+    return TB_OK;
+}
+
+/* --- the vector ----------------------------------------------------------- */
+
+static const tb_value *param_at(const tb_graph *graph, size_t i)
+{
+    const tb_value *value = graph->values[i];
+    return value != NULL && value->role == TB_ROLE_PARAM ? value : NULL;
+}
+
+tb_rc tb_params_slots(tb_slots *out, const tb_graph *graph, tb_err *err)
+{
+    *out = (tb_slots){0};
+    size_t n = 0;
+    for (size_t i = 0; i < graph->n_values; i++) {
+        n += param_at(graph, i) != NULL;
+    }
+    tb_slot *slots = tb_mem_array(n, sizeof *slots);
+    if (slots == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%zu parameters", n);
+    }
+    for (size_t i = 0; i < graph->n_values; i++) {
+        const tb_value *value = param_at(graph, i);
+        if (value != NULL) {
+            size_t floats = tb_tensor_count(&value->data);
+            slots[out->n++] = (tb_slot){.name = value->name,
+                                        .value = (tb_value_id)i,
+                                        .shape = value->data.shape,
+                                        .offset = out->n_floats,
+                                        .n = floats};
+            out->n_floats += floats;
+        }
+    }
+    out->slot = slots;
+    return TB_OK;
+}
+
+void tb_slots_release(tb_slots *slots)
+{
+    tb_mem_free(slots->slot);
+    *slots = (tb_slots){0};
+}
+
+size_t tb_params_count(const tb_graph *graph)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < graph->n_values; i++) {
+        const tb_value *value = param_at(graph, i);
+        n += value != NULL ? tb_tensor_count(&value->data) : 0;
+    }
+    return n;
+}
+
+static tb_rc check_length(const tb_graph *graph, size_t n, tb_err *err)
+{
+    size_t want = tb_params_count(graph);
+    return n == want
+               ? TB_OK
+               : tb_fail(err, TB_E_MISMATCH,
+                         "%zu numbers for a model of %zu parameters", n, want);
+}
+
+tb_rc tb_params_get(const tb_graph *graph, float *out, size_t n, tb_err *err)
+{
+    tb_rc rc = check_length(graph, n, err);
+    for (size_t i = 0; rc == TB_OK && i < graph->n_values; i++) {
+        const tb_value *value = param_at(graph, i);
+        if (value != NULL) {
+            size_t floats = tb_tensor_count(&value->data);
+            memcpy(out, value->data.data, floats * sizeof *out);
+            out += floats;
+        }
+    }
+    return rc;
+}
+
+tb_rc tb_params_set(tb_graph *graph, const float *from, size_t n, tb_err *err)
+{
+    tb_rc rc = check_length(graph, n, err);
+    for (size_t i = 0; rc == TB_OK && i < graph->n_values; i++) {
+        const tb_value *value = param_at(graph, i);
+        if (value != NULL) {
+            size_t floats = tb_tensor_count(&value->data);
+            memcpy(value->data.data, from, floats * sizeof *from);
+            from += floats;
+        }
+    }
+    return rc;
+}
