@@ -1,0 +1,135 @@
+#include "work/round.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "fed/strategy.h"
+#include "model/onnx.h"
+#include "model/params.h"
+#include "train/evaluate.h"
+#include "work/model.h"
+
+/* params becomes what the strategy makes of the sum; with keep, what was 0
+ * stays 0. */
+static tb_rc step(const tb_work_round *round, float *params, size_t n,
+                  tb_err *err)
+{
+    const char *name = round->params->strategy.text;
+    const tb_strategy *strategy = tb_strategy_find(name);
+    if (strategy == NULL) {
+        return tb_fail(err, TB_E_UNSUPPORTED, "strategy \"%s\" is not known",
+                       name);
+    }
+    float *state = NULL;
+    float *before = tb_mem_array(n, sizeof *before);
+    size_t n_state = strategy->n_state(n);
+    tb_rc rc = TB_E_NOMEM;
+    if (before == NULL ||
+        (n_state > 0 &&
+         (state = tb_mem_array(n_state, sizeof *state)) == NULL)) {
+        rc = tb_fail(err, TB_E_NOMEM, "aggregate %zu parameters", n);
+        goto done;
+    }
+    memcpy(before, params, n * sizeof *before);
+    tb_strategy_settings settings = {.server_lr = round->params->server_lr};
+    rc = strategy->aggregate(&settings, round->sum, params, n, state, err);
+    for (size_t i = 0; rc == TB_OK && round->config->masked && i < n; i++) {
+        params[i] = before[i] == 0.0F ? 0.0F : params[i];
+    }
+done:
+    tb_mem_free(before);
+    tb_mem_free(state);
+    return rc;
+}
+
+tb_rc tb_work_aggregate(tb_buf *onnx, tb_metrics *metrics,
+                        const tb_work_round *round, const tb_buf *model,
+                        tb_err *err)
+{
+    tb_graph *graph = NULL;
+    float *params = NULL;
+    tb_rc rc = tb_work_read(&graph, round->job, model, err);
+    if (rc != TB_OK) {
+        goto done;
+    }
+    size_t n = tb_params_count(graph);
+    params = tb_mem_array(n, sizeof *params);
+    if (params == NULL) {
+        rc = tb_fail(err, TB_E_NOMEM, "%zu parameters", n);
+        goto done;
+    }
+    rc = tb_params_get(graph, params, n, err);
+    if (rc == TB_OK) {
+        rc = step(round, params, n, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_params_set(graph, params, n, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_onnx_write(onnx, graph, err);
+    }
+    if (rc == TB_OK) {
+        *metrics = tb_metrics_none();
+        metrics->train_loss =
+            tb_strategy_metric(round->config, round->sum, TB_SECTION_LOSS);
+    }
+done:
+    tb_mem_free(params);
+    tb_graph_free(&graph);
+    return rc;
+}
+
+void tb_work_summed_metrics(tb_metrics *metrics, const tb_work_round *round)
+{
+    *metrics = tb_metrics_none();
+    metrics->loss =
+        tb_strategy_metric(round->config, round->sum, TB_SECTION_LOSS);
+    metrics->accuracy =
+        tb_strategy_metric(round->config, round->sum, TB_SECTION_ACCURACY);
+    metrics->samples = tb_sum_weight(round->sum);
+}
+
+tb_rc tb_work_ranges(tb_buf *out, const tb_work_round *round, tb_err *err)
+{
+    size_t n = tb_sum_values(round->sum);
+    float *ranges = tb_mem_array(n, sizeof *ranges);
+    if (ranges == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%zu ranges", n);
+    }
+    tb_rc rc = tb_sum_mean(round->sum, 0, ranges, n, err);
+    for (size_t i = 0; i < n && rc == TB_OK; i++) {
+        uint32_t bits = 0;
+        memcpy(&bits, &ranges[i], sizeof bits);
+        rc = tb_buf_put_u32(out, bits, err);
+    }
+    tb_mem_free(ranges);
+    return rc;
+}
+
+tb_rc tb_work_evaluate(tb_metrics *metrics, const tb_job *job,
+                       const tb_buf *model, const tb_dataset *data, tb_err *err)
+{
+    tb_graph *graph = NULL;
+    tb_evaluator *evaluator = NULL;
+    tb_score score = {0};
+    const tb_loss *loss = tb_loss_find(job->loss);
+    tb_rc rc = loss != NULL ? tb_work_read(&graph, job, model, err)
+                            : tb_fail(err, TB_E_UNSUPPORTED,
+                                      "loss \"%s\" is not known", job->loss);
+    if (rc == TB_OK) {
+        rc = tb_evaluator_new(&evaluator, graph, loss, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_evaluate(evaluator, NULL, data, 0, tb_dataset_rows(data),
+                         &score, err);
+    }
+    if (rc == TB_OK) {
+        *metrics = tb_metrics_none();
+        metrics->samples = score.n_rows;
+        metrics->loss = score.loss_sum / (double)score.n_rows;
+        metrics->accuracy = (double)score.n_correct / (double)score.n_rows;
+    }
+    tb_evaluator_free(&evaluator);
+    tb_graph_free(&graph);
+    return rc;
+}
