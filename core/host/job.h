@@ -53,11 +53,11 @@ typedef struct tb_job {
         char reader[TB_JOB_WORD_BYTES]; /* data.reader: idx, csv, npy, npz */
         tb_job_texts columns;           /* data.columns; empty: all */
         char label[TB_NAME_BYTES * 2];  /* data.label; "": the last column */
-        bool bytes; /* data.dtype: u8 (else f32); default: u8 for idx */
-        bool values;                    /* data.target: value (else class) */
-        tb_job_texts classes;           /* data.classes, in index order */
-        float scale;                    /* data.scale: x * scale; 1: none */
-        tb_job_floats mean, std;        /* data.mean, data.std */
+        bool bytes;  /* data.dtype: u8 (else f32); default: u8 for idx */
+        bool values; /* data.target: value (else class) */
+        tb_job_texts classes;    /* data.classes, in index order */
+        float scale;             /* data.scale: x * scale; 1: none */
+        tb_job_floats mean, std; /* data.mean, data.std */
     } data;
     char loss[TB_JOB_WORD_BYTES]; /* softmax_cross_entropy, mse */
     struct {
