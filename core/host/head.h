@@ -23,8 +23,8 @@ tb_rc tb_head_open(tb_head *head, const char *path, bool writer, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 void tb_head_close(tb_head *head) TB_NONNULL(1);
 
-/* Writes and syncs a new head. After a failure the file holds the old one or the
- * new one. Errors: IO. */
+/* Writes and syncs a new head. After a failure the file holds the old one or
+ * the new one. Errors: IO. */
 tb_rc tb_head_write(tb_head *head, uint64_t seq, const tb_hash *chain,
                     tb_err *err) TB_NONNULL(1, 3) TB_MUST_CHECK;
 

@@ -15,7 +15,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "host/spool_record.h"
 
 #define SEGMENT_VERSION 1u
 #define SEGMENT_BYTES   32
@@ -40,6 +39,13 @@ struct tb_spool {
 
 /* --- paths --- */
 
+/* Where a segment lies. */
+typedef struct place {
+    const char *dir;
+    const tb_run_id *run;
+    uint32_t round, attempt;
+} place;
+
 static void run_hex(const tb_run_id *run, char out[static RUN_HEX_BYTES])
 {
     for (size_t i = 0; i < TB_RUN_ID_BYTES; i++) {
@@ -54,14 +60,13 @@ static char *run_path(const char *dir, const tb_run_id *run)
     return tb_file_join(dir, hex);
 }
 
-static char *segment_path(const char *dir, const tb_run_id *run, uint32_t round,
-                          uint32_t attempt)
+static char *segment_path(const place *at)
 {
     char name[RUN_HEX_BYTES + 32];
-    run_hex(run, name);
-    (void)snprintf(name + RUN_HEX_BYTES - 1, 32, "/%" PRIu32 "-%" PRIu32, round,
-                   attempt);
-    return tb_file_join(dir, name);
+    run_hex(at->run, name);
+    (void)snprintf(name + RUN_HEX_BYTES - 1, 32, "/%" PRIu32 "-%" PRIu32,
+                   at->round, at->attempt);
+    return tb_file_join(at->dir, name);
 }
 
 /* --- the index --- */
@@ -197,14 +202,13 @@ static tb_rc scan(tb_spool *s, uint64_t size, tb_err *err)
     return rc;
 }
 
-static void segment_head(uint8_t out[static SEGMENT_BYTES],
-                         const tb_run_id *run, uint32_t round, uint32_t attempt)
+static void segment_head(uint8_t out[static SEGMENT_BYTES], const place *at)
 {
     memcpy(out, "TBSP", 4);
     tb_le32_put(out + 4, SEGMENT_VERSION);
-    memcpy(out + 8, run->bytes, TB_RUN_ID_BYTES);
-    tb_le32_put(out + 24, round);
-    tb_le32_put(out + 28, attempt);
+    memcpy(out + 8, at->run->bytes, TB_RUN_ID_BYTES);
+    tb_le32_put(out + 24, at->round);
+    tb_le32_put(out + 28, at->attempt);
 }
 
 /* Reads head and records of the open file; a writer cuts what is torn. */
@@ -234,27 +238,29 @@ static tb_rc load(tb_spool *s, const uint8_t *want, bool writer, tb_err *err)
 }
 
 /* A new segment is written whole and synced before its name appears. */
-static tb_rc create(const char *dir, const tb_run_id *run, const char *path,
-                    const uint8_t *head, tb_err *err)
+static tb_rc create(const place *at, const char *path, const uint8_t *head,
+                    tb_err *err)
 {
-    char *folder = run_path(dir, run);
+    char *folder = run_path(at->dir, at->run);
     if (folder == NULL) {
         return tb_fail(err, TB_E_NOMEM, "%s", path);
     }
     tb_rc rc = tb_file_make_dir(folder, 0700, err);
     tb_mem_free(folder);
     if (rc == TB_OK) {
-        rc = tb_file_sync_dir(dir, err);
+        rc = tb_file_sync_dir(at->dir, err);
     }
     return rc == TB_OK ? tb_file_write(path, head, SEGMENT_BYTES, 0600, err)
                        : rc;
 }
 
-static tb_rc open_segment(tb_spool *s, const char *dir, const tb_run_id *run,
-                          const uint8_t *head, bool writer, tb_err *err)
+static tb_rc open_segment(tb_spool *s, const place *at, bool writer,
+                          tb_err *err)
 {
+    uint8_t head[SEGMENT_BYTES];
+    segment_head(head, at);
     if (writer && !tb_file_exists(s->path)) {
-        tb_rc rc = create(dir, run, s->path, head, err);
+        tb_rc rc = create(at, s->path, head, err);
         if (rc != TB_OK) {
             return rc;
         }
@@ -266,20 +272,17 @@ static tb_rc open_segment(tb_spool *s, const char *dir, const tb_run_id *run,
     return load(s, head, writer, err);
 }
 
-static tb_rc open_any(tb_spool **out, char *path_take, const char *dir,
-                      const tb_run_id *run, const uint8_t *head, bool writer,
-                      tb_err *err)
+static tb_rc open_any(tb_spool **out, const place *at, bool writer, tb_err *err)
 {
     *out = NULL;
     tb_spool *s = tb_mem_array(1, sizeof *s);
-    if (s == NULL || path_take == NULL) {
-        tb_mem_free(s);
-        tb_mem_free(path_take);
+    if (s == NULL) {
         return tb_fail(err, TB_E_NOMEM, "spool");
     }
     s->fd = -1;
-    s->path = path_take;
-    tb_rc rc = open_segment(s, dir, run, head, writer, err);
+    s->path = segment_path(at);
+    tb_rc rc = s->path != NULL ? open_segment(s, at, writer, err)
+                               : tb_fail(err, TB_E_NOMEM, "spool");
     if (rc == TB_OK) {
         *out = s;
         s = NULL;
@@ -291,19 +294,13 @@ static tb_rc open_any(tb_spool **out, char *path_take, const char *dir,
 tb_rc tb_spool_open(tb_spool **out, const char *dir, const tb_run_id *run,
                     uint32_t round, uint32_t attempt, tb_err *err)
 {
-    uint8_t head[SEGMENT_BYTES];
-    segment_head(head, run, round, attempt);
-    return open_any(out, segment_path(dir, run, round, attempt), dir, run, head,
-                    true, err);
+    return open_any(out, &(place){dir, run, round, attempt}, true, err);
 }
 
 tb_rc tb_spool_open_read(tb_spool **out, const char *dir, const tb_run_id *run,
                          uint32_t round, uint32_t attempt, tb_err *err)
 {
-    uint8_t head[SEGMENT_BYTES];
-    segment_head(head, run, round, attempt);
-    return open_any(out, segment_path(dir, run, round, attempt), dir, run, head,
-                    false, err);
+    return open_any(out, &(place){dir, run, round, attempt}, false, err);
 }
 
 void tb_spool_close(tb_spool **spool)
@@ -495,7 +492,7 @@ uint64_t tb_spool_bytes(const tb_spool *spool)
 tb_rc tb_spool_remove(const char *dir, const tb_run_id *run, uint32_t round,
                       uint32_t attempt, tb_err *err)
 {
-    char *path = segment_path(dir, run, round, attempt);
+    char *path = segment_path(&(place){dir, run, round, attempt});
     if (path == NULL) {
         return tb_fail(err, TB_E_NOMEM, "spool");
     }

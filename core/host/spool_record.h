@@ -9,11 +9,23 @@
 #ifndef TB_HOST_SPOOL_RECORD_H
 #define TB_HOST_SPOOL_RECORD_H
 
-#include "host/spool.h"
+#include <stdbool.h>
+
+#include "base/hash.h"
+#include "wire/msg.h"
 
 #define TB_SPOOL_RECORD_BYTES 64
 #define TB_SPOOL_ANNOUNCE_BYTES                                                \
     (TB_NAME_BYTES + 32 + 4 + TB_UPLOAD_HEADER_BYTES)
+
+/* An upload as it was announced. */
+typedef struct tb_spool_upload {
+    tb_upload_id id;
+    tb_name client;
+    tb_hash config;
+    uint32_t n_blocks;                      /* 1 to TB_BLOCKS_MAX */
+    uint8_t header[TB_UPLOAD_HEADER_BYTES]; /* of the seal */
+} tb_spool_upload;
 
 typedef enum tb_spool_kind {
     TB_SPOOL_ANNOUNCE = 1,
