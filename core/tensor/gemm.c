@@ -1,12 +1,15 @@
-/* core/tensor/gemm.c - see gemm.h. */
+/* core/tensor/gemm.c - chooses who multiplies: our own kernels where the CPU
+ * has AVX2 and FMA or AVX-512, else CBLAS. */
 #include "tensor/gemm.h"
 
 #include <assert.h>
 #include <limits.h>
-#include <math.h>
 #include <pthread.h>
 
 #include <cblas.h>
+
+#include "tensor/gemm_priv.h"
+#include "tensor/kernels_priv.h"
 
 static void one_thread(void)
 {
@@ -32,18 +35,38 @@ tb_gemm_shape tb_gemm_dense(bool trans_a, bool trans_b, size_t m, size_t n,
                            .c_step = n};
 }
 
-void tb_gemm(const tb_gemm_shape *s, float alpha, const float *a,
-             const float *b, float beta, float *c)
+void tb_gemm_cblas(const tb_gemm_shape *s, float alpha, const float *a,
+                   const float *b, float beta, float *c)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, one_thread);
-    if (s->m == 0 || s->n == 0) {
-        return;
-    }
     cblas_sgemm(CblasRowMajor, s->trans_a ? CblasTrans : CblasNoTrans,
                 s->trans_b ? CblasTrans : CblasNoTrans, blas_int(s->m),
                 blas_int(s->n), blas_int(s->k), alpha, a, blas_int(s->a_step),
                 b, blas_int(s->b_step), beta, c, blas_int(s->c_step));
+}
+
+/* The kernels go with the instruction set of the loops. */
+static tb_gemm_fn *choose(void)
+{
+#ifdef TB_K_X86
+    const tb_k_set *set = tb_k_chosen();
+    if (set == &tb_k_avx512) {
+        return tb_gemm_avx512;
+    }
+    if (set == &tb_k_avx2) {
+        return tb_gemm_avx2;
+    }
+#endif
+    return tb_gemm_cblas;
+}
+
+void tb_gemm(const tb_gemm_shape *s, float alpha, const float *a,
+             const float *b, float beta, float *c)
+{
+    if (s->m > 0 && s->n > 0) {
+        choose()(s, alpha, a, b, beta, c);
+    }
 }
 
 void tb_gemm_naive(const tb_gemm_shape *s, float alpha, const float *a,

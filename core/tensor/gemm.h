@@ -1,8 +1,8 @@
 /* core/tensor/gemm.h - product of two float32 matrices, row-major, on the
- * calling thread only: the one road to BLAS and the one place where a size
- * becomes a BLAS int. Each element of the product is one chain over k, cut
- * every TB_GEMM_CHUNK terms, so a row of the result has the same bits whatever
- * rows stand beside it and however many threads call. Safe from any thread. */
+ * calling thread only. Our kernels (AVX2, AVX-512) make each element by one
+ * chain of fused multiply-adds over k, cut every TB_GEMM_CHUNK terms: so its
+ * bits depend neither on the rows beside it nor on which of the two ran. Other
+ * CPUs go to CBLAS, where that is not promised. Safe from any thread. */
 #ifndef TB_TENSOR_GEMM_H
 #define TB_TENSOR_GEMM_H
 

@@ -71,6 +71,11 @@ void tb_k_axpy(float *y, const float *x, size_t n, float alpha)
     tb_k_chosen()->axpy(y, x, n, alpha);
 }
 
+void tb_k_axpby(float *y, const float *x, size_t n, float alpha, float beta)
+{
+    tb_k_chosen()->axpby(y, x, n, alpha, beta);
+}
+
 void tb_k_add_row(float *y, const float *row, size_t n_rows, size_t n_cols)
 {
     tb_k_chosen()->add_row(y, row, n_rows, n_cols);

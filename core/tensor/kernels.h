@@ -29,6 +29,10 @@ void tb_k_affine(float *y, const float *x, size_t n, float alpha, float beta)
 void tb_k_axpy(float *y, const float *x, size_t n, float alpha)
     TB_NONNULL(1, 2);
 
+/* y[i] = beta * y[i] + alpha * x[i]. y must not overlap x. */
+void tb_k_axpby(float *y, const float *x, size_t n, float alpha, float beta)
+    TB_NONNULL(1, 2);
+
 /* y[r][c] = y[r][c] + row[c], y [n_rows, n_cols] dense. */
 void tb_k_add_row(float *y, const float *row, size_t n_rows, size_t n_cols)
     TB_NONNULL(1, 2);

@@ -57,6 +57,14 @@ static void axpy(float *restrict y, const float *restrict x, size_t n,
     }
 }
 
+static void axpby(float *restrict y, const float *restrict x, size_t n,
+                  float alpha, float beta)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = beta * y[i] + alpha * x[i];
+    }
+}
+
 static void add_row(float *restrict y, const float *restrict row, size_t n_rows,
                     size_t n_cols)
 {
@@ -313,6 +321,7 @@ const tb_k_set TB_K_SET = {
     .div = quotient,
     .affine = affine,
     .axpy = axpy,
+    .axpby = axpby,
     .add_row = add_row,
     .sum_rows = sum_rows,
     .relu = relu,

@@ -16,6 +16,7 @@ typedef struct tb_k_set {
     void (*div)(float *, const float *, const float *, size_t);
     void (*affine)(float *, const float *, size_t, float, float);
     void (*axpy)(float *, const float *, size_t, float);
+    void (*axpby)(float *, const float *, size_t, float, float);
     void (*add_row)(float *, const float *, size_t, size_t);
     void (*sum_rows)(float *, const float *, size_t, size_t, float, float);
     void (*relu)(float *, const float *, size_t, float);

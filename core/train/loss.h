@@ -13,7 +13,7 @@ typedef struct tb_loss_batch {
     size_t n_rows;
     size_t n_padded; /* >= n_rows */
     size_t n_cols;
-    float *grad; /* [n_padded, n_cols]: d(mean over n_rows)/d out; or NULL */
+    float *grad; /* [n_padded, n_cols]: gets d(mean over n_rows) / d out */
 } tb_loss_batch;
 
 /* Sums over samples; a caller adds batches up by adding fields. */
@@ -32,7 +32,7 @@ typedef struct tb_loss {
     /* Whether targets fit: labels in [0, n_cols). MISMATCH names the row. */
     tb_rc (*check)(const tb_loss_batch *b, tb_err *err);
 
-    /* Adds the batch to *score, and writes grad unless it is NULL. */
+    /* Adds the batch to *score, and writes grad. */
     void (*run)(const tb_loss_batch *b, tb_score *score);
 } tb_loss;
 

@@ -44,6 +44,7 @@ const tb_slots *tb_trainer_slots(const tb_trainer *t) TB_NONNULL(1);
  * for checking a dataset against the model. */
 const tb_tensor *tb_trainer_input(const tb_trainer *t) TB_NONNULL(1);
 size_t tb_trainer_n_outputs(const tb_trainer *t) TB_NONNULL(1);
+const tb_loss *tb_trainer_loss(const tb_trainer *t) TB_NONNULL(1);
 
 /* One step on n_rows (1 to batch) rows: x [n_rows, ...] in the input's dtype, y
  * int32 [n_rows] or float32 [n_rows, n_outputs] by the loss. The gradient is
@@ -64,8 +65,8 @@ void *tb_trainer_y(tb_trainer *t) TB_NONNULL(1);
  * [n_params]; no step. Errors: as tb_trainer_step, NOMEM (the first call makes
  * a plan of its own). */
 tb_rc tb_trainer_gradient(tb_trainer *t, const void *x, const void *y,
-                          size_t n_rows, float *grad, tb_score *score,
-                          tb_err *err) TB_NONNULL(1, 2, 3, 5) TB_MUST_CHECK;
+                          size_t n_rows, float *grad, tb_err *err)
+    TB_NONNULL(1, 2, 3, 5) TB_MUST_CHECK;
 
 /* Forgets momentum and counts steps from 1 again: a new round. */
 void tb_trainer_reset(tb_trainer *t, uint64_t chance_seed) TB_NONNULL(1);

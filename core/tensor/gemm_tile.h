@@ -1,0 +1,319 @@
+/* core/tensor/gemm_tile.h - the product of gemm.h in vectors, included by one
+ * .c file an instruction set. One operand is the panel: [k, PANEL] floats, read
+ * as vectors. The other gives rows: single floats, each spread over a vector.
+ * A tile of TILE_ROWS x PANEL sums stays in registers over a whole chunk of k.
+ * Nothing that is copied is larger than one panel: in a forward pass the batch
+ * becomes the panel and the weights are read where they are.
+ * The includer defines NAME, vec, mask, WIDTH, TILE_ROWS and the operations. */
+#include <string.h>
+
+#include "tensor/gemm_priv.h"
+
+#define PANEL  (2 * WIDTH)
+#define INLINE static inline __attribute__((always_inline))
+
+/* One product seen by the tiles: c[i][j] = sum_p row(i, p) * panel(p, j). */
+typedef struct job {
+    const float *row; /* element (i, p) at i * row_i + p * row_p */
+    size_t row_i;
+    size_t row_p;
+    size_t n_rows;
+    const float *panel; /* element (p, j) at p * panel_p + j * panel_j; one of
+                         * the two is 1 */
+    size_t panel_p;
+    size_t panel_j;
+    size_t n_panel;
+    float *c; /* element (i, j) at i * c_i + j * c_j; one of the two is 1 */
+    size_t c_i;
+    size_t c_j;
+    float alpha;
+    float beta;
+} job;
+
+INLINE void store_plain(const job *q, float *c, vec acc[][2], size_t rows,
+                        size_t vecs, mask last)
+{
+    vec alpha = SPREAD(q->alpha);
+    vec beta = SPREAD(q->beta);
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t v = 0; v < vecs; v++) {
+            float *at = c + i * q->c_i + v * WIDTH;
+            mask m = v + 1 == vecs ? last : ALL;
+            vec sum = MUL(alpha, acc[i][v]);
+            if (q->beta != 0.0f) {
+                sum = FMA(alpha, acc[i][v], MUL(beta, LOAD_SOME(at, m)));
+            }
+            STORE_SOME(at, m, sum);
+        }
+    }
+}
+
+/* The same bits for c seen the other way round. */
+INLINE void store_turned(const job *q, float *c, vec acc[][2], size_t rows,
+                         size_t vecs, size_t cols)
+{
+    float sums[TILE_ROWS][PANEL];
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t v = 0; v < vecs; v++) {
+            STORE(&sums[i][v * WIDTH], acc[i][v]);
+        }
+    }
+    for (size_t j = 0; j < cols; j++) {
+        float *at = c + j * q->c_j;
+        for (size_t i = 0; i < rows; i++) {
+            at[i] = q->beta == 0.0f
+                        ? q->alpha * sums[i][j]
+                        : __builtin_fmaf(q->alpha, sums[i][j], q->beta * at[i]);
+        }
+    }
+}
+
+/* rows x cols of c from k terms. rows, vecs and some are constants at each
+ * call; some: the last vector of a panel's row may not be read whole. */
+INLINE void tile(const job *q, const float *row, const float *panel,
+                 size_t panel_p, size_t k, float *c, size_t cols,
+                 const size_t rows, const size_t vecs, const bool some)
+{
+    vec acc[TILE_ROWS][2];
+    const float *at[TILE_ROWS / 3 + 1]; /* every third row; x86 can add once
+                                         * and twice row_i to an address */
+    size_t row_i = q->row_i;
+    size_t row_p = q->row_p;
+    mask last = some ? FIRST(cols - (vecs - 1) * WIDTH) : ALL;
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t v = 0; v < vecs; v++) {
+            acc[i][v] = SPREAD(0.0f);
+        }
+        if (i % 3 == 0) {
+            at[i / 3] = row + i * row_i;
+        }
+    }
+    for (size_t p = 0; p < k; p++) {
+        vec b[2];
+        for (size_t v = 0; v < vecs; v++) {
+            b[v] = some && v + 1 == vecs ? LOAD_SOME(panel + v * WIDTH, last)
+                                         : LOAD(panel + v * WIDTH);
+        }
+        for (size_t i = 0; i < rows; i++) {
+            vec a = SPREAD(at[i / 3][i % 3 * row_i]);
+            for (size_t v = 0; v < vecs; v++) {
+                acc[i][v] = FMA(a, b[v], acc[i][v]);
+            }
+        }
+        for (size_t i = 0; i < rows; i += 3) {
+            at[i / 3] += row_p;
+        }
+        panel += panel_p;
+    }
+    if (q->c_j == 1) {
+        store_plain(q, c, acc, rows, vecs, last);
+    } else {
+        store_turned(q, c, acc, rows, vecs, cols);
+    }
+}
+
+/* All rows against one panel of cols columns; vecs and some as in tile. */
+INLINE void sweep(const job *q, size_t p0, const float *panel, size_t panel_p,
+                  size_t k, size_t j0, size_t cols, const size_t vecs,
+                  const bool some)
+{
+    const float *row = q->row + p0 * q->row_p;
+    float *c = q->c + j0 * q->c_j;
+    size_t left = q->n_rows;
+    for (; left >= TILE_ROWS; left -= TILE_ROWS) {
+        tile(q, row, panel, panel_p, k, c, cols, TILE_ROWS, vecs, some);
+        row += TILE_ROWS * q->row_i;
+        c += TILE_ROWS * q->c_i;
+    }
+#define ROWS(n)                                                                \
+    case n:                                                                    \
+        tile(q, row, panel, panel_p, k, c, cols, n, vecs, some);               \
+        break
+    switch (left) {
+        ROWS(1);
+        ROWS(2);
+        ROWS(3);
+        ROWS(4);
+        ROWS(5);
+#if TILE_ROWS > 6
+        ROWS(6);
+        ROWS(7);
+        ROWS(8);
+        ROWS(9);
+        ROWS(10);
+        ROWS(11);
+#endif
+    default:
+        break;
+    }
+#undef ROWS
+}
+
+static __attribute__((noinline)) void sweep_whole(const job *q, size_t p0,
+                                                  const float *panel,
+                                                  size_t panel_p, size_t k,
+                                                  size_t j0)
+{
+    sweep(q, p0, panel, panel_p, k, j0, PANEL, 2, false);
+}
+
+static __attribute__((noinline)) void sweep_wide(const job *q, size_t p0,
+                                                 const float *panel,
+                                                 size_t panel_p, size_t k,
+                                                 size_t j0, size_t cols)
+{
+    sweep(q, p0, panel, panel_p, k, j0, cols, 2, true);
+}
+
+static __attribute__((noinline)) void sweep_narrow(const job *q, size_t p0,
+                                                   const float *panel,
+                                                   size_t panel_p, size_t k,
+                                                   size_t j0, size_t cols)
+{
+    sweep(q, p0, panel, panel_p, k, j0, cols, 1, true);
+}
+
+/* out [8][PANEL rows] from 8 rows of x, 8 floats each: a transposition. */
+INLINE void turn_8x8(float *out, const float *x, size_t x_step)
+{
+    __m256 r[8];
+    __m256 s[8];
+    for (size_t i = 0; i < 8; i++) {
+        r[i] = _mm256_loadu_ps(x + i * x_step);
+    }
+    for (size_t i = 0; i < 8; i += 2) {
+        s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (size_t i = 0; i < 8; i += 4) {
+        r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44);
+        r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xee);
+        r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
+        r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xee);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        _mm256_storeu_ps(out + i * PANEL,
+                         _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_storeu_ps(out + (i + 4) * PANEL,
+                         _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+
+/* out [k, PANEL] from cols rows of x, k floats each; columns behind cols hold
+ * anything. */
+static void turn_panel(float *out, const float *x, size_t x_step, size_t k,
+                       size_t cols)
+{
+    size_t j = 0;
+    for (; j + 8 <= cols; j += 8) {
+        size_t p = 0;
+        for (; p + 8 <= k; p += 8) {
+            turn_8x8(out + p * PANEL + j, x + j * x_step + p, x_step);
+        }
+        for (; p < k; p++) {
+            for (size_t i = j; i < j + 8; i++) {
+                out[p * PANEL + i] = x[i * x_step + p];
+            }
+        }
+    }
+    for (; j < cols; j++) {
+        for (size_t p = 0; p < k; p++) {
+            out[p * PANEL + j] = x[j * x_step + p];
+        }
+    }
+}
+
+static void copy_panel(float *out, const float *x, size_t x_step, size_t k,
+                       size_t cols)
+{
+    for (size_t p = 0; p < k; p++) {
+        memcpy(out + p * PANEL, x + p * x_step, cols * sizeof *x);
+    }
+}
+
+/* One chunk of k terms from p0 on, panel by panel. */
+static void run_chunk(const job *q, size_t p0, size_t k)
+{
+    float copy[TB_GEMM_CHUNK * PANEL];
+    bool turn = q->panel_j != 1;
+    bool far = q->n_rows > 4 * TILE_ROWS && q->panel_p > PANEL;
+    for (size_t j = 0; j < q->n_panel; j += PANEL) {
+        size_t left = q->n_panel - j;
+        size_t cols = left < PANEL ? left : PANEL;
+        const float *panel = q->panel + p0 * q->panel_p + j * q->panel_j;
+        size_t panel_p = turn || far ? PANEL : q->panel_p;
+        if (turn) {
+            turn_panel(copy, panel, q->panel_j, k, cols);
+            panel = copy;
+        } else if (far) {
+            copy_panel(copy, panel, q->panel_p, k, cols);
+            panel = copy;
+        }
+        if (cols == PANEL) {
+            sweep_whole(q, p0, panel, panel_p, k, j);
+        } else if (cols > WIDTH) {
+            sweep_wide(q, p0, panel, panel_p, k, j, cols);
+        } else {
+            sweep_narrow(q, p0, panel, panel_p, k, j, cols);
+        }
+    }
+}
+
+/* Rough count of cycles when the operand of `panel` columns is the panel: the
+ * sums, turning it unless it lies right, and storing c turned or not. */
+static double cost(size_t rows, size_t panel, size_t k, bool turn, bool turned)
+{
+    size_t padded = (panel + WIDTH - 1) / WIDTH * WIDTH;
+    double sums = (double)rows * (double)padded * (double)k / (2 * WIDTH);
+    double turning = turn ? 0.5 * (double)panel * (double)k : 0.0;
+    double storing =
+        (turned ? 1.5 : 2.0 / WIDTH) * (double)rows * (double)panel;
+    return sums + turning + storing;
+}
+
+void NAME(const tb_gemm_shape *s, float alpha, const float *a, const float *b,
+          float beta, float *c)
+{
+    size_t a_m = s->trans_a ? 1 : s->a_step;
+    size_t a_k = s->trans_a ? s->a_step : 1;
+    size_t b_k = s->trans_b ? 1 : s->b_step;
+    size_t b_n = s->trans_b ? s->b_step : 1;
+    bool turned = cost(s->n, s->m, s->k, !s->trans_a, true) <
+                  cost(s->m, s->n, s->k, s->trans_b, false);
+    job q = {.row = a,
+             .row_i = a_m,
+             .row_p = a_k,
+             .n_rows = s->m,
+             .panel = b,
+             .panel_p = b_k,
+             .panel_j = b_n,
+             .n_panel = s->n,
+             .c = c,
+             .c_i = s->c_step,
+             .c_j = 1,
+             .alpha = alpha,
+             .beta = beta};
+    if (turned) {
+        q = (job){.row = b,
+                  .row_i = b_n,
+                  .row_p = b_k,
+                  .n_rows = s->n,
+                  .panel = a,
+                  .panel_p = a_k,
+                  .panel_j = a_m,
+                  .n_panel = s->m,
+                  .c = c,
+                  .c_i = 1,
+                  .c_j = s->c_step,
+                  .alpha = alpha,
+                  .beta = beta};
+    }
+    size_t p0 = 0;
+    do {
+        size_t left = s->k - p0;
+        size_t k = left < TB_GEMM_CHUNK ? left : TB_GEMM_CHUNK;
+        run_chunk(&q, p0, k);
+        q.beta = 1.0f; /* the next chunk adds to this one */
+        p0 += k;
+    } while (p0 < s->k);
+}

@@ -1,0 +1,116 @@
+#include "train/evaluate.h"
+
+#include "base/mem.h"
+#include "exec/exec.h"
+#include "train/head.h"
+#include "train/local.h"
+
+#include <string.h>
+
+struct tb_evaluator {
+    tb_graph *graph; /* owned */
+    const tb_loss *loss;
+    tb_exec *exec;
+    size_t n_cols;
+    void *y;        /* [TB_EVAL_BATCH] targets */
+    float *scratch; /* [TB_EVAL_BATCH, n_cols] where the loss puts a gradient
+                     * that nobody reads */
+};
+
+tb_rc tb_evaluator_new(tb_evaluator **out, const tb_graph *graph,
+                       const tb_loss *loss, tb_err *err)
+{
+    *out = NULL;
+    tb_evaluator *e = tb_mem_array(1, sizeof *e);
+    if (e == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "evaluator");
+    }
+    e->loss = loss;
+    tb_rc rc = tb_head_new(&e->graph, graph, loss, err);
+    if (rc == TB_OK) {
+        rc = tb_exec_new(&e->exec, e->graph, TB_EVAL_BATCH, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_head_columns(&e->n_cols, tb_exec_input(e->exec, 0),
+                             tb_exec_output(e->exec, 0), err);
+    }
+    if (rc != TB_OK) {
+        goto done;
+    }
+    size_t n = tb_tensor_count(tb_exec_output(e->exec, 0));
+    e->y = tb_mem_aligned(n, sizeof(float));
+    e->scratch = tb_mem_aligned(n, sizeof(float));
+    if (e->y == NULL || e->scratch == NULL) {
+        rc = tb_fail(err, TB_E_NOMEM, "evaluator: %zu outputs", n);
+        goto done;
+    }
+    *out = e;
+    e = NULL;
+done:
+    tb_evaluator_free(&e);
+    return rc;
+}
+
+void tb_evaluator_free(tb_evaluator **evaluator)
+{
+    tb_evaluator *e = *evaluator;
+    if (e == NULL) {
+        return;
+    }
+    tb_exec_free(&e->exec);
+    tb_graph_free(&e->graph);
+    tb_mem_free(e->y);
+    tb_mem_free(e->scratch);
+    tb_mem_free(e);
+    *evaluator = NULL;
+}
+
+/* Rows [from, from + n) through the model and the loss. */
+static tb_rc score_batch(tb_evaluator *e, const tb_dataset *data, size_t from,
+                         size_t n, tb_score *score, tb_err *err)
+{
+    const tb_tensor *in = tb_exec_input(e->exec, 0);
+    size_t row_bytes = tb_tensor_bytes(in) / TB_EVAL_BATCH;
+    uint32_t rows[TB_EVAL_BATCH];
+    for (size_t i = 0; i < n; i++) {
+        rows[i] = (uint32_t)(from + i);
+    }
+    tb_dataset_batch(data, rows, n, in->data, e->y);
+    memset((uint8_t *)in->data + n * row_bytes, 0,
+           (TB_EVAL_BATCH - n) * row_bytes);
+    tb_loss_batch b = {.out = tb_exec_output(e->exec, 0)->data,
+                       .y = e->y,
+                       .n_rows = n,
+                       .n_padded = TB_EVAL_BATCH,
+                       .n_cols = e->n_cols,
+                       .grad = e->scratch};
+    tb_rc rc = e->loss->check(&b, err);
+    if (rc == TB_OK) {
+        tb_exec_run(e->exec);
+        e->loss->run(&b, score);
+    }
+    return rc;
+}
+
+tb_rc tb_evaluate(tb_evaluator *e, const float *params, const tb_dataset *data,
+                  size_t from, size_t to, tb_score *score, tb_err *err)
+{
+    *score = (tb_score){0};
+    tb_rc rc = tb_fit_check(tb_dataset_spec(data), tb_exec_input(e->exec, 0),
+                            e->n_cols, e->loss, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    if (from > to || to > tb_dataset_rows(data)) {
+        return tb_fail(err, TB_E_USAGE, "rows %zu to %zu of %zu", from, to,
+                       tb_dataset_rows(data));
+    }
+    tb_exec_set_params(e->exec, params);
+    for (size_t at = from; at < to && rc == TB_OK; at += TB_EVAL_BATCH) {
+        size_t left = to - at;
+        rc = score_batch(e, data, at,
+                         left < TB_EVAL_BATCH ? left : TB_EVAL_BATCH, score,
+                         err);
+    }
+    return rc;
+}

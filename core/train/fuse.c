@@ -1,0 +1,126 @@
+#include "train/fuse.h"
+
+#include <string.h>
+
+#include "model/op.h"
+#include "tensor/gemm.h"
+
+typedef struct update_state {
+    tb_gemm_shape shape;
+    float alpha;
+    const tb_fuse_rates *rates;
+} update_state;
+
+_Static_assert(sizeof(update_state) <= TB_OP_STATE_BYTES, "state too large");
+
+/* w = keep * w - rate * alpha * op(a) op(b); out[0] is the parameter. */
+static void update_run(const tb_call *call)
+{
+    update_state s;
+    memcpy(&s, call->state.bytes, sizeof s);
+    tb_gemm(&s.shape, -s.rates->rate * s.alpha, call->in[0].data,
+            call->in[1].data, s.rates->keep, call->out[0].data);
+}
+
+static const tb_op update_op = {.domain = TB_DOMAIN_GRAD,
+                                .name = "GemmUpdate",
+                                .in_min = 2,
+                                .in_max = 2,
+                                .out_min = 1,
+                                .out_max = 1,
+                                .run = update_run};
+
+static const tb_node *node_of(const tb_bound *b, size_t call)
+{
+    return b->graph->nodes[b->call_nodes[call]];
+}
+
+/* The call that makes v, or n_calls. */
+static size_t find_maker(const tb_bound *b, tb_value_id v)
+{
+    size_t i = 0;
+    while (i < b->n_calls && node_of(b, i)->out[0] != v) {
+        i++;
+    }
+    return i;
+}
+
+/* A product of two matrices and nothing else, read by no other call. */
+static bool is_plain_product(const tb_bound *b, size_t call)
+{
+    const tb_node *node = node_of(b, call);
+    return b->calls[call].n_in == 2 && strcmp(node->op, "Gemm") == 0 &&
+           strcmp(node->domain, TB_DOMAIN_ONNX) == 0 &&
+           tb_graph_n_uses(b->graph, node->out[0]) == 0;
+}
+
+/* The last call from `from` on that reads v, or `from`; n_calls when some call
+ * hands v on as a view, so that its readers are not known. */
+static size_t find_last_reader(const tb_bound *b, tb_value_id v, size_t from)
+{
+    size_t last = from;
+    for (size_t i = 0; i < b->n_calls; i++) {
+        const tb_call *call = &b->calls[i];
+        for (size_t j = 0; j < call->n_in; j++) {
+            if (node_of(b, i)->in[j] != v) {
+                continue;
+            }
+            if (call->view_of == (int)j) {
+                return b->n_calls;
+            }
+            last = i > last ? i : last;
+        }
+    }
+    return last;
+}
+
+/* Moves call `from` to place `to`, behind it; those between move up. */
+static void move_call(tb_bound *b, size_t from, size_t to)
+{
+    tb_call call = b->calls[from];
+    tb_node_id node = b->call_nodes[from];
+    memmove(&b->calls[from], &b->calls[from + 1],
+            (to - from) * sizeof b->calls[0]);
+    memmove(&b->call_nodes[from], &b->call_nodes[from + 1],
+            (to - from) * sizeof b->call_nodes[0]);
+    b->calls[to] = call;
+    b->call_nodes[to] = node;
+}
+
+static void rewrite(tb_call *call, const tb_node *node,
+                    const tb_fuse_rates *rates)
+{
+    bool ta = tb_node_int(node, "transA", 0) != 0;
+    bool tb = tb_node_int(node, "transB", 0) != 0;
+    const tb_shape *a = &call->in[0].shape;
+    const tb_shape *y = &call->out[0].shape;
+    update_state s = {.shape = tb_gemm_dense(ta, tb, y->dim[0], y->dim[1],
+                                             a->dim[ta ? 0 : 1]),
+                      .alpha = tb_node_float(node, "alpha", 1.0f),
+                      .rates = rates};
+    memcpy(call->state.bytes, &s, sizeof s);
+    call->op = &update_op;
+    call->view_of = -1;
+    call->work_bytes = 0;
+}
+
+void tb_fuse_updates(tb_bound *bound, const tb_slots *slots,
+                     const tb_value_id *grads, const tb_fuse_rates *rates,
+                     bool *fused)
+{
+    for (size_t s = 0; s < slots->n; s++) {
+        fused[s] = false;
+        size_t maker = grads[s] == TB_ID_NONE ? bound->n_calls
+                                              : find_maker(bound, grads[s]);
+        if (maker == bound->n_calls || !is_plain_product(bound, maker)) {
+            continue;
+        }
+        size_t last = find_last_reader(bound, slots->slot[s].value, maker);
+        if (last == bound->n_calls) {
+            continue;
+        }
+        rewrite(&bound->calls[maker], node_of(bound, maker), rates);
+        move_call(bound, maker, last);
+        fused[s] = true;
+    }
+}
