@@ -267,31 +267,56 @@ static size_t first_not_finite(const float *v, size_t n)
     return i;
 }
 
-tb_rc tb_dataset_check(const tb_dataset *ds, tb_err *err)
+/* What is wrong with one row, or NULL. */
+static const char *row_fault(const tb_dataset *ds, size_t row)
 {
+    const tb_sample_spec *spec = &ds->spec;
     size_t n_values = n_columns(ds);
+    if (spec->x_dtype == TB_F32 &&
+        first_not_finite(tb_dataset_x_row(ds, row), n_values) < n_values) {
+        return "a feature is NaN or infinite; clean the data first";
+    }
+    if (spec->target == TB_TARGET_VALUE) {
+        return first_not_finite(tb_dataset_y_row(ds, row), spec->n_targets) <
+                       spec->n_targets
+                   ? "a target is NaN or infinite; clean the data first"
+                   : NULL;
+    }
+    int32_t label = tb_dataset_label(ds, row);
+    return label < 0 || (size_t)label >= spec->n_classes
+               ? "its label is no class index"
+               : NULL;
+}
+
+/* 1 + the largest label, but no more than the limit allows. */
+static size_t count_classes(const tb_dataset *ds)
+{
+    int32_t largest = 0;
     for (size_t row = 0; row < ds->n_rows; row++) {
-        if (ds->spec.x_dtype == TB_F32 &&
-            first_not_finite(tb_dataset_x_row(ds, row), n_values) < n_values) {
+        int32_t label = tb_dataset_label(ds, row);
+        largest = label > largest ? label : largest;
+    }
+    size_t n = (size_t)largest + 1;
+    return n < TB_DATASET_MAX_CLASSES ? n : TB_DATASET_MAX_CLASSES;
+}
+
+tb_rc tb_dataset_seal(tb_dataset *ds, tb_err *err)
+{
+    bool classes = ds->spec.target == TB_TARGET_CLASS;
+    if (classes && ds->spec.n_classes == 0) {
+        ds->spec.n_classes = count_classes(ds);
+    }
+    for (size_t row = 0; row < ds->n_rows; row++) {
+        const char *fault = row_fault(ds, row);
+        if (fault != NULL && classes) {
             return tb_fail(err, TB_E_MALFORMED,
-                           "row %zu (from 0): a feature is NaN or infinite; "
-                           "clean the data first",
-                           row);
+                           "row %zu (from 0): %s (label %d of %zu classes)",
+                           row, fault, tb_dataset_label(ds, row),
+                           ds->spec.n_classes);
         }
-        if (ds->spec.target == TB_TARGET_VALUE &&
-            first_not_finite(tb_dataset_y_row(ds, row), ds->spec.n_targets) <
-                ds->spec.n_targets) {
-            return tb_fail(err, TB_E_MALFORMED,
-                           "row %zu (from 0): a target is NaN or infinite; "
-                           "clean the data first",
-                           row);
-        }
-        if (ds->spec.target == TB_TARGET_CLASS &&
-            (tb_dataset_label(ds, row) < 0 ||
-             (size_t)tb_dataset_label(ds, row) >= ds->spec.n_classes)) {
-            return tb_fail(err, TB_E_MALFORMED,
-                           "row %zu (from 0): label %d is not in 0..%zu", row,
-                           tb_dataset_label(ds, row), ds->spec.n_classes - 1);
+        if (fault != NULL) {
+            return tb_fail(err, TB_E_MALFORMED, "row %zu (from 0): %s", row,
+                           fault);
         }
     }
     return TB_OK;

@@ -30,7 +30,8 @@ typedef struct tb_sample_spec {
         x_shape; /* of one sample: [28, 28], no row axis; [] is one value */
     tb_target target;
     size_t n_targets; /* values of y a row; 1 for classes */
-    size_t n_classes; /* labels are in [0, n_classes); 0 for values */
+    size_t n_classes; /* labels are in [0, n_classes); 0 for values, and for
+                       * classes until tb_dataset_seal counts them */
 } tb_sample_spec;
 
 typedef struct tb_dataset tb_dataset;
@@ -83,9 +84,10 @@ const char *const *tb_dataset_columns(const tb_dataset *ds) TB_NONNULL(1);
 tb_rc tb_dataset_set_columns(tb_dataset *ds, const char *const *names,
                              tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Checks that every label is in [0, n_classes) and every float of x and y is
- * finite: the promise of a read dataset. Errors: MALFORMED, naming the row. */
-tb_rc tb_dataset_check(const tb_dataset *ds, tb_err *err)
-    TB_NONNULL(1) TB_MUST_CHECK;
+/* Ends filling: counts the classes from the labels when the spec said 0, then
+ * checks that every label is in [0, n_classes) and every float of x and y is
+ * finite: the promise of each dataset that was read. Errors: MALFORMED, naming
+ * the row. */
+tb_rc tb_dataset_seal(tb_dataset *ds, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
 #endif

@@ -9,14 +9,14 @@
 #define TB_CLI_TABLES_MAX 2
 
 /* What a verb is called with. Valid while it runs. */
-typedef struct tb_call {
+typedef struct tb_cli_call {
     const char *program;                     /* "tributary" */
     int n_args;                              /* within the verb's bounds */
     char **args;                             /* [n_args] what is not a flag */
     bool json;                               /* --json was given */
     void *values[TB_CLI_TABLES_MAX];         /* a struct a table of the verb */
     tb_settings settings[TB_CLI_TABLES_MAX]; /* to read a file into a table */
-} tb_call;
+} tb_cli_call;
 
 typedef struct tb_verb {
     const char *name; /* "start", or two words: "model new" */
@@ -31,7 +31,7 @@ typedef struct tb_verb {
      * NULL. The first is complete when the verb runs; the second, for a file
      * that the verb reads, wants tb_settings_finish by the verb. */
     const tb_setting_table *tables[TB_CLI_TABLES_MAX];
-    tb_rc (*run)(tb_call *call, tb_err *err);
+    tb_rc (*run)(tb_cli_call *call, tb_err *err);
 } tb_verb;
 
 typedef struct tb_program {

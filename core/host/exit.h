@@ -3,6 +3,8 @@
 #ifndef TB_HOST_EXIT_H
 #define TB_HOST_EXIT_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 
 typedef struct tb_exit {

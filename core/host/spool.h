@@ -8,20 +8,10 @@
 #ifndef TB_HOST_SPOOL_H
 #define TB_HOST_SPOOL_H
 
-#include <stdbool.h>
-
-#include "base/hash.h"
-#include "wire/msg.h"
+#include "base/buf.h"
+#include "host/spool_record.h"
 
 typedef struct tb_spool tb_spool;
-
-typedef struct tb_spool_upload {
-    tb_upload_id id;
-    tb_name client;
-    tb_hash config;
-    uint32_t n_blocks;                      /* 1 to TB_BLOCKS_MAX */
-    uint8_t header[TB_UPLOAD_HEADER_BYTES]; /* of the seal */
-} tb_spool_upload;
 
 /* Opens the segment of one round attempt below dir, and makes it when it is not
  * there; cuts a torn tail. Errors: UNSUPPORTED (format), FULL, IO, NOMEM. */

@@ -59,7 +59,8 @@ uint64_t tb_store_head(const tb_store *store, tb_hash *chain) TB_NONNULL(1);
 /* Appends n rows in one transaction; rows[0].seq must be head + 1. On TB_OK
  * they are durable (SQLite's WAL and the head file are both synced); otherwise
  * none is there. Errors: EXISTS (an acceptance that is not NEW), LIMIT (body),
- * BUG (seq), FULL, IO; after IO the store refuses to append: close it. */
+ * BUG (seq), FULL, IO; after IO it is not known whether they are there, and the
+ * store refuses to append: close it. */
 tb_rc tb_store_append(tb_store *store, const tb_row *rows, size_t n,
                       tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 

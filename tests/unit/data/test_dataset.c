@@ -112,29 +112,42 @@ static void absurd_sizes_are_refused_before_memory_is_asked_for(void **state)
 }
 
 static void
-check_finds_labels_out_of_range_and_values_that_are_not_finite(void **state)
+seal_finds_labels_out_of_range_and_values_that_are_not_finite(void **state)
 {
     (void)state;
     tb_err err;
     tb_dataset *ds = five_images();
-    assert_int_equal(tb_dataset_check(ds, NULL), TB_OK);
+    assert_int_equal(tb_dataset_seal(ds, NULL), TB_OK);
     ((int32_t *)tb_dataset_y(ds))[3] = 3;
-    assert_int_equal(tb_dataset_check(ds, &err), TB_E_MALFORMED);
+    assert_int_equal(tb_dataset_seal(ds, &err), TB_E_MALFORMED);
     assert_non_null(strstr(err.text, "row 3"));
-    assert_non_null(strstr(err.text, "label 3 is not in 0..2"));
+    assert_non_null(strstr(err.text, "label 3 of 3 classes"));
     ((int32_t *)tb_dataset_y(ds))[3] = -1;
-    assert_int_equal(tb_dataset_check(ds, NULL), TB_E_MALFORMED);
+    assert_int_equal(tb_dataset_seal(ds, NULL), TB_E_MALFORMED);
     tb_dataset_free(&ds);
 
     assert_int_equal(tb_dataset_new(&ds, &table, 2, NULL), TB_OK);
-    assert_int_equal(tb_dataset_check(ds, NULL), TB_OK);
+    assert_int_equal(tb_dataset_seal(ds, NULL), TB_OK);
     ((float *)tb_dataset_x(ds))[3] = INFINITY;
-    assert_int_equal(tb_dataset_check(ds, &err), TB_E_MALFORMED);
+    assert_int_equal(tb_dataset_seal(ds, &err), TB_E_MALFORMED);
     assert_non_null(strstr(err.text, "row 1"));
     ((float *)tb_dataset_x(ds))[3] = 0.0F;
     ((float *)tb_dataset_y(ds))[0] = NAN;
-    assert_int_equal(tb_dataset_check(ds, &err), TB_E_MALFORMED);
+    assert_int_equal(tb_dataset_seal(ds, &err), TB_E_MALFORMED);
     assert_non_null(strstr(err.text, "row 0"));
+    tb_dataset_free(&ds);
+}
+
+static void seal_counts_the_classes_when_the_spec_does_not(void **state)
+{
+    (void)state;
+    tb_dataset *ds = NULL;
+    tb_sample_spec spec = images;
+    spec.n_classes = 0;
+    assert_int_equal(tb_dataset_new(&ds, &spec, 2, NULL), TB_OK);
+    ((int32_t *)tb_dataset_y(ds))[1] = 6;
+    assert_int_equal(tb_dataset_seal(ds, NULL), TB_OK);
+    assert_int_equal(tb_dataset_spec(ds)->n_classes, 7);
     tb_dataset_free(&ds);
 }
 
@@ -187,7 +200,8 @@ int main(void)
         cmocka_unit_test(a_view_of_a_row_that_is_not_there_is_refused),
         cmocka_unit_test(absurd_sizes_are_refused_before_memory_is_asked_for),
         cmocka_unit_test(
-            check_finds_labels_out_of_range_and_values_that_are_not_finite),
+            seal_finds_labels_out_of_range_and_values_that_are_not_finite),
+        cmocka_unit_test(seal_counts_the_classes_when_the_spec_does_not),
         cmocka_unit_test(a_view_has_the_column_names_of_its_dataset),
         cmocka_unit_test(survives_each_allocation_failing),
     };

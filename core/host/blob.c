@@ -1,0 +1,388 @@
+#include "host/blob.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zstd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+/* An index entry: "TBBI" | version u32le = 1 | raw hash 32 | raw bytes u64le |
+ * stored hash 32 | stored bytes u64le | BLAKE2b-256 of these. */
+#define INDEX_VERSION      1u
+#define INDEX_SIGNED_BYTES 88
+#define INDEX_BYTES        (INDEX_SIGNED_BYTES + TB_HASH_BYTES)
+
+#define NAME_BYTES         (4 + 3 + TB_HASH_HEX_BYTES) /* "raw/aa/<hash>" */
+
+struct tb_blobs {
+    char *dir;
+    tb_shared *last; /* what tb_blobs_share gave last, and its name */
+    tb_hash last_hash;
+};
+
+tb_rc tb_blobs_open(tb_blobs **out, const char *dir, tb_err *err)
+{
+    *out = NULL;
+    tb_rc rc = tb_file_make_dir(dir, 0700, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    tb_blobs *b = tb_mem_array(1, sizeof *b);
+    if (b == NULL || (b->dir = tb_mem_text(dir)) == NULL) {
+        tb_mem_free(b);
+        return tb_fail(err, TB_E_NOMEM, "%s", dir);
+    }
+    *out = b;
+    return TB_OK;
+}
+
+void tb_blobs_close(tb_blobs **blobs)
+{
+    tb_blobs *b = *blobs;
+    *blobs = NULL;
+    if (b != NULL) {
+        tb_shared_free(&b->last);
+        tb_mem_free(b->dir);
+        tb_mem_free(b);
+    }
+}
+
+/* "<dir>/<kind>aa/<hash>" for the caller to free. */
+static tb_rc path_of(const tb_blobs *b, const char *kind, const tb_hash *hash,
+                     char **out, tb_err *err)
+{
+    char hex[TB_HASH_HEX_BYTES];
+    char name[NAME_BYTES + 1];
+    tb_hash_hex(hash, hex);
+    (void)snprintf(name, sizeof name, "%s%.2s/%s", kind, hex, hex);
+    *out = tb_file_join(b->dir, name);
+    return *out != NULL ? TB_OK : tb_fail(err, TB_E_NOMEM, "%s", b->dir);
+}
+
+static tb_rc stored_path(const tb_blobs *b, const tb_hash *hash, char **out,
+                         tb_err *err)
+{
+    return path_of(b, "", hash, out, err);
+}
+
+static tb_rc index_path(const tb_blobs *b, const tb_hash *hash, char **out,
+                        tb_err *err)
+{
+    return path_of(b, "raw/", hash, out, err);
+}
+
+/* Makes the folder of path and writes the file, both synced. */
+static tb_rc write_file(char *path, const void *bytes, size_t len, tb_err *err)
+{
+    char *slash = strrchr(path, '/');
+    *slash = '\0';
+    tb_rc rc = TB_OK;
+    if (!tb_file_exists(path)) {
+        rc = tb_file_make_dir(path, 0700, err);
+        char *upper = rc == TB_OK ? strrchr(path, '/') : NULL;
+        if (upper != NULL) { /* the new folder's own name must last as well */
+            *upper = '\0';
+            rc = tb_file_sync_dir(path, err);
+            *upper = '/';
+        }
+    }
+    *slash = '/';
+    return rc == TB_OK ? tb_file_write(path, bytes, len, 0600, err) : rc;
+}
+
+/* --- the index --- */
+
+static void index_encode(const tb_blob_ref *ref,
+                         uint8_t out[static INDEX_BYTES])
+{
+    memcpy(out, "TBBI", 4);
+    tb_le32_put(out + 4, INDEX_VERSION);
+    memcpy(out + 8, ref->raw.bytes, TB_HASH_BYTES);
+    tb_le64_put(out + 40, ref->raw_bytes);
+    memcpy(out + 48, ref->stored.bytes, TB_HASH_BYTES);
+    tb_le64_put(out + 80, ref->stored_bytes);
+    tb_hash check = tb_hash_of(out, INDEX_SIGNED_BYTES);
+    memcpy(out + INDEX_SIGNED_BYTES, check.bytes, TB_HASH_BYTES);
+}
+
+static bool index_decode(const tb_buf *in, const tb_hash *raw, tb_blob_ref *out)
+{
+    if (in->len != INDEX_BYTES || memcmp(in->data, "TBBI", 4) != 0 ||
+        tb_le32_get(in->data + 4) != INDEX_VERSION ||
+        memcmp(in->data + 8, raw->bytes, TB_HASH_BYTES) != 0) {
+        return false;
+    }
+    tb_hash check = tb_hash_of(in->data, INDEX_SIGNED_BYTES);
+    if (memcmp(in->data + INDEX_SIGNED_BYTES, check.bytes, TB_HASH_BYTES) !=
+        0) {
+        return false;
+    }
+    out->raw = *raw;
+    out->raw_bytes = tb_le64_get(in->data + 40);
+    memcpy(out->stored.bytes, in->data + 48, TB_HASH_BYTES);
+    out->stored_bytes = tb_le64_get(in->data + 80);
+    return true;
+}
+
+tb_rc tb_blobs_find(tb_blobs *blobs, const tb_hash *raw, tb_blob_ref *out,
+                    tb_err *err)
+{
+    char *path;
+    tb_buf buf;
+    tb_buf_init(&buf, INDEX_BYTES);
+    tb_rc rc = index_path(blobs, raw, &path, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    rc = tb_file_read(&buf, path, err);
+    if (rc == TB_OK && !index_decode(&buf, raw, out)) {
+        rc = tb_fail(err, TB_E_MALFORMED, "%s: is damaged", path);
+    }
+    tb_buf_release(&buf);
+    tb_mem_free(path);
+    return rc;
+}
+
+static tb_rc index_write(tb_blobs *b, const tb_blob_ref *ref, tb_err *err)
+{
+    uint8_t bytes[INDEX_BYTES];
+    char *path;
+    tb_rc rc = index_path(b, &ref->raw, &path, err);
+    if (rc == TB_OK) {
+        index_encode(ref, bytes);
+        rc = write_file(path, bytes, sizeof bytes, err);
+        tb_mem_free(path);
+    }
+    return rc;
+}
+
+/* --- stored bytes --- */
+
+/* Whether the stored file is there with the size that ref names. */
+static bool is_there(tb_blobs *b, const tb_blob_ref *ref)
+{
+    char *path;
+    struct stat st;
+    if (stored_path(b, &ref->stored, &path, NULL) != TB_OK) {
+        return false;
+    }
+    bool there =
+        stat(path, &st) == 0 && (uint64_t)st.st_size == ref->stored_bytes;
+    tb_mem_free(path);
+    return there;
+}
+
+/* The file first, then the index entry that names it. */
+static tb_rc write_both(tb_blobs *b, const uint8_t *stored,
+                        const tb_blob_ref *ref, tb_err *err)
+{
+    char *path;
+    tb_rc rc = stored_path(b, &ref->stored, &path, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    rc = write_file(path, stored, (size_t)ref->stored_bytes, err);
+    if (rc == TB_OK) {
+        rc = index_write(b, ref, err);
+        if (rc != TB_OK) {
+            (void)unlink(path);
+        }
+    }
+    tb_mem_free(path);
+    return rc;
+}
+
+static tb_rc pack(const uint8_t *raw, size_t len, int level, tb_buf *out,
+                  tb_err *err)
+{
+    size_t room = ZSTD_compressBound(len);
+    tb_buf_init(out, room);
+    tb_rc rc = tb_buf_reserve(out, room, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    size_t n = ZSTD_compress(out->data, room, raw, len, level);
+    if (ZSTD_isError(n)) {
+        return tb_fail(err, TB_E_NOMEM, "zstd: %s", ZSTD_getErrorName(n));
+    }
+    out->len = n;
+    return TB_OK;
+}
+
+tb_rc tb_blobs_put(tb_blobs *blobs, const uint8_t *raw, size_t len, int level,
+                   tb_blob_ref *out, tb_err *err)
+{
+    tb_buf stored;
+    tb_buf_init(&stored, 0);
+    if (len > TB_BLOB_BYTES_MAX) {
+        return tb_fail(err, TB_E_LIMIT, "blob: %zu bytes, at most %zu", len,
+                       TB_BLOB_BYTES_MAX);
+    }
+    tb_blob_ref ref = {.raw = tb_hash_of(raw, len), .raw_bytes = len};
+    tb_blob_ref old;
+    if (tb_blobs_find(blobs, &ref.raw, &old, NULL) == TB_OK &&
+        is_there(blobs, &old)) {
+        *out = old;
+        return TB_OK;
+    }
+    tb_rc rc = pack(raw, len, level, &stored, err);
+    if (rc == TB_OK) {
+        ref.stored = tb_hash_of(stored.data, stored.len);
+        ref.stored_bytes = stored.len;
+        rc = write_both(blobs, stored.data, &ref, err);
+    }
+    if (rc == TB_OK) {
+        *out = ref;
+    }
+    tb_buf_release(&stored);
+    return rc;
+}
+
+tb_rc tb_blobs_put_stored(tb_blobs *blobs, const uint8_t *stored, size_t len,
+                          const tb_blob_ref *ref, tb_err *err)
+{
+    tb_buf raw;
+    tb_buf_init(&raw, TB_BLOB_BYTES_MAX);
+    tb_rc rc = tb_blob_unpack(stored, len, ref, &raw, err);
+    tb_buf_release(&raw);
+    return rc == TB_OK ? write_both(blobs, stored, ref, err) : rc;
+}
+
+/* Appends the stored file to out; its hash is verified. */
+static tb_rc read_stored(tb_blobs *b, const tb_hash *hash, tb_buf *out,
+                         tb_err *err)
+{
+    char *path;
+    size_t before = out->len;
+    tb_rc rc = stored_path(b, hash, &path, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    rc = tb_file_read(out, path, err);
+    if (rc == TB_OK) {
+        tb_hash found = tb_hash_of(out->data + before, out->len - before);
+        if (!tb_hash_equal(&found, hash)) {
+            out->len = before;
+            rc = tb_fail(err, TB_E_MISMATCH,
+                         "%s: was altered: its hash is not its name", path);
+        }
+    }
+    tb_mem_free(path);
+    return rc;
+}
+
+tb_rc tb_blobs_load(tb_blobs *blobs, const tb_blob_ref *ref, tb_buf *out,
+                    tb_err *err)
+{
+    tb_buf stored;
+    tb_buf_init(&stored, TB_BLOB_BYTES_MAX);
+    tb_rc rc = read_stored(blobs, &ref->stored, &stored, err);
+    if (rc == TB_OK) {
+        rc = tb_blob_unpack(stored.data, stored.len, ref, out, err);
+    }
+    tb_buf_release(&stored);
+    return rc;
+}
+
+tb_rc tb_blobs_share(tb_blobs *blobs, const tb_hash *stored, tb_shared **out,
+                     tb_err *err)
+{
+    *out = NULL;
+    if (blobs->last == NULL || !tb_hash_equal(stored, &blobs->last_hash)) {
+        tb_buf buf;
+        tb_shared *fresh = NULL;
+        tb_buf_init(&buf, TB_BLOB_BYTES_MAX);
+        tb_rc rc = read_stored(blobs, stored, &buf, err);
+        if (rc == TB_OK) {
+            rc = tb_shared_new(&fresh, &buf, err);
+        }
+        tb_buf_release(&buf);
+        if (rc != TB_OK) {
+            return rc;
+        }
+        tb_shared_free(&blobs->last);
+        blobs->last = fresh;
+        blobs->last_hash = *stored;
+    }
+    *out = tb_shared_ref(blobs->last);
+    return TB_OK;
+}
+
+static tb_rc remove_file(char *path, tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    if (unlink(path) != 0 && errno != ENOENT) {
+        rc = tb_fail_errno(err, errno, "%s", path);
+    }
+    tb_mem_free(path);
+    return rc;
+}
+
+tb_rc tb_blobs_remove(tb_blobs *blobs, const tb_blob_ref *ref, tb_err *err)
+{
+    char *path;
+    tb_rc rc = index_path(blobs, &ref->raw, &path, err);
+    if (rc == TB_OK) {
+        rc = remove_file(path, err);
+    }
+    if (rc == TB_OK) {
+        rc = stored_path(blobs, &ref->stored, &path, err);
+    }
+    return rc == TB_OK ? remove_file(path, err) : rc;
+}
+
+/* --- unpacking --- */
+
+static tb_rc check_stored(const uint8_t *stored, size_t len,
+                          const tb_blob_ref *ref, tb_err *err)
+{
+    if (ref->raw_bytes > TB_BLOB_BYTES_MAX) {
+        return tb_fail(err, TB_E_LIMIT, "blob: %llu raw bytes, at most %zu",
+                       (unsigned long long)ref->raw_bytes, TB_BLOB_BYTES_MAX);
+    }
+    tb_hash found = tb_hash_of(stored, len);
+    if (len != ref->stored_bytes || !tb_hash_equal(&found, &ref->stored)) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "blob: %zu stored bytes are not the named ones", len);
+    }
+    /* The frame says its size itself: a second witness before any memory. */
+    if (ZSTD_getFrameContentSize(stored, len) != ref->raw_bytes ||
+        ZSTD_findFrameCompressedSize(stored, len) != len) {
+        return tb_fail(err, TB_E_MALFORMED,
+                       "blob: is not one zstd frame of %llu bytes",
+                       (unsigned long long)ref->raw_bytes);
+    }
+    return TB_OK;
+}
+
+tb_rc tb_blob_unpack(const uint8_t *stored, size_t len, const tb_blob_ref *ref,
+                     tb_buf *out, tb_err *err)
+{
+    size_t before = out->len;
+    tb_rc rc = check_stored(stored, len, ref, err);
+    if (rc == TB_OK) {
+        rc = tb_buf_reserve(out, (size_t)ref->raw_bytes, err);
+    }
+    if (rc != TB_OK) {
+        return rc;
+    }
+    size_t room = (size_t)ref->raw_bytes;
+    uint8_t none[1];
+    uint8_t *to = room > 0 ? out->data + before : none;
+    size_t n = ZSTD_decompress(to, room, stored, len);
+    if (ZSTD_isError(n) || n != room) {
+        return tb_fail(err, TB_E_MALFORMED, "blob: %s",
+                       ZSTD_isError(n) ? ZSTD_getErrorName(n) : "is cut");
+    }
+    tb_hash found = tb_hash_of(to, room);
+    if (!tb_hash_equal(&found, &ref->raw)) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "blob: the unpacked bytes are not the named ones");
+    }
+    out->len = before + room;
+    return TB_OK;
+}

@@ -1,0 +1,288 @@
+#include "host/folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+#define FORMAT_BYTES_MAX 64
+
+/* What each item is called, which kind of folder has it, whether it is a folder
+ * that is made with the rest. */
+static const struct item {
+    const char *name;
+    bool coordinator, client, is_dir;
+} items[TB_ITEM_COUNT] = {
+    [TB_ITEM_CONFIG] = {"settings.yaml", true, true, false},
+    [TB_ITEM_SIGN_KEY] = {"keys/sign.key", true, true, false},
+    [TB_ITEM_CURVE_KEY] = {"keys/curve.key", true, true, false},
+    [TB_ITEM_CONTROL] = {"control", true, true, false},
+    [TB_ITEM_BLOBS] = {"blobs", true, true, true},
+    [TB_ITEM_ROOT_KEY] = {"keys/root.key", true, false, false},
+    [TB_ITEM_CERTIFICATE] = {"certificate", true, false, false},
+    [TB_ITEM_JOURNAL] = {"journal.sqlite", true, false, false},
+    [TB_ITEM_HEAD] = {"HEAD", true, false, false},
+    [TB_ITEM_SPOOL] = {"spool", true, false, true},
+    [TB_ITEM_CHECKPOINTS] = {"checkpoints", true, false, true},
+    [TB_ITEM_RUNS] = {"runs", true, false, true},
+    [TB_ITEM_FEDERATION] = {"federation", false, true, false},
+    [TB_ITEM_STATE] = {"state", false, true, false},
+    [TB_ITEM_SEALED] = {"sealed", false, true, true},
+    [TB_ITEM_MODELS] = {"models", false, true, true},
+};
+
+static const struct kind {
+    const char *format;  /* content of FORMAT */
+    const char *family;  /* its first word, of any version */
+    const char *program; /* who works in it */
+    const char *make;    /* how the user makes one */
+} kinds[] = {
+    [TB_FOLDER_COORDINATOR] = {"tributary-coordinator 1\n",
+                               "tributary-coordinator ", "tributaryd",
+                               "tributaryd init"},
+    [TB_FOLDER_CLIENT] = {"tributary-client 1\n", "tributary-client ",
+                          "tributary", "tributary join"},
+};
+
+struct tb_folder {
+    char *dir;
+    char *paths[TB_ITEM_COUNT]; /* NULL: not an item of this kind */
+    int lock_fd;                /* -1: not locked */
+};
+
+static bool has(tb_folder_kind kind, tb_folder_item item)
+{
+    return kind == TB_FOLDER_COORDINATOR ? items[item].coordinator
+                                         : items[item].client;
+}
+
+static tb_rc make_sub(const char *dir, const char *name, tb_err *err)
+{
+    char *path = tb_file_join(dir, name);
+    if (path == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%s/%s", dir, name);
+    }
+    tb_rc rc = tb_file_make_dir(path, 0700, err);
+    tb_mem_free(path);
+    return rc;
+}
+
+/* FORMAT is written last: a folder that has it is whole. */
+static tb_rc write_format(const char *dir, const char *format, tb_err *err)
+{
+    char *path = tb_file_join(dir, "FORMAT");
+    if (path == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%s", dir);
+    }
+    tb_rc rc = tb_file_write(path, format, strlen(format), 0600, err);
+    tb_mem_free(path);
+    return rc;
+}
+
+/* Makes dir itself; one that exists must be empty. */
+static tb_rc make_empty(const char *dir, tb_err *err)
+{
+    tb_rc rc = tb_file_make_dir(dir, 0700, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    DIR *entries = opendir(dir);
+    if (entries == NULL) {
+        return tb_fail_errno(err, errno, "%s", dir);
+    }
+    for (struct dirent *e; rc == TB_OK && (e = readdir(entries)) != NULL;) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            rc = tb_fail(err, TB_E_EXISTS,
+                         "%s: is not empty; name a new folder", dir);
+        }
+    }
+    (void)closedir(entries);
+    return rc;
+}
+
+tb_rc tb_folder_create(const char *dir, tb_folder_kind kind, tb_err *err)
+{
+    tb_rc rc = make_empty(dir, err);
+    if (rc == TB_OK) {
+        rc = make_sub(dir, "keys", err);
+    }
+    for (int i = 0; i < TB_ITEM_COUNT && rc == TB_OK; i++) {
+        if (items[i].is_dir && has(kind, (tb_folder_item)i)) {
+            rc = make_sub(dir, items[i].name, err);
+        }
+    }
+    if (rc == TB_OK) {
+        rc = write_format(dir, kinds[kind].format, err);
+    }
+    return rc;
+}
+
+static tb_rc check_format(const char *dir, tb_folder_kind kind, tb_err *err)
+{
+    char text[FORMAT_BYTES_MAX + 1] = {0};
+    tb_buf buf;
+    tb_buf_init(&buf, FORMAT_BYTES_MAX);
+    char *path = tb_file_join(dir, "FORMAT");
+    if (path == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%s", dir);
+    }
+    tb_rc rc = tb_file_read(&buf, path, err);
+    if (rc == TB_E_NOT_FOUND) {
+        rc = tb_fail(err, rc, "%s: no folder of %s; make one with '%s'", dir,
+                     kinds[kind].program, kinds[kind].make);
+    }
+    if (rc != TB_OK) {
+        goto done;
+    }
+    memcpy(text, buf.data, buf.len);
+    if (strcmp(text, kinds[kind].format) == 0) {
+        goto done;
+    }
+    if (strncmp(text, kinds[kind].family, strlen(kinds[kind].family)) == 0) {
+        rc = tb_fail(err, TB_E_UNSUPPORTED,
+                     "%s: was written by another version of %s (%s says so)",
+                     dir, kinds[kind].program, path);
+    } else {
+        rc = tb_fail(err, TB_E_MISMATCH, "%s: is not a folder of %s", dir,
+                     kinds[kind].program);
+    }
+done:
+    tb_buf_release(&buf);
+    tb_mem_free(path);
+    return rc;
+}
+
+/* Who holds the lock, as the lock file says; 0 when it does not. */
+static long holder(int fd)
+{
+    char text[24] = {0};
+    long pid = 0;
+    if (pread(fd, text, sizeof text - 1, 0) > 0 &&
+        sscanf(text, "%ld", &pid) == 1) {
+        return pid;
+    }
+    return 0;
+}
+
+static tb_rc lock(tb_folder *folder, tb_folder_kind kind, tb_err *err)
+{
+    char *path = tb_file_join(folder->dir, "LOCK");
+    if (path == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%s", folder->dir);
+    }
+    tb_rc rc = TB_OK;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        rc = tb_fail_errno(err, errno, "%s", path);
+        goto done;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        rc = errno == EWOULDBLOCK
+                 ? tb_fail(err, TB_E_BUSY,
+                           "%s: %s runs in this folder already (process %ld)",
+                           folder->dir, kinds[kind].program, holder(fd))
+                 : tb_fail_errno(err, errno, "%s", path);
+        goto done;
+    }
+    char text[24];
+    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n) {
+        rc = tb_fail_errno(err, errno, "%s", path);
+        goto done;
+    }
+    folder->lock_fd = fd;
+    fd = -1;
+done:
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    tb_mem_free(path);
+    return rc;
+}
+
+tb_rc tb_folder_open(tb_folder **out, const char *dir, tb_folder_kind kind,
+                     tb_folder_use use, tb_err *err)
+{
+    *out = NULL;
+    tb_rc rc = check_format(dir, kind, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    tb_folder *folder = tb_mem_array(1, sizeof *folder);
+    if (folder == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%s", dir);
+    }
+    folder->lock_fd = -1;
+    folder->dir = tb_mem_text(dir);
+    bool whole = folder->dir != NULL;
+    for (int i = 0; i < TB_ITEM_COUNT && whole; i++) {
+        if (has(kind, (tb_folder_item)i)) {
+            folder->paths[i] = tb_file_join(dir, items[i].name);
+            whole = folder->paths[i] != NULL;
+        }
+    }
+    if (!whole) {
+        rc = tb_fail(err, TB_E_NOMEM, "%s", dir);
+    } else if (use == TB_FOLDER_LOCK) {
+        rc = lock(folder, kind, err);
+    }
+    if (rc == TB_OK) {
+        *out = folder;
+        folder = NULL;
+    }
+    tb_folder_close(&folder);
+    return rc;
+}
+
+void tb_folder_close(tb_folder **folder)
+{
+    tb_folder *f = *folder;
+    *folder = NULL;
+    if (f == NULL) {
+        return;
+    }
+    if (f->lock_fd >= 0) {
+        (void)close(f->lock_fd); /* gives the lock back */
+    }
+    for (int i = 0; i < TB_ITEM_COUNT; i++) {
+        tb_mem_free(f->paths[i]);
+    }
+    tb_mem_free(f->dir);
+    tb_mem_free(f);
+}
+
+const char *tb_folder_path(const tb_folder *folder, tb_folder_item item)
+{
+    return folder->paths[item];
+}
+
+const char *tb_folder_dir(const tb_folder *folder)
+{
+    return folder->dir;
+}
+
+bool tb_folder_locked(const tb_folder *folder)
+{
+    return folder->lock_fd >= 0;
+}
+
+char *tb_folder_master_path(const char *dir)
+{
+    static const char suffix[] = ".master-key";
+    size_t len = strlen(dir);
+    while (len > 1 && dir[len - 1] == '/') {
+        len--;
+    }
+    char *path = tb_mem_array(len + sizeof suffix, 1);
+    if (path != NULL) {
+        memcpy(path, dir, len);
+        memcpy(path + len, suffix, sizeof suffix);
+    }
+    return path;
+}
