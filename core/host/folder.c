@@ -31,6 +31,7 @@ static const struct item {
     [TB_ITEM_SPOOL] = {"spool", true, false, true},
     [TB_ITEM_CHECKPOINTS] = {"checkpoints", true, false, true},
     [TB_ITEM_RUNS] = {"runs", true, false, true},
+    [TB_ITEM_ENDPOINTS] = {"endpoints", true, false, false},
     [TB_ITEM_FEDERATION] = {"federation", false, true, false},
     [TB_ITEM_STATE] = {"state", false, true, false},
     [TB_ITEM_SEALED] = {"sealed", false, true, true},

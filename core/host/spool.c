@@ -1,5 +1,5 @@
-/* A segment: "TBSP" | version u32le = 1 | run id 16 | round u32le |
- * attempt u32le; then records (spool_record.h) one after the other. */
+/* A segment: "TBSP" | version u32le = 1 | run id 16 | hash of the
+ * round configuration 32; then records (spool_record.h) one after the other. */
 #include "host/spool.h"
 
 #include <dirent.h>
@@ -17,7 +17,7 @@
 #include "base/mem.h"
 
 #define SEGMENT_VERSION 1u
-#define SEGMENT_BYTES   32
+#define SEGMENT_BYTES   56
 #define RUN_HEX_BYTES   (2 * TB_RUN_ID_BYTES + 1)
 
 typedef struct entry {
@@ -43,7 +43,7 @@ struct tb_spool {
 typedef struct place {
     const char *dir;
     const tb_run_id *run;
-    uint32_t round, attempt;
+    const tb_hash *config;
 } place;
 
 static void run_hex(const tb_run_id *run, char out[static RUN_HEX_BYTES])
@@ -62,10 +62,10 @@ static char *run_path(const char *dir, const tb_run_id *run)
 
 static char *segment_path(const place *at)
 {
-    char name[RUN_HEX_BYTES + 32];
+    char name[RUN_HEX_BYTES + TB_HASH_HEX_BYTES];
     run_hex(at->run, name);
-    (void)snprintf(name + RUN_HEX_BYTES - 1, 32, "/%" PRIu32 "-%" PRIu32,
-                   at->round, at->attempt);
+    name[RUN_HEX_BYTES - 1] = '/';
+    tb_hash_hex(at->config, name + RUN_HEX_BYTES);
     return tb_file_join(at->dir, name);
 }
 
@@ -207,8 +207,7 @@ static void segment_head(uint8_t out[static SEGMENT_BYTES], const place *at)
     memcpy(out, "TBSP", 4);
     tb_le32_put(out + 4, SEGMENT_VERSION);
     memcpy(out + 8, at->run->bytes, TB_RUN_ID_BYTES);
-    tb_le32_put(out + 24, at->round);
-    tb_le32_put(out + 28, at->attempt);
+    memcpy(out + 24, at->config->bytes, TB_HASH_BYTES);
 }
 
 /* Reads head and records of the open file; a writer cuts what is torn. */
@@ -292,15 +291,15 @@ static tb_rc open_any(tb_spool **out, const place *at, bool writer, tb_err *err)
 }
 
 tb_rc tb_spool_open(tb_spool **out, const char *dir, const tb_run_id *run,
-                    uint32_t round, uint32_t attempt, tb_err *err)
+                    const tb_hash *config, tb_err *err)
 {
-    return open_any(out, &(place){dir, run, round, attempt}, true, err);
+    return open_any(out, &(place){dir, run, config}, true, err);
 }
 
 tb_rc tb_spool_open_read(tb_spool **out, const char *dir, const tb_run_id *run,
-                         uint32_t round, uint32_t attempt, tb_err *err)
+                         const tb_hash *config, tb_err *err)
 {
-    return open_any(out, &(place){dir, run, round, attempt}, false, err);
+    return open_any(out, &(place){dir, run, config}, false, err);
 }
 
 void tb_spool_close(tb_spool **spool)
@@ -489,10 +488,10 @@ uint64_t tb_spool_bytes(const tb_spool *spool)
 
 /* --- removing --- */
 
-tb_rc tb_spool_remove(const char *dir, const tb_run_id *run, uint32_t round,
-                      uint32_t attempt, tb_err *err)
+tb_rc tb_spool_remove(const char *dir, const tb_run_id *run,
+                      const tb_hash *config, tb_err *err)
 {
-    char *path = segment_path(&(place){dir, run, round, attempt});
+    char *path = segment_path(&(place){dir, run, config});
     if (path == NULL) {
         return tb_fail(err, TB_E_NOMEM, "spool");
     }

@@ -1,5 +1,5 @@
 /* core/host/spool.h - sealed updates on disk as they came: one append-only
- * segment a round attempt, an index in memory. Knows nothing of what the bytes
+ * segment a round configuration, an index in memory. Knows nothing of what the bytes
  * hold. One owner at a time. Formats: docs/formats.md.
  *
  * Written is not durable: tb_spool_sync makes all before it so. A tail that was
@@ -13,17 +13,17 @@
 
 typedef struct tb_spool tb_spool;
 
-/* Opens the segment of one round attempt below dir, and makes it when it is not
+/* Opens the segment of one round configuration below dir, and makes it when it is not
  * there; cuts a torn tail. Errors: UNSUPPORTED (format), FULL, IO, NOMEM. */
 tb_rc tb_spool_open(tb_spool **out, const char *dir, const tb_run_id *run,
-                    uint32_t round, uint32_t attempt, tb_err *err)
-    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+                    const tb_hash *config, tb_err *err)
+    TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
 
 /* The same for reading only; a torn tail is left and not seen. Errors:
  * NOT_FOUND, and as above. */
 tb_rc tb_spool_open_read(tb_spool **out, const char *dir, const tb_run_id *run,
-                         uint32_t round, uint32_t attempt, tb_err *err)
-    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+                         const tb_hash *config, tb_err *err)
+    TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
 
 /* Closes it and nulls *spool; syncs nothing. NULL is fine. */
 void tb_spool_close(tb_spool **spool) TB_NONNULL(1);
@@ -66,11 +66,11 @@ tb_rc tb_spool_read(const tb_spool *spool, const tb_upload_id *upload,
 /* Bytes in the segment. */
 uint64_t tb_spool_bytes(const tb_spool *spool) TB_NONNULL(1);
 
-/* Deletes one attempt's segment, or everything of a run; what is not there is
+/* Deletes one configuration's segment, or everything of a run; what is not there is
  * fine. Errors: IO. */
-tb_rc tb_spool_remove(const char *dir, const tb_run_id *run, uint32_t round,
-                      uint32_t attempt, tb_err *err)
-    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_spool_remove(const char *dir, const tb_run_id *run,
+                      const tb_hash *config, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 tb_rc tb_spool_remove_run(const char *dir, const tb_run_id *run, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 

@@ -21,9 +21,8 @@ static const char schema[] =
     " seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL,"
     " body BLOB NOT NULL, chain BLOB NOT NULL);"
     "CREATE TABLE IF NOT EXISTS acceptance("
-    " run BLOB NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,"
-    " client TEXT NOT NULL, update_hash BLOB NOT NULL,"
-    " PRIMARY KEY(run, round, attempt, client)) WITHOUT ROWID;";
+    " config BLOB NOT NULL, client TEXT NOT NULL, update_hash BLOB NOT NULL,"
+    " PRIMARY KEY(config, client)) WITHOUT ROWID;";
 
 /* The statements that stay prepared. */
 enum { BEGIN, COMMIT, ROLLBACK, INSERT, ACCEPT, LOOKUP, CHAIN, ROWS, N_SQL };
@@ -33,9 +32,9 @@ static const char *const sql[N_SQL] = {
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     [INSERT] = "INSERT INTO journal VALUES(?,?,?,?)",
-    [ACCEPT] = "INSERT INTO acceptance VALUES(?,?,?,?,?)",
+    [ACCEPT] = "INSERT INTO acceptance VALUES(?,?,?)",
     [LOOKUP] = "SELECT update_hash FROM acceptance"
-               " WHERE run=? AND round=? AND attempt=? AND client=?",
+               " WHERE config=? AND client=?",
     [CHAIN] = "SELECT chain FROM journal WHERE seq=?",
     [ROWS] = "SELECT seq, kind, body, chain FROM journal ORDER BY seq",
 };
@@ -183,11 +182,9 @@ static tb_rc bind_key(tb_store *s, int which, const tb_acceptance *a)
 {
     sqlite3_stmt *q = s->stmt[which];
     bool bad =
-        sqlite3_bind_blob(q, 1, a->run.bytes, TB_RUN_ID_BYTES, SQLITE_STATIC) !=
-            SQLITE_OK ||
-        sqlite3_bind_int64(q, 2, a->round) != SQLITE_OK ||
-        sqlite3_bind_int64(q, 3, a->attempt) != SQLITE_OK ||
-        sqlite3_bind_text(q, 4, a->client.text, -1, SQLITE_STATIC) != SQLITE_OK;
+        sqlite3_bind_blob(q, 1, a->config.bytes, TB_HASH_BYTES,
+                          SQLITE_STATIC) != SQLITE_OK ||
+        sqlite3_bind_text(q, 2, a->client.text, -1, SQLITE_STATIC) != SQLITE_OK;
     return bad ? TB_E_NOMEM : TB_OK;
 }
 
@@ -239,7 +236,7 @@ static tb_rc insert_acceptance(tb_store *s, const tb_acceptance *a, tb_err *err)
 {
     sqlite3_stmt *q = s->stmt[ACCEPT];
     if (bind_key(s, ACCEPT, a) != TB_OK ||
-        sqlite3_bind_blob(q, 5, a->update.bytes, TB_HASH_BYTES,
+        sqlite3_bind_blob(q, 3, a->update.bytes, TB_HASH_BYTES,
                           SQLITE_STATIC) != SQLITE_OK) {
         return fail_sqlite(s, err);
     }
@@ -247,7 +244,7 @@ static tb_rc insert_acceptance(tb_store *s, const tb_acceptance *a, tb_err *err)
     tb_rc rc = TB_OK;
     if (code == SQLITE_CONSTRAINT) {
         rc = tb_fail(err, TB_E_EXISTS,
-                     "round %u already has an update of client %s", a->round,
+                     "this round has an update of client %s already",
                      a->client.text);
     } else if (code != SQLITE_DONE) {
         rc = fail_sqlite(s, err);

@@ -19,11 +19,9 @@
 
 typedef struct tb_store tb_store;
 
-/* The key of an acceptance and its value: one a client and round attempt. */
+/* The key of an acceptance (round configuration and client) and its value. */
 typedef struct tb_acceptance {
-    tb_run_id run;
-    uint32_t round;
-    uint32_t attempt;
+    tb_hash config;
     tb_name client;
     tb_hash update;
 } tb_acceptance;

@@ -14,7 +14,13 @@
 #include "support/check.h"
 #include "support/folder.h"
 
+#define ZEROS                                                                  \
+    "0000000000000000000000000000000"                                          \
+    "0000000000000000000000000000000" /* of a hash in hexadecimal */
+
 static const tb_run_id run = {{0xab, 0xcd}};
+static const tb_hash config = {{3}};
+static const tb_hash other = {{4}};
 static const tb_upload_id first = {{1}};
 static const tb_upload_id second = {{2}};
 
@@ -31,7 +37,7 @@ static tb_spool *open_spool(const char *dir)
 {
     tb_err err;
     tb_spool *s = NULL;
-    CHECK_OK(tb_spool_open(&s, dir, &run, 3, 1, &err), err);
+    CHECK_OK(tb_spool_open(&s, dir, &run, &config, &err), err);
     return s;
 }
 
@@ -77,7 +83,7 @@ static void uploads_come_back_as_they_were_announced(void **state)
     write_two(*state);
     tb_err err;
     tb_spool *s = NULL;
-    CHECK_OK(tb_spool_open_read(&s, *state, &run, 3, 1, &err), err);
+    CHECK_OK(tb_spool_open_read(&s, *state, &run, &config, &err), err);
     CHECK(tb_spool_uploads(s) == 2);
     const tb_spool_upload *u = tb_spool_upload_at(s, 1);
     tb_spool_upload want = upload_of(second, "brook", 3);
@@ -127,18 +133,19 @@ static void another_rounds_segment_is_not_mistaken_for_it(void **state)
     write_two(*state);
     (void)snprintf(dir, sizeof dir, "%s/abcd0000000000000000000000000000",
                    (const char *)*state);
-    (void)snprintf(from, sizeof from, "%s/3-1", dir);
-    (void)snprintf(to, sizeof to, "%s/4-1", dir);
+    (void)snprintf(from, sizeof from, "%s/03" ZEROS, dir);
+    (void)snprintf(to, sizeof to, "%s/04" ZEROS, dir);
     CHECK(rename(from, to) == 0);
-    CHECK_ERR(tb_spool_open(&s, *state, &run, 4, 1, &err), TB_E_UNSUPPORTED,
-              err, "4-1");
-    CHECK_ERR(tb_spool_open_read(&s, *state, &run, 3, 1, &err), TB_E_NOT_FOUND,
-              err, "3-1");
+    CHECK_ERR(tb_spool_open(&s, *state, &run, &other, &err), TB_E_UNSUPPORTED,
+              err, "04" ZEROS);
+    CHECK_ERR(tb_spool_open_read(&s, *state, &run, &config, &err),
+              TB_E_NOT_FOUND, err, "03" ZEROS);
 }
 
 static const char *segment(void **state)
 {
-    return tb_test_folder_path(*state, "abcd0000000000000000000000000000/3-1");
+    return tb_test_folder_path(*state,
+                               "abcd0000000000000000000000000000/03" ZEROS);
 }
 
 /* After a crash at any byte the whole records are there, and what follows is
@@ -153,10 +160,10 @@ static void a_tail_torn_at_any_byte_is_cut(void **state)
     (void)snprintf(path, sizeof path, "%s", segment(state));
     CHECK_OK(tb_file_read(&whole, path, &err), err);
     size_t blocks_seen = 0;
-    for (size_t len = 32; len <= whole.len; len += 3) {
+    for (size_t len = 56; len <= whole.len; len += 3) {
         tb_spool *s = NULL;
         CHECK_OK(tb_file_write(path, whole.data, len, 0600, &err), err);
-        CHECK_OK(tb_spool_open(&s, *state, &run, 3, 1, &err), err);
+        CHECK_OK(tb_spool_open(&s, *state, &run, &config, &err), err);
         CHECK(tb_spool_bytes(s) <= len);
         size_t blocks = (size_t)has_text(s, &first, 0, "creek 0") +
                         (size_t)has_text(s, &second, 0, "brook 0") +
@@ -298,8 +305,8 @@ static void a_runs_segments_go_with_it(void **state)
     write_two(*state);
     char path[512];
     (void)snprintf(path, sizeof path, "%s", segment(state));
-    CHECK_OK(tb_spool_remove(*state, &run, 3, 1, &err), err);
-    CHECK_OK(tb_spool_remove(*state, &run, 3, 1, &err), err);
+    CHECK_OK(tb_spool_remove(*state, &run, &config, &err), err);
+    CHECK_OK(tb_spool_remove(*state, &run, &config, &err), err);
     CHECK(!tb_file_exists(path));
     write_two(*state);
     CHECK_OK(tb_spool_remove_run(*state, &run, &err), err);
@@ -315,7 +322,7 @@ static tb_rc spool_attempt(void *arg, tb_err *err)
     tb_buf out;
     tb_buf_init(&out, 100);
     CHECK(tb_spool_remove_run(arg, &run, NULL) != TB_E_IO);
-    tb_rc rc = tb_spool_open(&s, arg, &run, 3, 1, err);
+    tb_rc rc = tb_spool_open(&s, arg, &run, &config, err);
     if (rc == TB_OK) {
         rc = tb_spool_begin(s, &u, err);
     }
