@@ -1,6 +1,6 @@
 /* core/host/spool.h - sealed updates on disk as they came: one append-only
- * segment a round configuration, an index in memory. Knows nothing of what the bytes
- * hold. One owner at a time. Formats: docs/formats.md.
+ * segment a round configuration, an index in memory. Knows nothing of what the
+ * bytes hold. One owner at a time. Formats: docs/formats.md.
  *
  * Written is not durable: tb_spool_sync makes all before it so. A tail that was
  * torn by a crash is found by length and hash and cut off when the segment is
@@ -13,8 +13,9 @@
 
 typedef struct tb_spool tb_spool;
 
-/* Opens the segment of one round configuration below dir, and makes it when it is not
- * there; cuts a torn tail. Errors: UNSUPPORTED (format), FULL, IO, NOMEM. */
+/* Opens the segment of one round configuration below dir, and makes it when it
+ * is not there; cuts a torn tail. Errors: UNSUPPORTED (format), FULL, IO,
+ * NOMEM. */
 tb_rc tb_spool_open(tb_spool **out, const char *dir, const tb_run_id *run,
                     const tb_hash *config, tb_err *err)
     TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
@@ -66,8 +67,8 @@ tb_rc tb_spool_read(const tb_spool *spool, const tb_upload_id *upload,
 /* Bytes in the segment. */
 uint64_t tb_spool_bytes(const tb_spool *spool) TB_NONNULL(1);
 
-/* Deletes one configuration's segment, or everything of a run; what is not there is
- * fine. Errors: IO. */
+/* Deletes one configuration's segment, or everything of a run; what is not
+ * there is fine. Errors: IO. */
 tb_rc tb_spool_remove(const char *dir, const tb_run_id *run,
                       const tb_hash *config, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
