@@ -5,8 +5,9 @@
 
 #include "wire/config.h"
 
-#define TB_ROUNDS_MAX   1000000u
-#define TB_ATTEMPTS_MAX 100u
+#define TB_ROUNDS_MAX      1000000u
+#define TB_ATTEMPTS_MAX    100u
+#define TB_DEADLINE_MS_MAX (30ull * 24 * 3600 * 1000)
 
 typedef enum tb_where {
     TB_WHERE_NOWHERE,

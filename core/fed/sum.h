@@ -14,9 +14,6 @@
 #include "base/buf.h"
 #include "wire/config.h"
 
-#define TB_FRACTION_BITS_MIN 20u
-#define TB_FRACTION_BITS_MAX 62u
-
 typedef struct tb_sum tb_sum;
 
 /* The largest f with max_updates * max_weight * max_abs * 2^f <= 2^62:

@@ -60,7 +60,8 @@ tb_rc tb_update_block_subtract(const tb_update_sink *sink, uint32_t index,
                                uint32_t weight, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
-/* The refusal that fits a failure of the functions above. */
-tb_refusal tb_update_refusal(tb_rc rc);
+/* The refusal that fits a failure of head_decode (index 0) or block_add; 0 when
+ * it is not the client's fault. */
+tb_refusal tb_update_refusal(uint32_t index, tb_rc rc);
 
 #endif

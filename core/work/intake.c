@@ -297,7 +297,7 @@ static tb_rc open_and_add(turn *t, uint32_t index, tb_span sealed)
     rc = index == 0 ? tb_update_head_decode(config, t->s->plain, n, &t->weight,
                                             &t->err)
                     : add_values(t, index, n);
-    return blame(t, rc, tb_update_refusal(rc));
+    return blame(t, rc, tb_update_refusal(index, rc));
 }
 
 void tb_intake_add(tb_intake *in, const tb_order *order, const uint8_t *sealed,

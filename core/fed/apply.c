@@ -1,0 +1,350 @@
+/* What the coordinator knows, as records make it: the same code takes a record
+ * when it is written and when it is replayed. Emits nothing. */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "fed/coordinator_priv.h"
+
+const tb_model_ref *tb_co_chosen(const tb_run *run)
+{
+    bool best = run->params->publish != TB_PUBLISH_LAST && run->best_round > 0;
+    return best ? &run->best : &run->model;
+}
+
+static tb_rc run_started(tb_coordinator *co, const tb_run_params *params,
+                         tb_err *err)
+{
+    if (co->run.params != NULL) {
+        return tb_fail(err, TB_E_BUSY, "a run of model %s is not over",
+                       co->run.params->name.text);
+    }
+    if (!tb_hash_equal(&params->federation, &co->params.federation)) {
+        return tb_fail(err, TB_E_MISMATCH, "the run is of another federation");
+    }
+    tb_run_params *copy = tb_mem_array(1, sizeof *copy);
+    if (copy == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "coordinator: a run");
+    }
+    *copy = *params;
+    co->run = (tb_run){.params = copy,
+                       .round = 1,
+                       .attempt = 1,
+                       .task = TB_TASK_TRAIN,
+                       .model = params->model,
+                       .metrics = tb_metrics_none(),
+                       .best_metrics = tb_metrics_none()};
+    for (size_t i = 0; i < co->n_rows; i++) {
+        co->rows[i]->strikes = 0;
+    }
+    co->recount = true;
+    return TB_OK;
+}
+
+/* Seats for the cohort; a name that is no member is a broken journal. */
+static tb_rc make_seats(tb_coordinator *co, const tb_rec_round_opened *r,
+                        tb_seat **out, tb_err *err)
+{
+    tb_seat *seats = tb_mem_array(r->n_clients, sizeof *seats);
+    if (seats == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "coordinator: %u seats", r->n_clients);
+    }
+    for (uint32_t i = 0; i < r->n_clients; i++) {
+        seats[i].row = tb_co_find(co, &r->clients[i]);
+        if (seats[i].row == NULL) {
+            tb_mem_free(seats);
+            return tb_fail(err, TB_E_MALFORMED, "journal: no member %s",
+                           r->clients[i].text);
+        }
+    }
+    *out = seats;
+    return TB_OK;
+}
+
+static tb_rc round_opened(tb_coordinator *co, const tb_rec_round_opened *r,
+                          uint64_t seq, tb_err *err)
+{
+    tb_round *round = &co->round;
+    if (co->run.params == NULL || round->open || co->run.finishing ||
+        r->round != co->run.round || r->attempt != co->run.attempt ||
+        r->task != co->run.task) {
+        return tb_fail(err, TB_E_MALFORMED,
+                       "journal: round %u cannot open here", r->round);
+    }
+    tb_seat *seats = NULL;
+    tb_rc rc = tb_round_config_decode(round->config, r->config.data,
+                                      r->config.len, err);
+    if (rc == TB_OK) {
+        round->bytes.len = 0;
+        rc = tb_buf_put(&round->bytes, r->config.data, r->config.len, err);
+    }
+    if (rc == TB_OK) {
+        rc = make_seats(co, r, &seats, err);
+    }
+    if (rc != TB_OK) {
+        return rc;
+    }
+    for (uint32_t i = 0; i < r->n_clients; i++) {
+        seats[i].row->seat = &seats[i];
+        seats[i].row->ready = false;
+    }
+    co->round = (tb_round){.open = true,
+                           .config = round->config,
+                           .bytes = round->bytes,
+                           .hash = tb_hash_of(r->config.data, r->config.len),
+                           .seq = seq,
+                           .seats = seats,
+                           .n_seats = r->n_clients,
+                           .left_ms = round->config->deadline_ms,
+                           .metrics = tb_metrics_none()};
+    co->recount = true;
+    return TB_OK;
+}
+
+/* The open round, when the record is about it. */
+static tb_rc check_round(const tb_coordinator *co, const tb_hash *config,
+                         tb_err *err)
+{
+    if (!co->round.open || !tb_hash_equal(&co->round.hash, config)) {
+        return tb_fail(err, TB_E_MALFORMED,
+                       "journal: a record of a round that is not open");
+    }
+    return TB_OK;
+}
+
+static tb_seat *find_seat(const tb_coordinator *co, const tb_name *client)
+{
+    const tb_row *row = tb_co_find(co, client);
+    return row == NULL ? NULL : row->seat;
+}
+
+static tb_rc accepted(tb_coordinator *co, const tb_rec_accepted *r,
+                      uint64_t seq, tb_err *err)
+{
+    tb_rc rc = check_round(co, &r->config, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    tb_seat *seat = find_seat(co, &r->client);
+    if (seat == NULL || seat->state == TB_SEAT_DONE ||
+        seat->state == TB_SEAT_OUT || co->round.closed) {
+        return tb_fail(err, TB_E_MALFORMED,
+                       "journal: an update of %s cannot count here",
+                       r->client.text);
+    }
+    seat->state = TB_SEAT_DONE;
+    seat->stored = true; /* the live machine knows that it is summed */
+    seat->row->last = *r;
+    seat->row->last_seq = seq;
+    seat->row->n_accepted++;
+    co->round.n_accepted++;
+    co->round.weight += r->weight;
+    return TB_OK;
+}
+
+static tb_rc expelled(tb_coordinator *co, const tb_rec_expelled *r, tb_err *err)
+{
+    tb_rc rc = check_round(co, &r->config, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    tb_seat *seat = find_seat(co, &r->client);
+    if (seat == NULL || seat->state == TB_SEAT_DONE) {
+        return tb_fail(err, TB_E_MALFORMED, "journal: %s cannot be expelled",
+                       r->client.text);
+    }
+    seat->state = TB_SEAT_OUT;
+    seat->code = r->code;
+    seat->row->strikes++;
+    seat->row->n_expelled++;
+    return TB_OK;
+}
+
+/* The round is over: its seats go, its hash is kept. */
+static void leave_round(tb_coordinator *co)
+{
+    tb_round *round = &co->round;
+    for (uint32_t i = 0; i < round->n_seats; i++) {
+        round->seats[i].row->seat = NULL;
+    }
+    tb_mem_free(round->seats);
+    co->past[co->n_past++ % TB_PAST_ROUNDS] = round->hash;
+    co->round = (tb_round){.config = round->config, .bytes = round->bytes};
+    co->recount = true;
+}
+
+/* Takes an evaluation of run->model into account: better than the best? */
+static void judge(tb_run *run)
+{
+    const tb_run_params *p = run->params;
+    bool by_loss =
+        p->publish == TB_PUBLISH_BEST_LOSS || !isfinite(run->metrics.accuracy);
+    double now = by_loss ? -run->metrics.loss : run->metrics.accuracy;
+    double best =
+        by_loss ? -run->best_metrics.loss : run->best_metrics.accuracy;
+    bool first = run->best_round == 0;
+    bool better = isfinite(now) && (first || !isfinite(best) || now > best);
+    bool gain =
+        better && (first || !isfinite(best) || now > best + p->min_delta);
+    run->without_gain = gain ? 0 : run->without_gain + 1;
+    if (better) {
+        run->best = run->model;
+        run->best_metrics = run->metrics;
+        run->best_round = run->round;
+    }
+}
+
+/* A training round, and its evaluation if any, are over. */
+static void next_round(tb_run *run)
+{
+    const tb_run_params *p = run->params;
+    bool stop = p->patience > 0 && run->without_gain >= p->patience;
+    if (run->round < p->rounds && !stop) {
+        run->round++;
+        run->task = TB_TASK_TRAIN;
+    } else if (p->calibrate == TB_WHERE_CLIENTS) {
+        run->task = TB_TASK_CALIBRATE;
+    } else {
+        run->finishing = true;
+    }
+}
+
+static tb_rc committed(tb_coordinator *co, const tb_rec_committed *r,
+                       uint64_t seq, tb_err *err)
+{
+    tb_rc rc = check_round(co, &r->config, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    tb_run *run = &co->run;
+    if (r->task != run->task || r->round != run->round || !co->round.closed) {
+        return tb_fail(err, TB_E_MALFORMED,
+                       "journal: round %u cannot be committed here", r->round);
+    }
+    leave_round(co);
+    run->attempt = 1;
+    run->failures = 0;
+    run->seq = seq;
+    switch (r->task) {
+    case TB_TASK_TRAIN:
+        run->model = r->result;
+        run->metrics = r->metrics;
+        if (run->params->evaluate == TB_WHERE_CLIENTS) {
+            run->task = TB_TASK_EVALUATE;
+            break;
+        }
+        if (run->params->evaluate == TB_WHERE_COORDINATOR) {
+            judge(run);
+        }
+        next_round(run);
+        break;
+    case TB_TASK_EVALUATE:
+        run->metrics.loss = r->metrics.loss;
+        run->metrics.accuracy = r->metrics.accuracy;
+        run->metrics.samples = r->weight;
+        judge(run);
+        next_round(run);
+        break;
+    case TB_TASK_CALIBRATE:
+    case TB_TASK_COUNT:
+        run->ranges = r->result;
+        run->finishing = true;
+        break;
+    }
+    return TB_OK;
+}
+
+static tb_rc abandoned(tb_coordinator *co, const tb_rec_abandoned *r,
+                       uint64_t seq, tb_err *err)
+{
+    tb_rc rc = check_round(co, &r->config, err);
+    if (rc == TB_OK) {
+        leave_round(co);
+        co->run.attempt++;
+        co->run.failures++;
+        co->run.seq = seq;
+        memcpy(co->run.why, r->why, sizeof co->run.why);
+    }
+    return rc;
+}
+
+static tb_rc closed(tb_coordinator *co, const tb_rec_closed *r, tb_err *err)
+{
+    tb_rc rc = check_round(co, &r->config, err);
+    if (rc == TB_OK &&
+        (co->round.closed || r->n_accepted != co->round.n_accepted)) {
+        rc = tb_fail(err, TB_E_MALFORMED,
+                     "journal: the round closes with %u updates, %u were "
+                     "accepted",
+                     r->n_accepted, co->round.n_accepted);
+    }
+    if (rc == TB_OK) {
+        co->round.closed = true;
+        memcpy(co->round.why, r->why, sizeof co->round.why);
+    }
+    return rc;
+}
+
+static tb_rc run_ended(tb_coordinator *co, const tb_rec_run_ended *r,
+                       tb_err *err)
+{
+    if (co->run.params == NULL || co->round.open ||
+        memcmp(r->run.bytes, co->run.params->run.bytes, TB_RUN_ID_BYTES) != 0) {
+        return tb_fail(err, TB_E_MALFORMED, "journal: a run cannot end here");
+    }
+    tb_mem_free(co->run.params);
+    co->run.params = NULL;
+    return TB_OK;
+}
+
+static tb_rc apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
+                   tb_err *err)
+{
+    switch (record->kind) {
+    case TB_REC_INVITED:
+    case TB_REC_ENROLLED:
+    case TB_REC_REVOKED:
+    case TB_REC_VERSION:
+        return tb_co_apply_member(co, record, err);
+    case TB_REC_RUN_STARTED:
+        return run_started(co, record->u.run_started, err);
+    case TB_REC_ROUND_OPENED:
+        return round_opened(co, &record->u.round_opened, seq, err);
+    case TB_REC_CLOCK: {
+        tb_rc rc = check_round(co, &record->u.clock.config, err);
+        if (rc == TB_OK) {
+            co->round.left_ms = record->u.clock.left_ms;
+        }
+        return rc;
+    }
+    case TB_REC_ACCEPTED:
+        return accepted(co, &record->u.accepted, seq, err);
+    case TB_REC_EXPELLED:
+        return expelled(co, &record->u.expelled, err);
+    case TB_REC_CLOSED:
+        return closed(co, &record->u.closed, err);
+    case TB_REC_COMMITTED:
+        return committed(co, &record->u.committed, seq, err);
+    case TB_REC_ABANDONED:
+        return abandoned(co, &record->u.abandoned, seq, err);
+    case TB_REC_RUN_ENDED:
+        return run_ended(co, &record->u.run_ended, err);
+    case TB_REC_KIND_END:
+        break;
+    }
+    return tb_fail(err, TB_E_MALFORMED, "journal: kind %d", (int)record->kind);
+}
+
+tb_rc tb_co_apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
+                  tb_err *err)
+{
+    if (seq != co->seq + 1) {
+        return tb_fail(err, TB_E_MALFORMED, "journal: row %llu after row %llu",
+                       (unsigned long long)seq, (unsigned long long)co->seq);
+    }
+    tb_rc rc = apply(co, record, seq, err);
+    if (rc == TB_OK) {
+        co->seq = seq;
+    }
+    return rc;
+}

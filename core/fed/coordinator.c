@@ -1,0 +1,263 @@
+#include "fed/coordinator.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "fed/coordinator_priv.h"
+
+tb_coordinator_params tb_coordinator_defaults(void)
+{
+    return (tb_coordinator_params){.pool_bytes = 8u << 20,
+                                   .window_blocks = 4,
+                                   .wait_ms = 30000,
+                                   .stall_ms = 30000,
+                                   .retry_ms = 2000};
+}
+
+tb_rc tb_coordinator_new(tb_coordinator **out,
+                         const tb_coordinator_params *params, tb_err *err)
+{
+    *out = NULL;
+    size_t blocks = params->pool_bytes / TB_PAYLOAD_BYTES_MAX;
+    if (blocks == 0 || blocks > UINT32_MAX || params->window_blocks == 0 ||
+        params->window_blocks > TB_WINDOW_MAX || params->retry_ms == 0) {
+        return tb_fail(err, TB_E_USAGE,
+                       "coordinator: a pool of %zu bytes (a block needs %u), a "
+                       "window of %u blocks (1 to %u), retry after %llu ms",
+                       params->pool_bytes, TB_PAYLOAD_BYTES_MAX,
+                       params->window_blocks, TB_WINDOW_MAX,
+                       (unsigned long long)params->retry_ms);
+    }
+    tb_coordinator *co = tb_mem_array(1, sizeof *co);
+    if (co == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "coordinator");
+    }
+    co->params = *params;
+    co->pool_max = (uint32_t)blocks;
+    co->run.metrics = tb_metrics_none();
+    co->run.best_metrics = tb_metrics_none();
+    tb_buf_init(&co->round.bytes, TB_CONFIG_BYTES_MAX);
+    co->round.config = tb_mem_array(1, sizeof *co->round.config);
+    if (co->round.config == NULL) {
+        tb_mem_free(co);
+        return tb_fail(err, TB_E_NOMEM, "coordinator");
+    }
+    *out = co;
+    return TB_OK;
+}
+
+void tb_coordinator_free(tb_coordinator **co)
+{
+    if (*co == NULL) {
+        return;
+    }
+    tb_co_free_roster(*co);
+    tb_mem_free((*co)->round.seats);
+    tb_mem_free((*co)->round.config);
+    tb_buf_release(&(*co)->round.bytes);
+    tb_mem_free((*co)->run.params);
+    tb_mem_free(*co);
+    *co = NULL;
+}
+
+tb_rc tb_coordinator_replay(tb_coordinator *co, const tb_record *record,
+                            uint64_t seq, tb_err *err)
+{
+    return tb_co_apply(co, record, seq, err);
+}
+
+/* What a step works with; tb_co_end gives its result. */
+static void begin(tb_coordinator *co, int64_t now_ms, tb_actions *out,
+                  tb_err *err)
+{
+    co->now = now_ms > co->now ? now_ms : co->now;
+    co->out = out;
+    co->err = err;
+    co->rc = TB_OK;
+    co->greeted = NULL;
+}
+
+static tb_rc end(tb_coordinator *co)
+{
+    co->out = NULL;
+    co->err = NULL;
+    return co->rc;
+}
+
+tb_rc tb_coordinator_resume(tb_coordinator *co, int64_t now_ms, tb_actions *out,
+                            tb_err *err)
+{
+    begin(co, now_ms, out, err);
+    co->now = now_ms;
+    tb_co_resume(co);
+    return end(co);
+}
+
+/* Undoes nothing: a record from outside that cannot follow changes nothing. */
+static void take_record(tb_coordinator *co, const tb_record *record)
+{
+    bool ours =
+        record->kind != TB_REC_INVITED && record->kind != TB_REC_ENROLLED &&
+        record->kind != TB_REC_REVOKED && record->kind != TB_REC_VERSION;
+    if (ours) {
+        tb_co_fail(co, TB_E_USAGE, "such a record does not come from outside");
+        return;
+    }
+    uint64_t seq = tb_co_journal(co, record);
+    if (co->rc == TB_OK && record->kind == TB_REC_REVOKED) {
+        tb_row *row = tb_co_find(co, &record->u.revoked.client);
+        if (row != NULL) {
+            tb_co_gone(co, row);
+            if (row->seat != NULL && row->seat->state != TB_SEAT_DONE) {
+                tb_co_drop(co, row->seat);
+            }
+        }
+        tb_co_action(co, TB_ACT_CUT, seq)->client = record->u.revoked.client;
+    }
+}
+
+static void start(tb_coordinator *co, const tb_run_params *params)
+{
+    co->rc = tb_run_params_check(params, co->err);
+    tb_run_params *copy = NULL;
+    if (co->rc == TB_OK) {
+        copy = tb_mem_array(1, sizeof *copy); /* a record is not const */
+    }
+    if (copy == NULL) {
+        tb_co_fail(co, TB_E_NOMEM, "a run");
+        return;
+    }
+    *copy = *params;
+    tb_record record = {.kind = TB_REC_RUN_STARTED, .u.run_started = copy};
+    (void)tb_co_journal(co, &record);
+    tb_mem_free(copy);
+}
+
+static void cancel(tb_coordinator *co, const char *why)
+{
+    if (co->run.params == NULL) {
+        co->rc = tb_fail(co->err, TB_E_NOT_FOUND, "there is no run to cancel");
+        return;
+    }
+    co->run.cancelled = true;
+    tb_co_text(co->run.why, why != NULL ? why : "cancelled");
+    tb_co_doom(co, co->run.why);
+}
+
+static void take_verdict(tb_coordinator *co, const tb_verdict *verdict)
+{
+    if (!tb_co_round_verdict(co, verdict) &&
+        !tb_co_upload_verdict(co, verdict)) {
+        tb_co_fail(co, TB_E_BUG, "a verdict on no order");
+    }
+}
+
+tb_rc tb_coordinator_step(tb_coordinator *co, const tb_event *event,
+                          int64_t now_ms, tb_actions *out, tb_err *err)
+{
+    begin(co, now_ms, out, err);
+    switch (event->kind) {
+    case TB_EV_TICK:
+        break;
+    case TB_EV_MESSAGE:
+        tb_co_message(co, event);
+        break;
+    case TB_EV_GONE: {
+        tb_row *row = tb_co_find(co, &event->client);
+        if (row != NULL && row->connected) {
+            tb_co_gone(co, row);
+        }
+        break;
+    }
+    case TB_EV_VERDICT:
+        take_verdict(co, event->verdict);
+        break;
+    case TB_EV_START:
+        start(co, event->params);
+        break;
+    case TB_EV_CANCEL:
+        cancel(co, event->why);
+        break;
+    case TB_EV_RECORD:
+        take_record(co, event->record);
+        break;
+    case TB_EV_KIND_END:
+        tb_co_fail(co, TB_E_BUG, "an event without a kind");
+        break;
+    }
+    if (co->rc == TB_OK) {
+        tb_co_sweep(co);
+        tb_co_advance(co);
+        tb_co_greet(co);
+    }
+    return end(co);
+}
+
+int64_t tb_coordinator_next_ms(const tb_coordinator *co)
+{
+    return tb_co_due(co);
+}
+
+bool tb_coordinator_round(const tb_coordinator *co,
+                          const tb_round_config **config, tb_span *bytes,
+                          tb_hash *hash)
+{
+    if (!co->round.open) {
+        return false;
+    }
+    if (config != NULL) {
+        *config = co->round.config;
+    }
+    if (bytes != NULL) {
+        *bytes = (tb_span){co->round.bytes.data, co->round.bytes.len};
+    }
+    if (hash != NULL) {
+        *hash = co->round.hash;
+    }
+    return true;
+}
+
+const tb_run_params *tb_coordinator_run(const tb_coordinator *co)
+{
+    return co->run.params;
+}
+
+void tb_coordinator_status(const tb_coordinator *co, tb_status *out)
+{
+    const tb_run_params *p = co->run.params;
+    const tb_run *run = &co->run;
+    *out = (tb_status){.phase = co->phase,
+                       .has_run = p != NULL,
+                       .task = run->task,
+                       .round = run->round,
+                       .attempt = run->attempt,
+                       .since_ms = co->since_ms,
+                       .deadline_ms = INT64_MAX,
+                       .n_asked = co->round.n_seats,
+                       .n_accepted = co->round.n_accepted,
+                       .bytes_in = co->bytes_in,
+                       .bytes_out = co->bytes_out,
+                       .model = run->model,
+                       .metrics = run->metrics,
+                       .best = run->best,
+                       .best_metrics = run->best_metrics,
+                       .best_round = run->best_round};
+    if (p != NULL) {
+        out->run = p->run;
+        out->name = p->name;
+        out->rounds = p->rounds;
+        out->n_wanted = p->target;
+        out->n_minimum = p->minimum;
+    }
+    if (co->phase == TB_PHASE_TRAINING) {
+        out->deadline_ms = co->round.deadline_ms;
+    }
+    for (size_t i = 0; i < co->n_rows; i++) {
+        out->n_enrolled += !co->rows[i]->revoked;
+        out->n_connected += co->rows[i]->connected;
+        out->n_ready += co->rows[i]->ready;
+    }
+    memcpy(out->n_refused, co->n_refused, sizeof out->n_refused);
+    tb_co_waits(co, out->waits_for);
+}

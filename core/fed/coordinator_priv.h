@@ -1,0 +1,252 @@
+/* core/fed/coordinator_priv.h - the inside of the coordinator machine, for its
+ * own files: coordinator.c (doors), emit.c (what goes out), apply.c (records
+ * into state), roster.c (members), session.c (messages), ingest.c (uploads),
+ * round.c (phases). */
+#ifndef TB_FED_COORDINATOR_PRIV_H
+#define TB_FED_COORDINATOR_PRIV_H
+
+#include "fed/coordinator.h"
+
+#define TB_WINDOW_MAX  16u /* blocks that one upload may have granted */
+#define TB_PAST_ROUNDS 32u /* closed rounds that are known by their hash */
+#define TB_STRIKES_MAX 3u  /* bad updates of a client in one run */
+
+struct tb_seat;
+
+/* One member of the federation; lives as long as the machine. */
+typedef struct tb_row {
+    tb_name name;
+    uint8_t invite[16];
+    uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
+    uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
+    bool revoked;
+    bool connected;   /* said HELLO, and its connection lives */
+    bool ready;       /* checked in, waits for an offer */
+    int64_t ready_ms; /* of the last check-in */
+    int64_t away_ms;  /* since when not connected */
+    uint32_t n_data_sets;
+    tb_name *data_sets; /* owned; NULL while away */
+    uint32_t strikes;   /* in this run */
+    uint32_t n_accepted, n_expelled;
+    tb_rec_accepted last; /* last acceptance; n_blocks 0: none */
+    uint64_t last_seq;    /* its journal row */
+    struct tb_seat *seat; /* in the open round, or NULL */
+} tb_row;
+
+typedef enum tb_seat_state {
+    TB_SEAT_ASKED,
+    TB_SEAT_TAKEN, /* accepted the offer */
+    TB_SEAT_DONE,  /* its update is accepted */
+    TB_SEAT_OUT    /* declined, or expelled */
+} tb_seat_state;
+
+typedef struct tb_held { /* a block that came and waits for its turn */
+    uint64_t payload;
+    size_t bytes;
+} tb_held;
+
+/* An upload. Blocks: 0 <= done <= received <= until <= ref.n_blocks. */
+typedef struct tb_upload {
+    bool live;
+    bool dropping; /* to be subtracted, then forgotten */
+    bool has_end;
+    tb_upload_ref ref;
+    uint32_t done;     /* in the sum and the spool */
+    uint32_t received; /* done, or held */
+    uint32_t until;    /* granted */
+    uint32_t weight;
+    tb_held held[TB_WINDOW_MAX]; /* block b at b % TB_WINDOW_MAX */
+    uint64_t order;              /* out for this upload; 0: none */
+    tb_order_kind order_kind;
+    tb_hash update; /* claimed by UPLOAD_END */
+    uint8_t signature[TB_SIGNATURE_BYTES];
+    int64_t moved_ms; /* last progress */
+    int64_t retry_ms; /* no order before this time */
+} tb_upload;
+
+/* One client of the cohort. */
+typedef struct tb_seat {
+    tb_row *row;
+    tb_seat_state state;
+    tb_refusal code; /* why OUT; 0: declined */
+    bool stored;     /* DONE before a restart: not yet in the new sum */
+    tb_upload upload;
+} tb_seat;
+
+typedef struct tb_round {
+    bool open;
+    bool closed;   /* CLOSED is journalled: nothing more is accepted */
+    bool sum_open; /* OPEN_ROUND was answered */
+    bool doomed;   /* will be abandoned, as soon as no order is out */
+    char why[TB_TEXT_BYTES]; /* doomed, or closed */
+    tb_round_config *config; /* owned; reused */
+    tb_buf bytes;            /* canonical */
+    tb_hash hash;
+    uint64_t seq; /* journal row that opened it */
+    tb_seat *seats;
+    uint32_t n_seats, n_accepted;
+    uint64_t weight;
+    uint64_t left_ms;    /* of the deadline, as journalled */
+    int64_t deadline_ms; /* up-time */
+    uint64_t order;      /* out for the round itself; 0: none */
+    int64_t retry_ms;    /* no such order before this time */
+    tb_model_ref result; /* of AGGREGATE */
+    tb_metrics metrics;
+} tb_round;
+
+typedef struct tb_run {
+    tb_run_params *params; /* owned; NULL: no run */
+    uint32_t round;        /* of training: the open or the next one */
+    uint32_t attempt;      /* of it */
+    tb_task task;          /* of the open or next exchange */
+    bool finishing;        /* all rounds are over */
+    bool cancelled;
+    uint32_t failures; /* abandoned attempts of this exchange */
+    tb_model_ref model, best, ranges;
+    tb_metrics metrics, best_metrics; /* of model and best */
+    uint32_t best_round;
+    uint32_t without_gain; /* evaluated rounds since the best one */
+    uint64_t seq;          /* journal row that a next order depends on */
+    char why[TB_TEXT_BYTES];
+} tb_run;
+
+typedef struct tb_invite_row {
+    tb_rec_invited invite;
+    bool used;
+} tb_invite_row;
+
+typedef struct tb_version_row {
+    tb_name model;
+    uint64_t sequence;
+} tb_version_row;
+
+struct tb_coordinator {
+    tb_coordinator_params params;
+    uint64_t seq;  /* last journal row */
+    tb_row **rows; /* by name */
+    size_t n_rows, cap_rows;
+    tb_invite_row *invites;
+    size_t n_invites, cap_invites;
+    tb_version_row *versions;
+    size_t n_versions, cap_versions;
+    tb_run run;
+    tb_round round;
+    tb_phase phase;
+    int64_t since_ms;
+    tb_hash past[TB_PAST_ROUNDS]; /* closed rounds, as a ring */
+    uint32_t n_past;
+    uint64_t next_key, next_order;
+    uint32_t pool_blocks; /* granted blocks that are not done */
+    uint32_t pool_max;
+    bool starving;       /* some upload waits for the pool */
+    uint32_t grant_from; /* seat to begin with, for fairness */
+    bool recount;        /* who is ready has changed */
+    int64_t sweep_ms;    /* next look at stalls and losses */
+    int64_t clock_ms;    /* next CLOCK record */
+    uint64_t bytes_in, bytes_out;
+    uint32_t n_refused[TB_REFUSE_END];
+    char host_why[TB_TEXT_BYTES]; /* what the host lacked last; "" when well */
+
+    /* of the step that runs; the first failure sticks */
+    tb_actions *out;
+    tb_err *err;
+    tb_rc rc;
+    int64_t now;
+    tb_row *greeted;     /* checked in by this step: WAIT unless offered */
+    tb_action no_action; /* what a failed step writes to */
+    tb_msg no_msg;
+    tb_order no_order;
+};
+
+/* emit.c: each adds one action to the step; after: the row that must be
+ * durable first. Failures stick in co->rc. */
+void tb_co_fail(tb_coordinator *co, tb_rc rc, const char *what)
+    TB_NONNULL(1, 3);
+/* Journals the record and applies it; returns its row. */
+uint64_t tb_co_journal(tb_coordinator *co, const tb_record *record)
+    TB_NONNULL(1, 2);
+/* A message to fill, to a client; never NULL (a dummy after a failure). */
+tb_msg *tb_co_send(tb_coordinator *co, const tb_name *to, tb_msg_kind kind,
+                   uint64_t after) TB_NONNULL(1, 2);
+/* Refuses a message of a client and counts it. */
+void tb_co_refuse(tb_coordinator *co, const tb_name *to, tb_msg_kind about,
+                  tb_refusal code, uint64_t retry_ms, const char *why)
+    TB_NONNULL(1, 2, 6);
+/* An order to fill, with its id; never NULL. */
+tb_order *tb_co_order(tb_coordinator *co, tb_order_kind kind, uint64_t after)
+    TB_NONNULL(1);
+void tb_co_discard(tb_coordinator *co, uint64_t payload) TB_NONNULL(1);
+/* An action of one of the small kinds; never NULL. */
+tb_action *tb_co_action(tb_coordinator *co, tb_action_kind kind, uint64_t after)
+    TB_NONNULL(1);
+/* Copies text, with control characters made harmless. */
+void tb_co_text(char out[static TB_TEXT_BYTES], const char *text)
+    TB_NONNULL(1, 2);
+
+/* apply.c: takes a record into the state; emits nothing. Errors: MALFORMED (it
+ * cannot follow), EXISTS, MISMATCH, NOT_FOUND, NOMEM; the state is unchanged
+ * then. */
+tb_rc tb_co_apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
+                  tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* roster.c */
+tb_row *tb_co_find(const tb_coordinator *co, const tb_name *name)
+    TB_NONNULL(1, 2);
+tb_rc tb_co_apply_member(tb_coordinator *co, const tb_record *record,
+                         tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+void tb_co_free_roster(tb_coordinator *co) TB_NONNULL(1);
+/* Whether a row could take part in the run that lives. */
+bool tb_co_eligible(const tb_coordinator *co, const tb_row *row)
+    TB_NONNULL(1, 2);
+
+/* session.c */
+void tb_co_message(tb_coordinator *co, const tb_event *event) TB_NONNULL(1, 2);
+void tb_co_gone(tb_coordinator *co, tb_row *row) TB_NONNULL(1, 2);
+void tb_co_offer(tb_coordinator *co, tb_row *row) TB_NONNULL(1, 2);
+/* Sends WAIT to the client that checked in, when it got no offer. */
+void tb_co_greet(tb_coordinator *co) TB_NONNULL(1);
+
+/* ingest.c */
+void tb_co_upload_begin(tb_coordinator *co, tb_row *row,
+                        const tb_msg_upload_begin *msg) TB_NONNULL(1, 2, 3);
+/* True when the payload is held; else the caller discards it. */
+bool tb_co_block(tb_coordinator *co, tb_row *row, const tb_msg_block *msg,
+                 uint64_t payload, size_t payload_bytes) TB_NONNULL(1, 2, 3);
+void tb_co_upload_end(tb_coordinator *co, tb_row *row,
+                      const tb_msg_upload_end *msg) TB_NONNULL(1, 2, 3);
+/* Takes a verdict on an upload order; false when it is none of ours. */
+bool tb_co_upload_verdict(tb_coordinator *co, const tb_verdict *verdict)
+    TB_NONNULL(1, 2);
+/* Orders what can be ordered, and grants what the pool has. */
+void tb_co_pump(tb_coordinator *co) TB_NONNULL(1);
+/* Takes back what is granted and has not come. */
+void tb_co_ungrant(tb_coordinator *co, tb_upload *upload) TB_NONNULL(1, 2);
+/* Marks an upload to be subtracted and forgotten. */
+void tb_co_drop(tb_coordinator *co, tb_seat *seat) TB_NONNULL(1, 2);
+/* Whether no upload order is out and no accepted update is missing. */
+bool tb_co_quiet(const tb_coordinator *co) TB_NONNULL(1);
+
+/* round.c */
+void tb_co_advance(tb_coordinator *co) TB_NONNULL(1);
+void tb_co_sweep(tb_coordinator *co) TB_NONNULL(1);
+bool tb_co_round_verdict(tb_coordinator *co, const tb_verdict *verdict)
+    TB_NONNULL(1, 2);
+/* Decides to abandon the open round; the first reason stays. */
+void tb_co_doom(tb_coordinator *co, const char *why) TB_NONNULL(1, 2);
+/* Notes that the host lacks something, and when to try again. */
+int64_t tb_co_lack(tb_coordinator *co, const tb_verdict *verdict)
+    TB_NONNULL(1, 2);
+/* After a restart: the phase that the records lead to. */
+void tb_co_resume(tb_coordinator *co) TB_NONNULL(1);
+/* In words, for what the machine waits. */
+void tb_co_waits(const tb_coordinator *co, char out[static TB_TEXT_BYTES])
+    TB_NONNULL(1, 2);
+int64_t tb_co_due(const tb_coordinator *co) TB_NONNULL(1);
+
+/* roundconfig.c: the configuration of the next exchange. */
+tb_rc tb_co_configure(const tb_coordinator *co, tb_round_config *out,
+                      tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+/* The model that will be published, as far as is known. */
+const tb_model_ref *tb_co_chosen(const tb_run *run) TB_NONNULL(1);
+
+#endif

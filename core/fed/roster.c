@@ -1,0 +1,260 @@
+/* Members, invites and versions: rows that live as long as the machine. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "fed/coordinator_priv.h"
+
+/* Position of the name, or where it would stand. */
+static size_t place(const tb_coordinator *co, const tb_name *name)
+{
+    size_t low = 0;
+    size_t high = co->n_rows;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (strcmp(co->rows[mid]->name.text, name->text) < 0) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    return low;
+}
+
+tb_row *tb_co_find(const tb_coordinator *co, const tb_name *name)
+{
+    size_t at = place(co, name);
+    return at < co->n_rows && tb_name_equal(&co->rows[at]->name, name)
+               ? co->rows[at]
+               : NULL;
+}
+
+/* The array with room for one more element, or NULL; at itself stays valid. */
+static void *grow(void *at, size_t n, size_t *cap, size_t size, tb_err *err)
+{
+    if (at != NULL && n < *cap) {
+        return at;
+    }
+    size_t more = *cap == 0 ? 16 : 2 * *cap;
+    void *p = tb_mem_resize(at, more, size);
+    if (p == NULL) {
+        (void)tb_fail(err, TB_E_NOMEM, "coordinator: %zu rows", more);
+        return NULL;
+    }
+    *cap = more;
+    return p;
+}
+
+static tb_invite_row *find_invite(const tb_coordinator *co,
+                                  const uint8_t id[16])
+{
+    for (size_t i = 0; i < co->n_invites; i++) {
+        if (memcmp(co->invites[i].invite.invite, id, 16) == 0) {
+            return &co->invites[i];
+        }
+    }
+    return NULL;
+}
+
+static tb_rc invited(tb_coordinator *co, const tb_rec_invited *r, tb_err *err)
+{
+    const tb_row *row = tb_co_find(co, &r->client);
+    if (row != NULL && !row->revoked) {
+        return tb_fail(err, TB_E_EXISTS,
+                       "client %s is a member already: revoke it first, or "
+                       "choose another name",
+                       r->client.text);
+    }
+    if (find_invite(co, r->invite) != NULL) {
+        return tb_fail(err, TB_E_EXISTS, "this invite was made before");
+    }
+    tb_invite_row *invites = grow(co->invites, co->n_invites, &co->cap_invites,
+                                  sizeof *invites, err);
+    if (invites == NULL) {
+        return TB_E_NOMEM;
+    }
+    co->invites = invites;
+    invites[co->n_invites++] = (tb_invite_row){.invite = *r};
+    return TB_OK;
+}
+
+static tb_row *new_row(tb_coordinator *co, const tb_name *name, tb_err *err)
+{
+    tb_row **rows =
+        grow(co->rows, co->n_rows, &co->cap_rows, sizeof *rows, err);
+    if (rows == NULL) {
+        return NULL;
+    }
+    co->rows = rows;
+    tb_row *row = tb_mem_array(1, sizeof *row);
+    if (row == NULL) {
+        (void)tb_fail(err, TB_E_NOMEM, "coordinator: a member");
+        return NULL;
+    }
+    row->name = *name;
+    size_t i = place(co, name);
+    memmove(rows + i + 1, rows + i, (co->n_rows - i) * sizeof *rows);
+    rows[i] = row;
+    co->n_rows++;
+    return row;
+}
+
+static tb_rc enrolled(tb_coordinator *co, const tb_rec_enrolled *r, tb_err *err)
+{
+    tb_invite_row *invite = find_invite(co, r->invite);
+    if (invite == NULL || !tb_name_equal(&invite->invite.client, &r->client)) {
+        return tb_fail(err, TB_E_MISMATCH, "no invite of client %s has this id",
+                       r->client.text);
+    }
+    if (invite->used) {
+        return tb_fail(err, TB_E_EXISTS, "the invite of client %s was used",
+                       r->client.text);
+    }
+    tb_row *row = tb_co_find(co, &r->client);
+    if (row != NULL && !row->revoked) {
+        return tb_fail(err, TB_E_EXISTS, "client %s is a member already",
+                       r->client.text);
+    }
+    if (row == NULL) {
+        row = new_row(co, &r->client, err);
+    }
+    if (row == NULL) {
+        return TB_E_NOMEM;
+    }
+    invite->used = true;
+    row->revoked = false;
+    memcpy(row->invite, r->invite, sizeof row->invite);
+    memcpy(row->sign_key, r->sign_key, sizeof row->sign_key);
+    memcpy(row->curve_key, r->curve_key, sizeof row->curve_key);
+    return TB_OK;
+}
+
+static tb_rc revoked(tb_coordinator *co, const tb_rec_revoked *r, tb_err *err)
+{
+    tb_row *row = tb_co_find(co, &r->client);
+    if (row == NULL || row->revoked) {
+        return tb_fail(err, TB_E_NOT_FOUND, "there is no member %s",
+                       r->client.text);
+    }
+    row->revoked = true;
+    co->recount = true;
+    return TB_OK;
+}
+
+static tb_rc version(tb_coordinator *co, const tb_rec_version *r, tb_err *err)
+{
+    uint64_t known = tb_coordinator_version(co, &r->model);
+    if (r->sequence <= known) {
+        return tb_fail(err, TB_E_EXISTS,
+                       "model %s is at version %llu, which cannot fall to %llu",
+                       r->model.text, (unsigned long long)known,
+                       (unsigned long long)r->sequence);
+    }
+    for (size_t i = 0; i < co->n_versions; i++) {
+        if (tb_name_equal(&co->versions[i].model, &r->model)) {
+            co->versions[i].sequence = r->sequence;
+            return TB_OK;
+        }
+    }
+    tb_version_row *versions = grow(co->versions, co->n_versions,
+                                    &co->cap_versions, sizeof *versions, err);
+    if (versions == NULL) {
+        return TB_E_NOMEM;
+    }
+    co->versions = versions;
+    versions[co->n_versions++] =
+        (tb_version_row){.model = r->model, .sequence = r->sequence};
+    return TB_OK;
+}
+
+tb_rc tb_co_apply_member(tb_coordinator *co, const tb_record *record,
+                         tb_err *err)
+{
+    if (record->kind == TB_REC_INVITED) {
+        return invited(co, &record->u.invited, err);
+    }
+    if (record->kind == TB_REC_ENROLLED) {
+        return enrolled(co, &record->u.enrolled, err);
+    }
+    if (record->kind == TB_REC_REVOKED) {
+        return revoked(co, &record->u.revoked, err);
+    }
+    return version(co, &record->u.version, err);
+}
+
+void tb_co_free_roster(tb_coordinator *co)
+{
+    for (size_t i = 0; i < co->n_rows; i++) {
+        tb_mem_free(co->rows[i]->data_sets);
+        tb_mem_free(co->rows[i]);
+    }
+    tb_mem_free(co->rows);
+    tb_mem_free(co->invites);
+    tb_mem_free(co->versions);
+}
+
+bool tb_co_eligible(const tb_coordinator *co, const tb_row *row)
+{
+    if (row->revoked || !row->connected || row->strikes >= TB_STRIKES_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < row->n_data_sets; i++) {
+        if (tb_name_equal(&row->data_sets[i], &co->run.params->data_set)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void describe(const tb_row *row, tb_member *out)
+{
+    *out = (tb_member){.client = row->name,
+                       .revoked = row->revoked,
+                       .connected = row->connected,
+                       .ready = row->ready,
+                       .n_accepted = row->n_accepted,
+                       .n_expelled = row->n_expelled};
+    memcpy(out->sign_key, row->sign_key, sizeof out->sign_key);
+    memcpy(out->curve_key, row->curve_key, sizeof out->curve_key);
+}
+
+bool tb_coordinator_member(const tb_coordinator *co, size_t i, tb_member *out)
+{
+    if (i >= co->n_rows) {
+        return false;
+    }
+    describe(co->rows[i], out);
+    return true;
+}
+
+bool tb_coordinator_find(const tb_coordinator *co, const tb_name *client,
+                         tb_member *out)
+{
+    const tb_row *row = tb_co_find(co, client);
+    if (row == NULL) {
+        return false;
+    }
+    describe(row, out);
+    return true;
+}
+
+bool tb_coordinator_invite(const tb_coordinator *co, const uint8_t id[16],
+                           tb_rec_invited *out, bool *used)
+{
+    const tb_invite_row *row = find_invite(co, id);
+    if (row == NULL) {
+        return false;
+    }
+    *out = row->invite;
+    *used = row->used;
+    return true;
+}
+
+uint64_t tb_coordinator_version(const tb_coordinator *co, const tb_name *model)
+{
+    for (size_t i = 0; i < co->n_versions; i++) {
+        if (tb_name_equal(&co->versions[i].model, model)) {
+            return co->versions[i].sequence;
+        }
+    }
+    return 0;
+}

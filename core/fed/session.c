@@ -1,0 +1,181 @@
+/* Messages of one client: who it is, whether it waits, what it may fetch. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/stream.h"
+#include "fed/coordinator_priv.h"
+
+/* Between 0.75 and 1.25 of the base, by client and round: a fleet that was
+ * told to wait does not come back all at once. */
+static uint64_t pace(const tb_coordinator *co, const tb_row *row)
+{
+    const tb_run_params *params = co->run.params;
+    tb_stream stream;
+    tb_stream_init(&stream, params == NULL ? 0 : params->seed,
+                   params == NULL ? 0 : co->run.round, "pace", row->name.text);
+    double factor = 0.75 + 0.5 * tb_stream_uniform(&stream);
+    return (uint64_t)((double)co->params.wait_ms * factor);
+}
+
+void tb_co_greet(tb_coordinator *co)
+{
+    tb_row *row = co->greeted;
+    co->greeted = NULL;
+    if (row == NULL || !row->ready) {
+        return; /* it got an offer */
+    }
+    const char *why = "no job runs now";
+    if (co->run.params != NULL) {
+        why = tb_co_eligible(co, row)
+                  ? "you will be asked when a cohort is chosen"
+                  : "the running job needs a data set that you do not offer";
+    }
+    tb_msg_wait *wait = &tb_co_send(co, &row->name, TB_MSG_WAIT, 0)->u.wait;
+    wait->retry_ms = pace(co, row);
+    tb_co_text(wait->why, why);
+}
+
+void tb_co_offer(tb_coordinator *co, tb_row *row)
+{
+    row->ready = false;
+    (void)tb_co_send(co, &row->name, TB_MSG_OFFER, co->round.seq);
+    if (co->rc == TB_OK) {
+        co->out->at[co->out->n - 1].config = co->round.hash;
+    }
+}
+
+void tb_co_gone(tb_coordinator *co, tb_row *row)
+{
+    tb_mem_free(row->data_sets);
+    row->data_sets = NULL;
+    row->n_data_sets = 0;
+    row->connected = false;
+    row->ready = false;
+    row->away_ms = co->now;
+    co->recount = true;
+    if (row->seat != NULL && row->seat->upload.live) {
+        tb_co_ungrant(co, &row->seat->upload);
+    }
+}
+
+static void hello(tb_coordinator *co, tb_row *row, const tb_msg_hello *msg)
+{
+    if (!tb_name_equal(&msg->client, &row->name)) {
+        tb_co_refuse(co, &row->name, TB_MSG_HELLO, TB_REFUSE_IDENTITY, 0,
+                     "your key belongs to another name");
+        return;
+    }
+    uint32_t newest = msg->protocol_max < TB_PROTOCOL_MAX ? msg->protocol_max
+                                                          : TB_PROTOCOL_MAX;
+    if (newest < TB_PROTOCOL_MIN || newest < msg->protocol_min) {
+        char why[TB_TEXT_BYTES];
+        (void)snprintf(why, sizeof why,
+                       "you speak protocol %u to %u, the coordinator %u to %u",
+                       msg->protocol_min, msg->protocol_max, TB_PROTOCOL_MIN,
+                       TB_PROTOCOL_MAX);
+        tb_co_refuse(co, &row->name, TB_MSG_HELLO, TB_REFUSE_PROTOCOL, 0, why);
+        return;
+    }
+    tb_name *sets = tb_mem_array(msg->n_data_sets, sizeof *sets);
+    if (sets == NULL) {
+        tb_co_fail(co, TB_E_NOMEM, "data sets of a client");
+        return;
+    }
+    tb_co_gone(co, row); /* of an older connection; the newest wins */
+    memcpy(sets, msg->data_sets, msg->n_data_sets * sizeof *sets);
+    row->data_sets = sets;
+    row->n_data_sets = msg->n_data_sets;
+    row->connected = true;
+    tb_co_send(co, &row->name, TB_MSG_WELCOME, 0)->u.welcome.protocol = newest;
+}
+
+static void check_in(tb_coordinator *co, tb_row *row)
+{
+    tb_seat *seat = row->seat;
+    bool asked = seat != NULL &&
+                 (seat->state == TB_SEAT_ASKED || seat->state == TB_SEAT_TAKEN);
+    if (asked && co->phase == TB_PHASE_TRAINING) {
+        tb_co_offer(co, row);
+        return;
+    }
+    row->ready = true;
+    row->ready_ms = co->now;
+    co->recount = true;
+    co->greeted = row;
+}
+
+static void answer(tb_coordinator *co, tb_row *row, const tb_msg *msg)
+{
+    tb_seat *seat = row->seat;
+    if (seat == NULL ||
+        !tb_hash_equal(&msg->u.answer.config, &co->round.hash)) {
+        tb_co_refuse(co, &row->name, msg->kind, TB_REFUSE_WRONG_ROUND, 0,
+                     "this round is not open");
+        return;
+    }
+    if (seat->state == TB_SEAT_ASKED && msg->kind == TB_MSG_ACCEPT) {
+        seat->state = TB_SEAT_TAKEN;
+    } else if (msg->kind == TB_MSG_DECLINE && !seat->upload.live &&
+               seat->state != TB_SEAT_DONE) {
+        seat->state = TB_SEAT_OUT;
+    }
+}
+
+static void fetch(tb_coordinator *co, tb_row *row, const tb_msg_fetch *msg)
+{
+    tb_action *action = tb_co_action(co, TB_ACT_CHUNK, 0);
+    action->client = row->name;
+    action->u.chunk.blob = msg->blob;
+    action->u.chunk.offset = msg->offset;
+    action->u.chunk.length = msg->length;
+    co->bytes_out += msg->length;
+}
+
+/* True when the payload is held. */
+static bool talk(tb_coordinator *co, tb_row *row, const tb_event *event)
+{
+    const tb_msg *msg = event->msg;
+    bool held = false;
+    if (msg->kind == TB_MSG_CHECK_IN) {
+        check_in(co, row);
+    } else if (msg->kind == TB_MSG_ACCEPT || msg->kind == TB_MSG_DECLINE) {
+        answer(co, row, msg);
+    } else if (msg->kind == TB_MSG_FETCH) {
+        fetch(co, row, &msg->u.fetch);
+    } else if (msg->kind == TB_MSG_UPLOAD_BEGIN) {
+        tb_co_upload_begin(co, row, &msg->u.upload_begin);
+    } else if (msg->kind == TB_MSG_BLOCK) {
+        held = tb_co_block(co, row, &msg->u.block, event->payload,
+                           event->payload_bytes);
+    } else if (msg->kind == TB_MSG_UPLOAD_END) {
+        tb_co_upload_end(co, row, &msg->u.upload_end);
+    } else {
+        tb_co_refuse(co, &row->name, msg->kind, TB_REFUSE_STATE, 0,
+                     "clients do not send this");
+    }
+    return held;
+}
+
+void tb_co_message(tb_coordinator *co, const tb_event *event)
+{
+    tb_row *row = tb_co_find(co, &event->client);
+    bool held = false;
+    if (row == NULL || row->revoked) {
+        tb_co_refuse(co, &event->client, event->msg->kind, TB_REFUSE_IDENTITY,
+                     0, "you are not a member of this federation");
+        tb_co_action(co, TB_ACT_CUT, 0)->client = event->client;
+    } else if (event->msg->kind == TB_MSG_HELLO) {
+        hello(co, row, &event->msg->u.hello);
+    } else if (event->msg->kind == TB_MSG_BYE) {
+        tb_co_gone(co, row);
+    } else if (!row->connected) {
+        tb_co_refuse(co, &row->name, event->msg->kind, TB_REFUSE_STATE, 1,
+                     "say HELLO first");
+    } else {
+        held = talk(co, row, event);
+    }
+    if (!held) {
+        tb_co_discard(co, event->payload);
+    }
+}
