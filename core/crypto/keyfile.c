@@ -21,7 +21,7 @@ static const char magic[4] = {'T', 'B', 'K', 'Y'};
 
 static const char *const kind_names[TB_KEYFILE_KIND_END] = {
     [TB_KEYFILE_SIGN] = "signing",
-    [TB_KEYFILE_BOX] = "agreement",
+    [TB_KEYFILE_BOX] = "CURVE",
     [TB_KEYFILE_MASTER] = "master",
 };
 
@@ -99,7 +99,8 @@ static tb_rc check_bytes(const uint8_t *bytes, size_t len, tb_keyfile_kind kind,
         return tb_fail(err, TB_E_MALFORMED, "%s: unknown kind of key", path);
     }
     if (found != (uint32_t)kind) {
-        return tb_fail(err, TB_E_MISMATCH, "%s: holds a %s key, not a %s key",
+        return tb_fail(err, TB_E_MISMATCH,
+                       "%s: holds the secret of a %s key, not of a %s key",
                        path, kind_names[found], kind_names[kind]);
     }
     return TB_OK;
