@@ -1,0 +1,224 @@
+#include "wire/manifest.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "samples.h"
+
+static tb_class_name classes[TB_CLASSES_MAX];
+static tb_manifest manifest;
+
+static tb_buf encoded(void)
+{
+    tb_buf buf;
+    tb_err err = {0};
+    sample_manifest(&manifest, classes);
+    tb_buf_init(&buf, TB_MANIFEST_BYTES_MAX);
+    CHECK_OK(tb_manifest_encode(&manifest, &buf, &err), err);
+    return buf;
+}
+
+static void a_manifest_comes_back(void **state)
+{
+    tb_manifest back;
+    tb_buf again;
+    tb_err err = {0};
+    (void)state;
+    tb_buf buf = encoded();
+    CHECK_OK(tb_manifest_decode(&back, buf.data, buf.len, &err), err);
+    assert_string_equal(back.name.text, "fashion");
+    assert_string_equal(back.output.classes[1].text, "\xc3\x89t\xc3\xa9");
+    CHECK(back.metrics.accuracy == 0.8725F && back.input.dims[1] == 28);
+    CHECK(back.standard == TB_ARTEFACT_INT8 && back.served);
+    assert_memory_equal(back.artefacts, manifest.artefacts,
+                        sizeof back.artefacts);
+    CHECK(tb_manifest_artefact(&back, TB_ARTEFACT_INT8)->raw_bytes == 700001);
+    assert_null(tb_manifest_artefact(&back, TB_ARTEFACT_POW2));
+    tb_buf_init(&again, TB_MANIFEST_BYTES_MAX);
+    CHECK_OK(tb_manifest_encode(&back, &again, &err), err);
+    CHECK(again.len == buf.len);
+    assert_memory_equal(again.data, buf.data, buf.len);
+    tb_manifest_release(&back);
+    tb_manifest_release(&back);
+    tb_buf_release(&buf);
+    tb_buf_release(&again);
+    CHECK(tb_mem_live() == 0);
+}
+
+static void a_thousand_and_24_class_names_fit(void **state)
+{
+    tb_manifest back;
+    tb_buf buf;
+    tb_err err = {0};
+    (void)state;
+    sample_manifest(&manifest, classes);
+    manifest.output.n_values = TB_CLASSES_MAX;
+    manifest.output.n_classes = TB_CLASSES_MAX;
+    for (uint32_t i = 0; i < TB_CLASSES_MAX; i++) {
+        memset(&classes[i], 0, sizeof classes[i]);
+        memset(classes[i].text, 'c', 28);
+    }
+    tb_buf_init(&buf, TB_MANIFEST_BYTES_MAX);
+    CHECK_OK(tb_manifest_encode(&manifest, &buf, &err), err);
+    CHECK_OK(tb_manifest_decode(&back, buf.data, buf.len, &err), err);
+    CHECK(back.output.n_classes == TB_CLASSES_MAX);
+    tb_manifest_release(&back);
+    buf.len = 0; /* longer names make it too large, and it says so */
+    for (uint32_t i = 0; i < TB_CLASSES_MAX; i++) {
+        memset(classes[i].text, 'c', 63);
+    }
+    CHECK_ERR(tb_manifest_encode(&manifest, &buf, &err), TB_E_LIMIT, err,
+              "at most 32768");
+    tb_buf_release(&buf);
+    memset(classes, 0, sizeof classes);
+}
+
+static void a_manifest_cut_at_any_byte_is_refused(void **state)
+{
+    (void)state;
+    tb_buf buf = encoded();
+    for (size_t len = 0; len < buf.len; len++) {
+        tb_manifest back;
+        CHECK(tb_manifest_decode(&back, buf.data, len, NULL) != TB_OK);
+        assert_null(back.output.classes);
+    }
+    tb_buf_release(&buf);
+    CHECK(tb_mem_live() == 0);
+}
+
+static void a_flipped_bit_is_refused_or_another_manifest(void **state)
+{
+    tb_buf again;
+    (void)state;
+    tb_buf buf = encoded();
+    tb_buf_init(&again, TB_MANIFEST_BYTES_MAX);
+    for (size_t i = 0; i < buf.len * 8; i++) {
+        tb_manifest back;
+        buf.data[i / 8] ^= (uint8_t)(1u << (i % 8));
+        if (tb_manifest_decode(&back, buf.data, buf.len, NULL) == TB_OK) {
+            again.len = 0;
+            CHECK(tb_manifest_encode(&back, &again, NULL) == TB_OK);
+            CHECK(again.len == buf.len &&
+                  memcmp(again.data, buf.data, buf.len) == 0);
+        }
+        tb_manifest_release(&back);
+        buf.data[i / 8] ^= (uint8_t)(1u << (i % 8));
+    }
+    tb_buf_release(&buf);
+    tb_buf_release(&again);
+    CHECK(tb_mem_live() == 0);
+}
+
+static void refuses(tb_rc want, const char *part)
+{
+    tb_buf buf;
+    tb_err err = {0};
+    tb_buf_init(&buf, TB_MANIFEST_BYTES_MAX);
+    CHECK_ERR(tb_manifest_encode(&manifest, &buf, &err), want, err, part);
+    CHECK(buf.len == 0);
+    tb_buf_release(&buf);
+    sample_manifest(&manifest, classes);
+}
+
+static void each_broken_field_is_named(void **state)
+{
+    (void)state;
+    sample_manifest(&manifest, classes);
+    manifest.name.text[0] = '-';
+    refuses(TB_E_MALFORMED, "name: not a name");
+    manifest.sequence = 0;
+    refuses(TB_E_LIMIT, "sequence=0");
+    manifest.metrics.accuracy = 1.5F;
+    refuses(TB_E_LIMIT, "accuracy over 1");
+    manifest.metrics.loss = -0.5F;
+    refuses(TB_E_MALFORMED, "loss");
+    manifest.input.dtype = TB_INPUT_DTYPE_END;
+    refuses(TB_E_UNSUPPORTED, "input of type 3");
+    manifest.input.rank = 0;
+    refuses(TB_E_LIMIT, "0 input dimensions");
+    manifest.input.rank = TB_DIMS_MAX + 1;
+    refuses(TB_E_LIMIT, "9 input dimensions");
+    manifest.input.dims[1] = 0;
+    refuses(TB_E_MALFORMED, "dimension 1 is 0");
+    manifest.output.n_values = 3;
+    refuses(TB_E_MALFORMED, "2 class names for 3 outputs");
+    manifest.output.classes[1].text[0] = '\0';
+    refuses(TB_E_MALFORMED, "class 1");
+    manifest.output.classes[0].text[0] = '\x07';
+    refuses(TB_E_MALFORMED, "class 0");
+    manifest.standard = TB_ARTEFACT_POW2;
+    refuses(TB_E_MALFORMED, "standard artefact is missing");
+    manifest.artefacts[1].role = TB_ARTEFACT_FP32;
+    refuses(TB_E_MALFORMED, "two artefacts of role fp32");
+    manifest.artefacts[1].role = TB_ARTEFACT_ROLE_END;
+    refuses(TB_E_UNSUPPORTED, "role 5");
+    manifest.artefacts[0].raw_bytes = 0;
+    refuses(TB_E_LIMIT, "artefact 0: raw_bytes=0");
+    manifest.artefacts[0].stored_bytes = TB_MODEL_BYTES_MAX + 1;
+    refuses(TB_E_LIMIT, "artefact 0: stored_bytes=");
+    manifest.n_artefacts = 0;
+    refuses(TB_E_LIMIT, "0 artefacts");
+}
+
+static void an_unknown_way_to_store_a_blob_is_refused(void **state)
+{
+    tb_manifest back;
+    tb_err err = {0};
+    (void)state;
+    tb_buf buf = encoded();
+    /* The last field of the last artefact is its codec: 30 01. */
+    CHECK(buf.data[buf.len - 2] == 0x30 && buf.data[buf.len - 1] == 1);
+    buf.data[buf.len - 1] = 2;
+    CHECK_ERR(tb_manifest_decode(&back, buf.data, buf.len, &err),
+              TB_E_UNSUPPORTED, err, "codec 2");
+    tb_buf_release(&buf);
+}
+
+static tb_rc decode(void *arg, tb_err *err)
+{
+    const tb_buf *buf = arg;
+    tb_manifest back;
+    tb_rc rc = tb_manifest_decode(&back, buf->data, buf->len, err);
+    tb_manifest_release(&back);
+    return rc;
+}
+
+static void each_allocation_may_fail(void **state)
+{
+    (void)state;
+    tb_buf buf = encoded();
+    CHECK(tb_check_each_allocation(decode, &buf) > 10);
+    tb_buf_release(&buf);
+}
+
+static void a_manifest_encoded_by_the_script_is_read(void **state)
+{
+    tb_manifest back;
+    tb_buf file;
+    tb_err err = {0};
+    (void)state;
+    tb_buf_init(&file, TB_MANIFEST_BYTES_MAX);
+    CHECK_OK(tb_file_read(&file, TB_SOURCE_DIR "/tests/corpus/manifest/fashion",
+                          &err),
+             err);
+    CHECK_OK(tb_manifest_decode(&back, file.data, file.len, &err), err);
+    CHECK(back.input.rank == 2 && back.input.dims[0] == 28);
+    CHECK(back.sequence == 3 && back.metrics.loss == 0.375F);
+    CHECK(back.artefacts[1].role == TB_ARTEFACT_INT8);
+    tb_manifest_release(&back);
+    tb_buf_release(&file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_manifest_comes_back),
+        cmocka_unit_test(a_thousand_and_24_class_names_fit),
+        cmocka_unit_test(a_manifest_cut_at_any_byte_is_refused),
+        cmocka_unit_test(a_flipped_bit_is_refused_or_another_manifest),
+        cmocka_unit_test(each_broken_field_is_named),
+        cmocka_unit_test(an_unknown_way_to_store_a_blob_is_refused),
+        cmocka_unit_test(a_manifest_encoded_by_the_script_is_read),
+        cmocka_unit_test(each_allocation_may_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
