@@ -347,3 +347,38 @@ void tb_bind_free(tb_bound **bound)
     tb_mem_free(b);
     *bound = NULL;
 }
+
+tb_rc tb_bind_types(tb_value_type **out, const tb_graph *graph, tb_err *err)
+{
+    tb_bound *two = NULL;
+    tb_bound *three = NULL;
+    *out = NULL;
+    tb_value_type *types = tb_mem_array(graph->n_values, sizeof *types);
+    tb_rc rc = types != NULL ? TB_OK
+                             : tb_fail(err, TB_E_NOMEM, "model: %zu values",
+                                       graph->n_values);
+    if (rc == TB_OK) {
+        rc = tb_bind_new(&two, graph, &(tb_bind_options){.batch = 2}, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_bind_new(&three, graph, &(tb_bind_options){.batch = 3}, err);
+    }
+    for (size_t i = 0; rc == TB_OK && i < graph->n_values; i++) {
+        const tb_shape *a = &two->values[i].shape;
+        const tb_shape *b = &three->values[i].shape;
+        types[i].dtype = two->values[i].dtype;
+        types[i].dims.rank = (int)a->rank;
+        for (size_t k = 0; k < a->rank; k++) {
+            bool open = a->dim[k] != b->dim[k];
+            types[i].dims.dim[k] = open ? TB_DIM_ANY : (int64_t)a->dim[k];
+        }
+    }
+    if (rc == TB_OK) {
+        *out = types;
+        types = NULL;
+    }
+    tb_mem_free(types);
+    tb_bind_free(&two);
+    tb_bind_free(&three);
+    return rc;
+}

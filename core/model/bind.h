@@ -40,6 +40,17 @@ tb_rc tb_bind_new(tb_bound **out, const tb_graph *graph,
                   const tb_bind_options *options, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
+/* What a value is at any batch size. */
+typedef struct tb_value_type {
+    tb_dtype dtype; /* NONE: no output needs it */
+    tb_dims dims;   /* TB_DIM_ANY where it follows the batch */
+} tb_value_type;
+
+/* The types of all values by id, learnt by binding at two batch sizes: for
+ * files and for people. *out is for tb_mem_free. Errors: as tb_bind_new. */
+tb_rc tb_bind_types(tb_value_type **out, const tb_graph *graph, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* Frees it and nulls *bound. NULL is fine. */
 void tb_bind_free(tb_bound **bound) TB_NONNULL(1);
 

@@ -5,8 +5,8 @@
 
 #include "model/graph.h"
 
-/* Appends a readable listing to out; shapes are shown at a batch of 1, with N
- * for the dimensions that are bound later. Errors: LIMIT, NOMEM, MALFORMED. */
+/* Appends a readable listing to out; N stands for dimensions that follow the
+ * batch. Errors: as tb_bind_new, and LIMIT (out->max); out is as it was. */
 tb_rc tb_model_text(tb_buf *out, const tb_graph *graph, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
