@@ -18,8 +18,6 @@ static const tb_field fields[] = {
     TB_FIXED(run),
     TB_U64(created_s, 0, UINT64_MAX),
     TB_TEXT(software, 1),
-    TB_F32_AS(metrics.accuracy_fp32, accuracy_fp32),
-    TB_F32_AS(metrics.accuracy, accuracy),
     TB_F32_AS(metrics.loss, loss),
     TB_U64_AS(metrics.n_samples, n_samples, 0, UINT64_MAX),
     TB_U32_AS(input.dtype, input_dtype, 0, UINT32_MAX),
@@ -40,6 +38,8 @@ static const tb_field artefact_fields[] = {
     TB_U64(raw_bytes, 1, TB_MODEL_BYTES_MAX),
     TB_FIXED(stored),
     TB_U64(stored_bytes, 1, TB_MODEL_BYTES_MAX),
+    TB_F32(accuracy),
+    TB_F32(sparsity),
 };
 #undef OURS
 #undef PB
@@ -102,6 +102,14 @@ static tb_rc check_artefacts(const tb_manifest *m, tb_err *err)
             return tb_fail(err, TB_E_UNSUPPORTED, "artefact of role %u",
                            (uint32_t)a->role);
         }
+        if (a->accuracy > 1 || a->sparsity > 1) {
+            return tb_fail(err, TB_E_LIMIT, "%s: accuracy or sparsity over 1",
+                           role_names[a->role]);
+        }
+        if (a->accuracy > 0 && m->metrics.n_samples == 0) {
+            return tb_fail(err, TB_E_MALFORMED, "%s: accuracy of no samples",
+                           role_names[a->role]);
+        }
         if (tb_manifest_artefact(m, a->role) != a) {
             return tb_fail(err, TB_E_MALFORMED, "two artefacts of role %s",
                            role_names[a->role]);
@@ -133,9 +141,6 @@ static tb_rc check_output(const tb_manifest *m, tb_err *err)
 /* Rules beside the table; the counts were checked. */
 static tb_rc check_rules(const tb_manifest *m, tb_err *err)
 {
-    if (m->metrics.accuracy > 1 || m->metrics.accuracy_fp32 > 1) {
-        return tb_fail(err, TB_E_LIMIT, "accuracy over 1");
-    }
     if (m->input.dtype < 1 || m->input.dtype >= TB_INPUT_DTYPE_END) {
         return tb_fail(err, TB_E_UNSUPPORTED, "input of type %u",
                        (uint32_t)m->input.dtype);

@@ -29,6 +29,8 @@ typedef struct tb_artefact {
     uint64_t raw_bytes;    /* unpacking stops here */
     tb_hash stored;        /* of the zstd bytes: the blob's address */
     uint64_t stored_bytes;
+    float accuracy; /* 0 to 1 on metrics.n_samples; 0 when that is 0 */
+    float sparsity; /* 0 to 1: share of its weights that are zero */
 } tb_artefact;
 
 typedef enum tb_input_dtype {
@@ -50,10 +52,8 @@ typedef struct tb_manifest {
     uint64_t created_s; /* unix seconds */
     char software[TB_NAME_BYTES];
     struct {
-        float accuracy_fp32; /* 0 to 1 */
-        float accuracy;      /* of the default artefact */
-        float loss;          /* of the fp32 model, finite, >= 0 */
-        uint64_t n_samples;  /* they were measured on; 0: not measured */
+        float loss;         /* of the fp32 model, finite, >= 0 */
+        uint64_t n_samples; /* of loss and accuracies; 0: not measured */
     } metrics;
     struct {
         tb_input_dtype dtype;

@@ -74,21 +74,22 @@ write("config", "train", config)
 write("config", "calibrate", small_config)
 
 
-def artefact(role, i):
+def artefact(role, i, accuracy=0.0, sparsity=0.0):
     return message((1, role), (2, h(i)), (3, 795000), (4, h(i + 1)),
-                   (5, 734000), (6, 1))
+                   (5, 734000), (6, 1), (7, accuracy), (8, sparsity))
 
 
 manifest = (
     message((1, "fashion"), (2, 3), (3, h(1)), (4, h(2)), (5, ID),
-            (6, 1800000000), (7, "tributary 0.1.0"), (8, 0.875), (9, 0.872),
-            (10, 0.375), (11, 2000), (12, 2)) + packed(13, [28, 28]) +
-    message((14, 2), (15, 1), (16, "T-shirt/top"), (16, "\u00e9t\u00e9"),
-            (17, 1), (18, 3), (19, artefact(1, 7)), (19, artefact(3, 9))))
+            (6, 1800000000), (7, "tributary 0.1.0"), (8, 0.375), (9, 2000),
+            (10, 2)) + packed(11, [28, 28]) +
+    message((12, 2), (13, 1), (14, "T-shirt/top"), (14, "\u00e9t\u00e9"),
+            (15, 1), (16, 3), (17, artefact(1, 7, 0.875)),
+            (17, artefact(3, 9, 0.872, 0.5))))
 bare_manifest = (
     message((1, "m"), (2, 1), (3, h(1)), (4, h(2)), (5, ID), (7, "t"),
-            (12, 1)) + packed(13, [20]) +
-    message((14, 1), (18, 1), (19, artefact(1, 7))))
+            (10, 1)) + packed(11, [20]) +
+    message((12, 1), (16, 1), (17, artefact(1, 7))))
 write("manifest", "fashion", manifest)
 write("manifest", "bare", bare_manifest)
 

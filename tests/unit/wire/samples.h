@@ -214,8 +214,6 @@ static inline void sample_manifest(tb_manifest *m, tb_class_name *classes)
     FILL(m->run.bytes, 3);
     m->created_s = 1800000000;
     sample_text(m->software, TB_NAME_BYTES, "tributary 0.1.0");
-    m->metrics.accuracy_fp32 = 0.875F;
-    m->metrics.accuracy = 0.8725F;
     m->metrics.loss = 0.375F;
     m->metrics.n_samples = 2000;
     m->input.dtype = TB_INPUT_U8;
@@ -238,6 +236,8 @@ static inline void sample_manifest(tb_manifest *m, tb_class_name *classes)
         a->raw_bytes = 700000 + i;
         FILL(a->stored.bytes, (int)(32 + i));
         a->stored_bytes = 600000 + i;
+        a->accuracy = 0.875F;
+        a->sparsity = 0.5F;
     }
 }
 

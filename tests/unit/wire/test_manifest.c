@@ -27,7 +27,7 @@ static void a_manifest_comes_back(void **state)
     CHECK_OK(tb_manifest_decode(&back, buf.data, buf.len, &err), err);
     assert_string_equal(back.name.text, "fashion");
     assert_string_equal(back.output.classes[1].text, "\xc3\x89t\xc3\xa9");
-    CHECK(back.metrics.accuracy == 0.8725F && back.input.dims[1] == 28);
+    CHECK(back.metrics.loss == 0.375F && back.input.dims[1] == 28);
     CHECK(back.standard == TB_ARTEFACT_INT8 && back.served);
     assert_memory_equal(back.artefacts, manifest.artefacts,
                         sizeof back.artefacts);
@@ -127,8 +127,12 @@ static void each_broken_field_is_named(void **state)
     refuses(TB_E_MALFORMED, "name: not a name");
     manifest.sequence = 0;
     refuses(TB_E_LIMIT, "sequence=0");
-    manifest.metrics.accuracy = 1.5F;
-    refuses(TB_E_LIMIT, "accuracy over 1");
+    manifest.artefacts[1].accuracy = 1.5F;
+    refuses(TB_E_LIMIT, "int8: accuracy or sparsity over 1");
+    manifest.artefacts[0].sparsity = 1.5F;
+    refuses(TB_E_LIMIT, "fp32: accuracy or sparsity over 1");
+    manifest.metrics.n_samples = 0;
+    refuses(TB_E_MALFORMED, "fp32: accuracy of no samples");
     manifest.metrics.loss = -0.5F;
     refuses(TB_E_MALFORMED, "loss");
     manifest.input.dtype = TB_INPUT_DTYPE_END;
@@ -165,9 +169,10 @@ static void an_unknown_way_to_store_a_blob_is_refused(void **state)
     tb_err err = {0};
     (void)state;
     tb_buf buf = encoded();
-    /* The last field of the last artefact is its codec: 30 01. */
-    CHECK(buf.data[buf.len - 2] == 0x30 && buf.data[buf.len - 1] == 1);
-    buf.data[buf.len - 1] = 2;
+    /* Behind the last artefact's codec, 30 01, are two floats of 5 bytes. */
+    uint8_t *codec = buf.data + buf.len - 12;
+    CHECK(codec[0] == 0x30 && codec[1] == 1 && codec[2] == 0x3d);
+    codec[1] = 2;
     CHECK_ERR(tb_manifest_decode(&back, buf.data, buf.len, &err),
               TB_E_UNSUPPORTED, err, "codec 2");
     tb_buf_release(&buf);
