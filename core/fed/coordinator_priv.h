@@ -168,9 +168,11 @@ uint64_t tb_co_journal(tb_coordinator *co, const tb_record *record)
 /* A message to fill, to a client; never NULL (a dummy after a failure). */
 tb_msg *tb_co_send(tb_coordinator *co, const tb_name *to, tb_msg_kind kind,
                    uint64_t after) TB_NONNULL(1, 2);
-/* Refuses a message of a client and counts it. */
-void tb_co_refuse(tb_coordinator *co, const tb_name *to, tb_msg_kind about,
-                  tb_refusal code, uint64_t retry_ms, const char *why)
+/* Refuses a message of a client and counts it; the caller may set the round
+ * that it is about. */
+tb_msg_refuse *tb_co_refuse(tb_coordinator *co, const tb_name *to,
+                            tb_msg_kind about, tb_refusal code,
+                            uint64_t retry_ms, const char *why)
     TB_NONNULL(1, 2, 6);
 /* An order to fill, with its id; never NULL. */
 tb_order *tb_co_order(tb_coordinator *co, tb_order_kind kind, uint64_t after)

@@ -85,8 +85,9 @@ tb_msg *tb_co_send(tb_coordinator *co, const tb_name *to, tb_msg_kind kind,
     return msg;
 }
 
-void tb_co_refuse(tb_coordinator *co, const tb_name *to, tb_msg_kind about,
-                  tb_refusal code, uint64_t retry_ms, const char *why)
+tb_msg_refuse *tb_co_refuse(tb_coordinator *co, const tb_name *to,
+                            tb_msg_kind about, tb_refusal code,
+                            uint64_t retry_ms, const char *why)
 {
     co->n_refused[code]++;
     tb_msg_refuse *refuse =
@@ -95,9 +96,7 @@ void tb_co_refuse(tb_coordinator *co, const tb_name *to, tb_msg_kind about,
     refuse->about = about;
     refuse->retry_ms = retry_ms;
     tb_co_text(refuse->why, why);
-    if (co->round.open) {
-        refuse->config = co->round.hash;
-    }
+    return refuse;
 }
 
 tb_order *tb_co_order(tb_coordinator *co, tb_order_kind kind, uint64_t after)

@@ -56,13 +56,20 @@ void tb_co_drop(tb_coordinator *co, tb_seat *seat)
     }
 }
 
+static void refuse_round(tb_coordinator *co, const tb_seat *seat,
+                         tb_msg_kind about, tb_refusal code, const char *why)
+{
+    tb_co_refuse(co, &seat->row->name, about, code, 0, why)->config =
+        co->round.hash;
+}
+
 /* The client's update was bad: it is out of this round. Not while its update
  * is about to be accepted: then only this message is refused. */
 static void expel(tb_coordinator *co, tb_seat *seat, tb_msg_kind about,
                   tb_refusal code, const char *why)
 {
     if (order_is(&seat->upload, TB_ORDER_END_UPLOAD)) {
-        tb_co_refuse(co, &seat->row->name, about, code, 0, why);
+        refuse_round(co, seat, about, code, why);
         return;
     }
     tb_record record = {.kind = TB_REC_EXPELLED,
@@ -70,14 +77,14 @@ static void expel(tb_coordinator *co, tb_seat *seat, tb_msg_kind about,
                                        .client = seat->row->name,
                                        .code = code}};
     (void)tb_co_journal(co, &record);
-    tb_co_refuse(co, &seat->row->name, about, code, 0, why);
+    refuse_round(co, seat, about, code, why);
     tb_co_drop(co, seat);
 }
 
 static void restart(tb_coordinator *co, const tb_row *row, tb_msg_kind about,
                     const char *why)
 {
-    tb_co_refuse(co, &row->name, about, TB_REFUSE_STATE, RESTART_MS, why);
+    (void)tb_co_refuse(co, &row->name, about, TB_REFUSE_STATE, RESTART_MS, why);
 }
 
 static void credit(tb_coordinator *co, const tb_row *row,
@@ -135,43 +142,57 @@ static bool is_past(const tb_coordinator *co, const tb_hash *config)
     return false;
 }
 
+/* Why a BEGIN opens no upload, or 0. */
+static tb_refusal begin_code(const tb_coordinator *co, const tb_row *row,
+                             const tb_msg_upload_begin *msg, const char **why)
+{
+    const tb_seat *seat = row->seat;
+    if (row->last.n_blocks > 0 &&
+        tb_hash_equal(&row->last.config, &msg->config)) {
+        *why = "another update of yours counts in this round";
+        return TB_REFUSE_DUPLICATE;
+    }
+    if (!co->round.open || !tb_hash_equal(&msg->config, &co->round.hash)) {
+        bool late = is_past(co, &msg->config);
+        *why = late ? "this round is over"
+                    : "this is not the configuration of the open round";
+        return late ? TB_REFUSE_LATE : TB_REFUSE_WRONG_ROUND;
+    }
+    if (seat == NULL || (seat->state == TB_SEAT_OUT && seat->code == 0)) {
+        *why = "you have no part in this round";
+        return TB_REFUSE_NOT_SELECTED;
+    }
+    if (seat->state == TB_SEAT_OUT) {
+        *why = "your update of this round was refused";
+        return seat->code;
+    }
+    *why = "the round has closed";
+    return co->phase != TB_PHASE_TRAINING ? TB_REFUSE_LATE : 0;
+}
+
 /* Answers a BEGIN that opens no upload; true when it did. */
 static bool begin_refused(tb_coordinator *co, tb_row *row,
                           const tb_msg_upload_begin *msg)
 {
-    const tb_name *to = &row->name;
-    const tb_msg_kind about = TB_MSG_UPLOAD_BEGIN;
     const tb_rec_accepted *last = &row->last;
-    tb_seat *seat = row->seat;
-    if (last->n_blocks > 0 && tb_hash_equal(&last->config, &msg->config)) {
-        if (same_id(&last->upload, &msg->upload)) {
-            receipt(co, row);
-        } else {
-            tb_co_refuse(co, to, about, TB_REFUSE_DUPLICATE, 0,
-                         "another update of yours counts in this round");
-        }
-    } else if (!co->round.open ||
-               !tb_hash_equal(&msg->config, &co->round.hash)) {
-        bool late = is_past(co, &msg->config);
-        tb_co_refuse(co, to, about,
-                     late ? TB_REFUSE_LATE : TB_REFUSE_WRONG_ROUND, 0,
-                     late ? "this round is over"
-                          : "this is not the configuration of the open round");
-    } else if (seat == NULL ||
-               (seat->state == TB_SEAT_OUT && seat->code == 0)) {
-        tb_co_refuse(co, to, about, TB_REFUSE_NOT_SELECTED, 0,
-                     "you have no part in this round");
-    } else if (seat->state == TB_SEAT_OUT) {
-        tb_co_refuse(co, to, about, seat->code, 0,
-                     "your update of this round was refused");
-    } else if (co->phase != TB_PHASE_TRAINING) {
-        tb_co_refuse(co, to, about, TB_REFUSE_LATE, 0, "the round has closed");
-    } else if (msg->n_blocks != tb_round_config_blocks(co->round.config)) {
-        expel(co, seat, about, TB_REFUSE_SIZE, "the number of blocks is wrong");
-    } else {
-        return false;
+    if (last->n_blocks > 0 && tb_hash_equal(&last->config, &msg->config) &&
+        same_id(&last->upload, &msg->upload)) {
+        receipt(co, row);
+        return true;
     }
-    return true;
+    const char *why = NULL;
+    tb_refusal code = begin_code(co, row, msg, &why);
+    if (code != 0) {
+        tb_co_refuse(co, &row->name, TB_MSG_UPLOAD_BEGIN, code, 0, why)
+            ->config = msg->config;
+        return true;
+    }
+    if (msg->n_blocks != tb_round_config_blocks(co->round.config)) {
+        expel(co, row->seat, TB_MSG_UPLOAD_BEGIN, TB_REFUSE_SIZE,
+              "the number of blocks is wrong");
+        return true;
+    }
+    return false;
 }
 
 void tb_co_upload_begin(tb_coordinator *co, tb_row *row,
@@ -191,7 +212,8 @@ void tb_co_upload_begin(tb_coordinator *co, tb_row *row,
     }
     if (upload->live && upload->dropping) {
         tb_co_refuse(co, &row->name, TB_MSG_UPLOAD_BEGIN, TB_REFUSE_FULL,
-                     co->params.retry_ms, "an older upload is being dropped");
+                     co->params.retry_ms, "an older upload is being dropped")
+            ->config = msg->config;
         return;
     }
     if (!upload->live) {
@@ -220,7 +242,7 @@ static tb_upload *find(tb_coordinator *co, tb_row *row, tb_msg_kind about,
         return &seat->upload;
     }
     if (seat != NULL && seat->state == TB_SEAT_OUT && seat->code != 0) {
-        tb_co_refuse(co, &row->name, about, seat->code, 0,
+        refuse_round(co, seat, about, seat->code,
                      "your update of this round was refused");
     } else {
         restart(co, row, about, "there is no such upload: begin it again");
@@ -416,7 +438,8 @@ static void host_lacks(tb_coordinator *co, tb_seat *seat, tb_order_kind kind,
     seat->upload.retry_ms = tb_co_lack(co, verdict);
     if (kind == TB_ORDER_ADD_BLOCK && !seat->upload.dropping) {
         tb_co_refuse(co, &seat->row->name, TB_MSG_BLOCK, TB_REFUSE_FULL,
-                     co->params.retry_ms, "the coordinator has no room now");
+                     co->params.retry_ms, "the coordinator has no room now")
+            ->config = co->round.hash;
     }
 }
 

@@ -62,8 +62,8 @@ void tb_co_gone(tb_coordinator *co, tb_row *row)
 static void hello(tb_coordinator *co, tb_row *row, const tb_msg_hello *msg)
 {
     if (!tb_name_equal(&msg->client, &row->name)) {
-        tb_co_refuse(co, &row->name, TB_MSG_HELLO, TB_REFUSE_IDENTITY, 0,
-                     "your key belongs to another name");
+        (void)tb_co_refuse(co, &row->name, TB_MSG_HELLO, TB_REFUSE_IDENTITY, 0,
+                           "your key belongs to another name");
         return;
     }
     uint32_t newest = msg->protocol_max < TB_PROTOCOL_MAX ? msg->protocol_max
@@ -74,7 +74,8 @@ static void hello(tb_coordinator *co, tb_row *row, const tb_msg_hello *msg)
                        "you speak protocol %u to %u, the coordinator %u to %u",
                        msg->protocol_min, msg->protocol_max, TB_PROTOCOL_MIN,
                        TB_PROTOCOL_MAX);
-        tb_co_refuse(co, &row->name, TB_MSG_HELLO, TB_REFUSE_PROTOCOL, 0, why);
+        (void)tb_co_refuse(co, &row->name, TB_MSG_HELLO, TB_REFUSE_PROTOCOL, 0,
+                           why);
         return;
     }
     tb_name *sets = tb_mem_array(msg->n_data_sets, sizeof *sets);
@@ -111,7 +112,8 @@ static void answer(tb_coordinator *co, tb_row *row, const tb_msg *msg)
     if (seat == NULL ||
         !tb_hash_equal(&msg->u.answer.config, &co->round.hash)) {
         tb_co_refuse(co, &row->name, msg->kind, TB_REFUSE_WRONG_ROUND, 0,
-                     "this round is not open");
+                     "this round is not open")
+            ->config = msg->u.answer.config;
         return;
     }
     if (seat->state == TB_SEAT_ASKED && msg->kind == TB_MSG_ACCEPT) {
@@ -151,8 +153,8 @@ static bool talk(tb_coordinator *co, tb_row *row, const tb_event *event)
     } else if (msg->kind == TB_MSG_UPLOAD_END) {
         tb_co_upload_end(co, row, &msg->u.upload_end);
     } else {
-        tb_co_refuse(co, &row->name, msg->kind, TB_REFUSE_STATE, 0,
-                     "clients do not send this");
+        (void)tb_co_refuse(co, &row->name, msg->kind, TB_REFUSE_STATE, 0,
+                           "clients do not send this");
     }
     return held;
 }
@@ -162,16 +164,17 @@ void tb_co_message(tb_coordinator *co, const tb_event *event)
     tb_row *row = tb_co_find(co, &event->client);
     bool held = false;
     if (row == NULL || row->revoked) {
-        tb_co_refuse(co, &event->client, event->msg->kind, TB_REFUSE_IDENTITY,
-                     0, "you are not a member of this federation");
+        (void)tb_co_refuse(co, &event->client, event->msg->kind,
+                           TB_REFUSE_IDENTITY, 0,
+                           "you are not a member of this federation");
         tb_co_action(co, TB_ACT_CUT, 0)->client = event->client;
     } else if (event->msg->kind == TB_MSG_HELLO) {
         hello(co, row, &event->msg->u.hello);
     } else if (event->msg->kind == TB_MSG_BYE) {
         tb_co_gone(co, row);
     } else if (!row->connected) {
-        tb_co_refuse(co, &row->name, event->msg->kind, TB_REFUSE_STATE, 1,
-                     "say HELLO first");
+        (void)tb_co_refuse(co, &row->name, event->msg->kind, TB_REFUSE_STATE, 1,
+                           "say HELLO first");
     } else {
         held = talk(co, row, event);
     }
