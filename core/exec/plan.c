@@ -132,20 +132,31 @@ static void overlay(planner *p)
     }
 }
 
+/* A value or scratch memory; only what `offset` is given for must be placed. */
 static tb_rc add_item(planner *p, size_t bytes, size_t first, size_t last,
                       size_t *offset, tb_err *err)
 {
-    size_t padded = 0;
-    if (tb_mem_add(&padded, bytes, TB_PLAN_ALIGN_BYTES - 1) != 0) {
-        return tb_fail(err, TB_E_LIMIT, "plan: a value of %zu bytes", bytes);
-    }
-    padded -= padded % TB_PLAN_ALIGN_BYTES;
     size_t *all = &p->plan->n_bytes_unshared;
-    if (tb_mem_add(all, *all, padded) != 0) {
-        return tb_fail(err, TB_E_LIMIT, "plan: activations pass 2^64 bytes");
+    size_t gap = (0 - bytes) % TB_PLAN_ALIGN_BYTES;
+    size_t padded = 0;
+    if (tb_mem_add(&padded, bytes, gap) != 0 ||
+        tb_mem_add(all, *all, padded) != 0 || *all > SIZE_MAX / 2) {
+        return tb_fail(err, TB_E_LIMIT, "plan: activations pass 2^63 bytes");
     }
-    p->items[p->n_items++] = (item){padded, first, last, offset};
+    if (offset != NULL) {
+        p->items[p->n_items++] = (item){padded, first, last, offset};
+    }
     return TB_OK;
+}
+
+static tb_rc add_value(planner *p, tb_value_id v, size_t first, tb_err *err)
+{
+    if (!is_ours(p, v)) {
+        return TB_OK;
+    }
+    bool placed = p->plan->root[v] == v;
+    return add_item(p, tb_tensor_bytes(&p->bound->values[v]), first, p->last[v],
+                    placed ? &p->plan->offset[v] : NULL, err);
 }
 
 static tb_rc list_items(planner *p, tb_err *err)
@@ -153,11 +164,7 @@ static tb_rc list_items(planner *p, tb_err *err)
     const tb_bound *b = p->bound;
     tb_rc rc = TB_OK;
     for (size_t i = 0; i < b->graph->n_inputs && rc == TB_OK; i++) {
-        tb_value_id v = b->graph->inputs[i];
-        if (is_ours(p, v)) {
-            rc = add_item(p, tb_tensor_bytes(&b->values[v]), 0, FOREVER,
-                          &p->plan->offset[v], err);
-        }
+        rc = add_value(p, b->graph->inputs[i], 0, err);
     }
     for (size_t i = 0; i < b->n_calls && rc == TB_OK; i++) {
         const tb_node *node = node_of(b, i);
@@ -166,11 +173,7 @@ static tb_rc list_items(planner *p, tb_err *err)
                           err);
         }
         for (size_t j = 0; j < node->n_out && rc == TB_OK; j++) {
-            tb_value_id v = node->out[j];
-            if (is_ours(p, v) && p->plan->root[v] == v) {
-                rc = add_item(p, tb_tensor_bytes(&b->values[v]), i, p->last[v],
-                              &p->plan->offset[v], err);
-            }
+            rc = add_value(p, node->out[j], i, err);
         }
     }
     return rc;
@@ -270,10 +273,6 @@ tb_rc tb_plan_init(tb_plan *out, const tb_bound *bound, const bool *elsewhere,
     overlay(&p);
     rc = list_items(&p, err);
     if (rc != TB_OK) {
-        goto done;
-    }
-    if (plan.n_bytes_unshared > SIZE_MAX / 2) {
-        rc = tb_fail(err, TB_E_LIMIT, "plan: activations pass 2^63 bytes");
         goto done;
     }
     place_items(&p);

@@ -54,37 +54,19 @@ static bool is_plain_product(const tb_bound *b, size_t call)
            tb_graph_n_uses(b->graph, node->out[0]) == 0;
 }
 
-/* The last call from `from` on that reads v, or `from`; n_calls when some call
- * hands v on as a view, so that its readers are not known. */
-static size_t find_last_reader(const tb_bound *b, tb_value_id v, size_t from)
+/* Whether v is read behind `call`, or somewhere handed on as a view, so that
+ * its readers are not known. */
+static bool is_read_later(const tb_bound *b, tb_value_id v, size_t call)
 {
-    size_t last = from;
     for (size_t i = 0; i < b->n_calls; i++) {
-        const tb_call *call = &b->calls[i];
-        for (size_t j = 0; j < call->n_in; j++) {
-            if (node_of(b, i)->in[j] != v) {
-                continue;
+        for (size_t j = 0; j < b->calls[i].n_in; j++) {
+            bool view = b->calls[i].view_of == (int)j;
+            if (node_of(b, i)->in[j] == v && (i > call || view)) {
+                return true;
             }
-            if (call->view_of == (int)j) {
-                return b->n_calls;
-            }
-            last = i > last ? i : last;
         }
     }
-    return last;
-}
-
-/* Moves call `from` to place `to`, behind it; those between move up. */
-static void move_call(tb_bound *b, size_t from, size_t to)
-{
-    tb_call call = b->calls[from];
-    tb_node_id node = b->call_nodes[from];
-    memmove(&b->calls[from], &b->calls[from + 1],
-            (to - from) * sizeof b->calls[0]);
-    memmove(&b->call_nodes[from], &b->call_nodes[from + 1],
-            (to - from) * sizeof b->call_nodes[0]);
-    b->calls[to] = call;
-    b->call_nodes[to] = node;
+    return false;
 }
 
 static void rewrite(tb_call *call, const tb_node *node,
@@ -112,15 +94,11 @@ void tb_fuse_updates(tb_bound *bound, const tb_slots *slots,
         fused[s] = false;
         size_t maker = grads[s] == TB_ID_NONE ? bound->n_calls
                                               : find_maker(bound, grads[s]);
-        if (maker == bound->n_calls || !is_plain_product(bound, maker)) {
-            continue;
-        }
-        size_t last = find_last_reader(bound, slots->slot[s].value, maker);
-        if (last == bound->n_calls) {
+        if (maker == bound->n_calls || !is_plain_product(bound, maker) ||
+            is_read_later(bound, slots->slot[s].value, maker)) {
             continue;
         }
         rewrite(&bound->calls[maker], node_of(bound, maker), rates);
-        move_call(bound, maker, last);
         fused[s] = true;
     }
 }

@@ -14,9 +14,9 @@ typedef struct tb_fuse_rates {
 } tb_fuse_rates;
 
 /* Rewrites, in a bound graph not yet planned, each call that makes grads[s] as
- * a plain product, and moves it behind the last reader of the parameter; place
- * grads[s] on the parameter then. fused [slots->n]: which slots. rates is
- * borrowed for the life of bound. */
+ * a plain product, unless the parameter is still read behind it; place grads[s]
+ * on the parameter then. fused [slots->n]: which slots. rates is borrowed for
+ * the life of bound. */
 void tb_fuse_updates(tb_bound *bound, const tb_slots *slots,
                      const tb_value_id *grads, const tb_fuse_rates *rates,
                      bool *fused) TB_NONNULL(1, 2, 3, 4, 5);
