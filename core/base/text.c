@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,4 +102,35 @@ void tb_text_bytes(uint64_t bytes, char *out, size_t out_bytes)
     }
     (void)snprintf(out, out_bytes, u == 0 || v >= 99.95 ? "%.0f %s" : "%.1f %s",
                    v, units[u]);
+}
+
+uint32_t tb_text_next_code(const char **at)
+{
+    static const struct {
+        uint8_t mask, lead;
+        uint32_t least;
+    } forms[] = {{0x80, 0x00, 0},
+                 {0xe0, 0xc0, 0x80},
+                 {0xf0, 0xe0, 0x800},
+                 {0xf8, 0xf0, 0x10000}};
+    const uint8_t *p = (const uint8_t *)*at;
+    for (size_t n = 0; n < 4; n++) {
+        if ((p[0] & forms[n].mask) != forms[n].lead) {
+            continue;
+        }
+        uint32_t code = p[0] & (uint8_t)~forms[n].mask;
+        for (size_t i = 1; i <= n; i++) {
+            if ((p[i] & 0xc0) != 0x80) {
+                return 0;
+            }
+            code = code << 6 | (p[i] & 0x3f);
+        }
+        bool surrogate = code >= 0xd800 && code <= 0xdfff;
+        if (code < forms[n].least || code > 0x10ffff || surrogate) {
+            return 0;
+        }
+        *at += n + 1;
+        return code;
+    }
+    return 0;
 }

@@ -20,6 +20,10 @@ tb_rc tb_text_f64(const char *text, double *out, tb_err *err)
 const char *tb_text_nearest(const char *text, const char *const *names,
                             size_t n) TB_NONNULL(1);
 
+/* The next code point of UTF-8 text (RFC 3629), and *at behind it; 0, and *at
+ * stays, at the end or when the bytes are not UTF-8. */
+uint32_t tb_text_next_code(const char **at) TB_NONNULL(1);
+
 /* Bytes as a person reads them, such as "1.5 MB" (powers of 1000). */
 void tb_text_bytes(uint64_t bytes, char *out, size_t out_bytes) TB_NONNULL(2);
 

@@ -16,7 +16,6 @@
 #define TB_SETTINGS_FILE_BYTES_MAX ((size_t)1 << 18)
 #define TB_SETTINGS_TEXT_BYTES     4096u  /* one scalar, with a closing NUL */
 #define TB_SETTINGS_ITEMS_MAX      65536u /* of one list */
-#define TB_SETTINGS_DEPTH_MAX      8u
 #define TB_SETTINGS_ROWS_MAX       96u
 #define TB_SETTINGS_KEY_BYTES      64u
 

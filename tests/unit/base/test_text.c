@@ -99,6 +99,40 @@ static void bytes_are_written_for_people(void **state)
     }
 }
 
+static void utf8_is_read_strictly(void **state)
+{
+    (void)state;
+    static const struct { /* RFC 3629, sections 3, 4, 7 and 10 */
+        const char *text;
+        uint32_t want;
+    } cases[] = {
+        {"A", 0x41},
+        {"\x7f", 0x7f},
+        {"\xc2\x80", 0x80},
+        {"\xe2\x89\xa2", 0x2262},
+        {"\xef\xbf\xbf", 0xffff},
+        {"\xf0\xa3\x8e\xb4", 0x233b4},
+        {"\xf4\x8f\xbf\xbf", 0x10ffff},
+        {"", 0},
+        {"\x80", 0},             /* a follower alone */
+        {"\xc0\x80", 0},         /* NUL in two bytes */
+        {"\xc1\xbf", 0},         /* overlong */
+        {"\xe0\x9f\xbf", 0},     /* overlong */
+        {"\xf0\x8f\xbf\xbf", 0}, /* overlong */
+        {"\xed\xa0\x80", 0},     /* a surrogate */
+        {"\xf4\x90\x80\x80", 0}, /* over U+10FFFF */
+        {"\xe2\x89", 0},         /* cut */
+        {"\xf8\x88\x80\x80\x80", 0},
+        {"\xff", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *at = cases[i].text;
+        CHECK(tb_text_next_code(&at) == cases[i].want);
+        CHECK((at == cases[i].text) == (cases[i].want == 0));
+        CHECK(cases[i].want == 0 || *at == '\0');
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -106,6 +140,7 @@ int main(void)
         cmocka_unit_test(real_numbers_are_read_strictly),
         cmocka_unit_test(a_mistyped_name_finds_the_nearest),
         cmocka_unit_test(bytes_are_written_for_people),
+        cmocka_unit_test(utf8_is_read_strictly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
