@@ -109,12 +109,12 @@ typedef struct tb_job {
     bool softmax;    /* after.softmax: the published model ends in one */
 } tb_job;
 
-/* The table that fills a tb_job: for a verb that takes its keys as flags too;
- * tb_job_check then says what one row cannot: a model from one place, minimum
- * <= target, Nesterov with momentum and so on, and fills guard_data in. Errors:
- * USAGE (names the keys). */
+/* The table that fills a tb_job: for a verb that takes its keys as flags too.
+ * After the last source tb_job_finish fills in what was not given, and checks
+ * what one row cannot: a model from one place, minimum <= target, Nesterov with
+ * momentum and so on. s is over tb_job_table. Errors: USAGE (names the keys). */
 extern const tb_setting_table tb_job_table;
-tb_rc tb_job_check(tb_job *job, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+tb_rc tb_job_finish(tb_settings *s, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
 /* Reads a job file's text. file: its name for errors, which say
  * FILE:LINE:COLUMN. Relative paths are taken from the folder of `file`. On

@@ -1,5 +1,6 @@
 #include "host/settings.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 void tb_settings_init(tb_settings *s, const tb_setting_table *table,
                       void *values)
 {
+    assert(table->n_rows <= TB_SETTINGS_ROWS_MAX);
     *s = (tb_settings){.table = table, .values = values};
     memset(values, 0, table->bytes);
 }

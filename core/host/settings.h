@@ -25,7 +25,7 @@ typedef enum tb_setting_type {
     TB_SETTING_BOOL,     /* bool: true, false */
     TB_SETTING_INT,      /* uint32_t, uint64_t: 32 */
     TB_SETTING_FLOAT,    /* float, double; always finite: 0.1, 1e-4, 1/255 */
-    TB_SETTING_TEXT,     /* char[size] */
+    TB_SETTING_TEXT,     /* char[size]; with choices: one of these words */
     TB_SETTING_PATH,     /* char[size]; one from a file is relative to that
                           * file's folder */
     TB_SETTING_PLACE,    /* int, then char[size - sizeof(int)]: one of choices,
@@ -65,7 +65,7 @@ typedef struct tb_setting {
     const char *value;          /* how --help names it: "RATE" */
     const char *preset;         /* the default, as a user would write it; NULL:
                                  * zero, "" or an empty list */
-    const char *const *choices; /* ENUM, PLACE: NULL-terminated words */
+    const char *const *choices; /* ENUM, PLACE, TEXT: words, then NULL */
     double min, max; /* of a number, each number of a list; both 0: any */
     size_t offset;   /* of the field, see TB_FIELD */
     size_t size;

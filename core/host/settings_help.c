@@ -77,6 +77,10 @@ void tb_setting_range(const tb_setting *row, char *out, size_t out_bytes)
         print_numbers(row, "a list of numbers", out, out_bytes);
         break;
     case TB_SETTING_TEXT:
+        if (row->choices != NULL) {
+            print_choices(row, "one of ", out, out_bytes);
+            break;
+        }
         (void)snprintf(out, out_bytes, "a text of at most %zu bytes",
                        row->size - 1);
         break;
@@ -128,8 +132,9 @@ static void print_help(const tb_setting *row, char *out, size_t out_bytes)
     char range[TB_ERR_TEXT_BYTES / 2];
     char preset[128] = "";
     tb_setting_range(row, range, sizeof range);
-    bool plain = row->type == TB_SETTING_BOOL || row->type == TB_SETTING_TEXT ||
-                 row->type == TB_SETTING_PATH || row->type == TB_SETTING_TEXTS;
+    bool plain = row->type == TB_SETTING_BOOL || row->type == TB_SETTING_PATH ||
+                 row->type == TB_SETTING_TEXTS ||
+                 (row->type == TB_SETTING_TEXT && row->choices == NULL);
     if (row->preset != NULL && row->preset[0] != '\0') {
         (void)snprintf(preset, sizeof preset, " [default: %s]", row->preset);
     } else if (row->flags & TB_SETTING_REQUIRED) {

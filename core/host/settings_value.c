@@ -306,7 +306,10 @@ tb_rc tb_setting_parse(const tb_setting *row, const char *text,
     case TB_SETTING_FLOAT:
         return parse_float(row, text, field, err);
     case TB_SETTING_TEXT:
-        return parse_path(row, text, NULL, field, row->size, err);
+        return row->choices != NULL &&
+                       row->choices[choice_of(row, text)] == NULL
+                   ? refuse(row, text, err)
+                   : parse_path(row, text, NULL, field, row->size, err);
     case TB_SETTING_PATH:
         return parse_path(row, text, folder, field, row->size, err);
     case TB_SETTING_PLACE:
