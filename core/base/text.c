@@ -109,7 +109,7 @@ uint32_t tb_text_next_code(const char **at)
     static const struct {
         uint8_t mask, lead;
         uint32_t least;
-    } forms[] = {{0x80, 0x00, 0},
+    } forms[] = {{0x80, 0x00, 1},
                  {0xe0, 0xc0, 0x80},
                  {0xf0, 0xe0, 0x800},
                  {0xf8, 0xf0, 0x10000}};

@@ -112,7 +112,7 @@ typedef struct tb_job {
 /* The table that fills a tb_job: for a verb that takes its keys as flags too.
  * After the last source tb_job_finish fills in what was not given, and checks
  * what one row cannot: a model from one place, minimum <= target, Nesterov with
- * momentum and so on. s is over tb_job_table. Errors: USAGE (names the keys). */
+ * momentum and so on. s is over tb_job_table. Errors: USAGE (names keys). */
 extern const tb_setting_table tb_job_table;
 tb_rc tb_job_finish(tb_settings *s, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
