@@ -11,11 +11,11 @@ static tb_rc read_varint(uint64_t *out, tb_cursor *c, tb_err *err)
     uint8_t byte = 0x80;
     for (unsigned shift = 0; (byte & 0x80) != 0; shift += 7) {
         if (shift > 63) {
-            return tb_fail(err, TB_E_MALFORMED, "onnx: number over 64 bits");
+            return tb_fail(err, TB_E_MALFORMED, "number over 64 bits");
         }
         tb_rc rc = tb_cursor_u8(c, &byte, err);
         if (rc != TB_OK) {
-            return tb_err_prefix(err, rc, "onnx: cut off");
+            return tb_err_prefix(err, rc, "cut off");
         }
         v |= (uint64_t)(byte & 0x7f) << shift;
     }
@@ -58,14 +58,13 @@ static tb_rc take_value(tb_cursor *body, tb_cursor *c, uint64_t wire,
         rc = read_varint(&n, c, err);
         break;
     default:
-        return tb_fail(err, TB_E_MALFORMED, "onnx: wire type %u",
-                       (unsigned)wire);
+        return tb_fail(err, TB_E_MALFORMED, "wire type %u", (unsigned)wire);
     }
     if (rc == TB_OK) {
         rc = tb_cursor_take(c, &at, n > SIZE_MAX ? SIZE_MAX : (size_t)n, err);
     }
     if (rc != TB_OK) {
-        return tb_err_prefix(err, rc, "onnx: cut off");
+        return tb_err_prefix(err, rc, "cut off");
     }
     if (wire == WIRE_BYTES) {
         *body = (tb_cursor){at, (size_t)n};
@@ -80,7 +79,7 @@ tb_rc tb_onnx_guard_scan(const ProtobufCMessageDescriptor *type,
     tb_cursor c = {bytes, len};
     tb_rc rc = TB_OK;
     if (max_depth == 0) {
-        return tb_fail(err, TB_E_LIMIT, "onnx: messages nested too deep");
+        return tb_fail(err, TB_E_LIMIT, "messages nested too deep");
     }
     while (rc == TB_OK && c.left > 0) {
         uint64_t key = 0;

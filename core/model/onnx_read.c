@@ -364,14 +364,22 @@ static tb_rc add_node(reader *r, const tb_node_spec *spec, tb_err *err)
 {
     tb_node_id id = TB_ID_NONE;
     const tb_op *op = NULL;
+    const tb_value *made =
+        spec->n_out > 0 ? tb_graph_value(r->graph, spec->out[0]) : NULL;
     tb_rc rc = tb_graph_add_node(r->graph, &id, spec, err);
+    if (rc == TB_OK && strcmp(spec->domain, TB_DOMAIN_GRAD) == 0) {
+        rc = tb_fail(err, TB_E_UNSUPPORTED, "%s.%s is no operator of ONNX",
+                     spec->domain, spec->op);
+    }
     if (rc == TB_OK) {
         rc = tb_op_of(&op, r->graph, r->graph->nodes[id], err);
     }
     if (rc == TB_OK) {
         rc = tb_op_check(op, r->graph->nodes[id], err);
     }
-    return rc == TB_OK ? rc : tb_err_prefix(err, rc, "onnx");
+    return rc == TB_OK ? rc
+                       : tb_err_prefix(err, rc, "onnx: making \"%s\"",
+                                       made != NULL ? made->name : "");
 }
 
 static tb_rc read_node(reader *r, const Onnx__NodeProto *node, tb_err *err)
@@ -474,6 +482,9 @@ static tb_rc read_graph(reader *r, tb_err *err)
         size_t n = 0;
         rc = tb_graph_order(&order, &n, r->graph, err);
         tb_mem_free(order);
+        if (rc != TB_OK) {
+            return tb_err_prefix(err, rc, "onnx");
+        }
     }
     if (rc == TB_OK) {
         rc = tb_graph_sweep(r->graph, err);
@@ -501,7 +512,7 @@ static tb_rc decode(Onnx__ModelProto **out, tb_onnx_budget *budget,
     tb_rc rc = tb_onnx_guard_scan(&onnx__model_proto__descriptor, bytes, len,
                                   limits->depth, err);
     if (rc != TB_OK) {
-        return rc;
+        return tb_err_prefix(err, rc, "onnx: not a model, or a damaged one");
     }
     *out = onnx__model_proto__unpack(&budget->allocator, len, bytes);
     if (*out != NULL) {
