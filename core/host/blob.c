@@ -1,6 +1,7 @@
 #include "host/blob.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,7 +21,8 @@
 
 struct tb_blobs {
     char *dir;
-    tb_shared *last; /* what tb_blobs_share gave last, and its name */
+    pthread_mutex_t lock; /* of what is written, and of last */
+    tb_shared *last;      /* what tb_blobs_share gave last, and its name */
     tb_hash last_hash;
 };
 
@@ -36,6 +38,7 @@ tb_rc tb_blobs_open(tb_blobs **out, const char *dir, tb_err *err)
         tb_mem_free(b);
         return tb_fail(err, TB_E_NOMEM, "%s", dir);
     }
+    (void)pthread_mutex_init(&b->lock, NULL);
     *out = b;
     return TB_OK;
 }
@@ -46,6 +49,7 @@ void tb_blobs_close(tb_blobs **blobs)
     *blobs = NULL;
     if (b != NULL) {
         tb_shared_free(&b->last);
+        (void)pthread_mutex_destroy(&b->lock);
         tb_mem_free(b->dir);
         tb_mem_free(b);
     }
@@ -185,6 +189,7 @@ static tb_rc write_both(tb_blobs *b, const uint8_t *stored,
     if (rc != TB_OK) {
         return rc;
     }
+    (void)pthread_mutex_lock(&b->lock);
     rc = write_file(path, stored, (size_t)ref->stored_bytes, err);
     if (rc == TB_OK) {
         rc = index_write(b, ref, err);
@@ -192,6 +197,7 @@ static tb_rc write_both(tb_blobs *b, const uint8_t *stored,
             (void)unlink(path);
         }
     }
+    (void)pthread_mutex_unlock(&b->lock);
     tb_mem_free(path);
     return rc;
 }
@@ -288,28 +294,39 @@ tb_rc tb_blobs_load(tb_blobs *blobs, const tb_blob_ref *ref, tb_buf *out,
     return rc;
 }
 
+/* Lets the blob of this hash be the one that is kept. */
+static tb_rc keep(tb_blobs *b, const tb_hash *stored, tb_err *err)
+{
+    tb_buf buf;
+    tb_shared *fresh = NULL;
+    tb_buf_init(&buf, TB_BLOB_BYTES_MAX);
+    tb_rc rc = read_stored(b, stored, &buf, err);
+    if (rc == TB_OK) {
+        rc = tb_shared_new(&fresh, &buf, err);
+    }
+    tb_buf_release(&buf);
+    if (rc == TB_OK) {
+        tb_shared_free(&b->last);
+        b->last = fresh;
+        b->last_hash = *stored;
+    }
+    return rc;
+}
+
 tb_rc tb_blobs_share(tb_blobs *blobs, const tb_hash *stored, tb_shared **out,
                      tb_err *err)
 {
+    tb_rc rc = TB_OK;
     *out = NULL;
+    (void)pthread_mutex_lock(&blobs->lock);
     if (blobs->last == NULL || !tb_hash_equal(stored, &blobs->last_hash)) {
-        tb_buf buf;
-        tb_shared *fresh = NULL;
-        tb_buf_init(&buf, TB_BLOB_BYTES_MAX);
-        tb_rc rc = read_stored(blobs, stored, &buf, err);
-        if (rc == TB_OK) {
-            rc = tb_shared_new(&fresh, &buf, err);
-        }
-        tb_buf_release(&buf);
-        if (rc != TB_OK) {
-            return rc;
-        }
-        tb_shared_free(&blobs->last);
-        blobs->last = fresh;
-        blobs->last_hash = *stored;
+        rc = keep(blobs, stored, err);
     }
-    *out = tb_shared_ref(blobs->last);
-    return TB_OK;
+    if (rc == TB_OK) {
+        *out = tb_shared_ref(blobs->last);
+    }
+    (void)pthread_mutex_unlock(&blobs->lock);
+    return rc;
 }
 
 static tb_rc remove_file(char *path, tb_err *err)

@@ -1,5 +1,5 @@
 /* core/host/blob.h - immutable blobs, addressed by content: raw bytes in, a
- * zstd file named by the hash of its stored bytes out. One owner at a time.
+ * zstd file named by the hash of its stored bytes out. Any thread.
  * Formats: docs/formats.md. */
 #ifndef TB_HOST_BLOB_H
 #define TB_HOST_BLOB_H
