@@ -231,11 +231,17 @@ tb_rc tb_fields_check(const void *plain, const tb_field *fields, size_t n,
     return TB_OK;
 }
 
+static void lend_bytes(uint8_t *pb, tb_span span)
+{
+    ProtobufCBinaryData bytes = {.len = span.len};
+    memcpy(&bytes.data, &span.data, sizeof span.data); /* only read */
+    memcpy(pb, &bytes, sizeof bytes);
+}
+
 static void lend_field(uint8_t *pb, const uint8_t *at, const tb_field *f)
 {
     protobuf_c_boolean truth = 0;
-    tb_span span = {at, f->size};
-    ProtobufCBinaryData bytes = {0};
+    tb_span span = {0};
     switch (f->kind) {
     case TB_FIELD_BOOL:
         truth = *(const bool *)at;
@@ -247,11 +253,10 @@ static void lend_field(uint8_t *pb, const uint8_t *at, const tb_field *f)
         break;
     case TB_FIELD_SPAN:
         memcpy(&span, at, sizeof span);
-        /* fall through */
+        lend_bytes(pb, span);
+        break;
     case TB_FIELD_FIXED:
-        bytes.len = span.len;
-        memcpy(&bytes.data, &span.data, sizeof span.data);
-        memcpy(pb, &bytes, sizeof bytes);
+        lend_bytes(pb, (tb_span){at, f->size});
         break;
     case TB_FIELD_U32:
     case TB_FIELD_U64:
