@@ -232,6 +232,12 @@ double tb_json_float(const tb_json *object, const char *key, double otherwise)
     return json_is_number(v) ? json_number_value(v) : otherwise;
 }
 
+double tb_json_number(const tb_json *number, double otherwise)
+{
+    const json_t *v = inner_const(number);
+    return json_is_number(v) ? json_number_value(v) : otherwise;
+}
+
 bool tb_json_bool(const tb_json *object, const char *key, bool otherwise)
 {
     const json_t *v = json_object_get(inner_const(object), key);

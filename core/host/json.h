@@ -63,6 +63,9 @@ const tb_json *tb_json_at(const tb_json *array, size_t i);
 /* Elements of an array; 0 for anything else. */
 size_t tb_json_count(const tb_json *array);
 
+/* A number, such as an element of an array; otherwise for anything else. */
+double tb_json_number(const tb_json *number, double otherwise);
+
 /* A member's value, or otherwise when it is missing or of another type. */
 const char *tb_json_text(const tb_json *object, const char *key,
                          const char *otherwise) TB_NONNULL(2);

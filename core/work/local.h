@@ -7,14 +7,14 @@
 
 #include <stdatomic.h>
 
+#include "base/buf.h"
 #include "data/dataset.h"
-#include "model/graph.h"
 #include "wire/config.h"
 
 typedef struct tb_local_work {
     const tb_round_config *config; /* borrowed */
     const char *client;            /* seeds its streams */
-    const tb_graph *model;         /* as the configuration names it */
+    const tb_buf *model;           /* ONNX, as the configuration names it */
     const tb_dataset *data;
     const atomic_bool *stop; /* true: give up (CANCELLED); may be NULL */
 } tb_local_work;

@@ -1,0 +1,258 @@
+#include "work/local.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "compress/calibrate.h"
+#include "fed/strategy.h"
+#include "host/job.h"
+#include "train/evaluate.h"
+#include "train/local.h"
+#include "work/model.h"
+
+/* Where a section's values begin among all of them. NOT a peer's fault when it
+ * is missing: the coordinator signed the configuration. */
+static tb_rc find_section(const tb_round_config *config, const char *name,
+                          uint64_t n_values, float **at, tb_err *err)
+{
+    uint64_t offset = 0;
+    for (uint32_t i = 0; i < config->n_sections; i++) {
+        const tb_section *s = &config->sections[i];
+        if (strcmp(s->name.text, name) == 0) {
+            if (s->n_values != n_values) {
+                return tb_fail(err, TB_E_MISMATCH,
+                               "the round wants %llu values of \"%s\", the "
+                               "model has %llu",
+                               (unsigned long long)s->n_values, name,
+                               (unsigned long long)n_values);
+            }
+            *at += offset;
+            return TB_OK;
+        }
+        offset += s->n_values;
+    }
+    return tb_fail(err, TB_E_UNSUPPORTED, "the round has no section \"%s\"",
+                   name);
+}
+
+static tb_rc set_section(const tb_round_config *config, const char *name,
+                         float *values, double x, tb_err *err)
+{
+    tb_rc rc = find_section(config, name, 1, &values, err);
+    if (rc == TB_OK) {
+        *values = (float)x;
+    }
+    return rc;
+}
+
+static tb_rc find_loss(const tb_loss **out, const tb_job *job, tb_err *err)
+{
+    *out = tb_loss_find(job->loss);
+    return *out != NULL ? TB_OK
+                        : tb_fail(err, TB_E_UNSUPPORTED,
+                                  "loss \"%s\" is not known here", job->loss);
+}
+
+static bool go_on(void *arg, size_t done, size_t total, const tb_score *so_far)
+{
+    const tb_local_work *work = arg;
+    (void)done;
+    (void)total;
+    (void)so_far;
+    return work->stop == NULL || !atomic_load(work->stop);
+}
+
+/* keep[i] = 0 where the model's parameter is zero: a pruned one. */
+static uint8_t *mask_of(const float *params, size_t n)
+{
+    uint8_t *keep = tb_mem_array(n, 1);
+    for (size_t i = 0; keep != NULL && i < n; i++) {
+        keep[i] = params[i] != 0.0f;
+    }
+    return keep;
+}
+
+static tb_rc train_epochs(const tb_local_work *work, const tb_job *job,
+                          tb_trainer *t, tb_score *score, tb_err *err)
+{
+    const tb_local_options options = {.epochs = job->local_epochs,
+                                      .seed = work->config->seed,
+                                      .round = work->config->round,
+                                      .client = work->client,
+                                      .progress = go_on,
+                                      .arg = (void *)(uintptr_t)work};
+    uint8_t *keep = NULL;
+    if (work->config->masked) {
+        keep = mask_of(tb_trainer_params(t), tb_trainer_n_params(t));
+        if (keep == NULL) {
+            return tb_fail(err, TB_E_NOMEM, "mask: no memory");
+        }
+        tb_trainer_set_mask(t, keep);
+    }
+    tb_rc rc = tb_train_local(t, work->data, &options, score, err);
+    tb_trainer_set_mask(t, NULL);
+    tb_mem_free(keep);
+    return rc;
+}
+
+/* delta [n] holds the start; it becomes end - start. */
+static tb_rc difference(const tb_round_config *config, float *delta,
+                        const float *end, size_t n, tb_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        delta[i] = end[i] - delta[i];
+        if (!(delta[i] <= config->max_abs && delta[i] >= -config->max_abs)) {
+            return tb_fail(err, TB_E_REFUSED,
+                           "training moved parameter %zu by %g, over the "
+                           "job's update.max_abs of %g: it diverges; a smaller "
+                           "learning rate may help",
+                           i, (double)delta[i], (double)config->max_abs);
+        }
+    }
+    return TB_OK;
+}
+
+/* The task at hand, with what the job text gave. */
+typedef struct task {
+    const tb_local_work *work;
+    const tb_round_config *config;
+    tb_job job;
+    tb_graph *model;
+    const tb_loss *loss;
+} task;
+
+static tb_rc new_trainer(tb_trainer **out, const task *t, tb_err *err)
+{
+    const tb_trainer_options options = {
+        .loss = t->loss,
+        .optimiser = tb_optimiser_find(t->job.optimiser.kind),
+        .config = {.lr = t->job.optimiser.lr,
+                   .momentum = t->job.optimiser.momentum,
+                   .weight_decay = t->job.optimiser.weight_decay,
+                   .nesterov = t->job.optimiser.nesterov},
+        .batch = t->job.batch,
+        .chance_seed = t->config->seed};
+    if (options.optimiser == NULL) {
+        return tb_fail(err, TB_E_UNSUPPORTED,
+                       "optimiser \"%s\" is not known here",
+                       t->job.optimiser.kind);
+    }
+    return tb_trainer_new(out, t->model, &options, err);
+}
+
+static tb_rc do_train(const task *t, float *values, tb_err *err)
+{
+    tb_trainer *trainer = NULL;
+    tb_score score = {0};
+    float *delta = values;
+    tb_rc rc = new_trainer(&trainer, t, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    const float *params = tb_trainer_params(trainer);
+    size_t n = tb_trainer_n_params(trainer);
+    rc = find_section(t->config, TB_SECTION_PARAMETERS, n, &delta, err);
+    if (rc != TB_OK) {
+        goto done;
+    }
+    memcpy(delta, params, n * sizeof *delta);
+    rc = train_epochs(t->work, &t->job, trainer, &score, err);
+    if (rc == TB_OK) {
+        rc = difference(t->config, delta, params, n, err);
+    }
+    if (rc == TB_OK) {
+        rc = set_section(t->config, TB_SECTION_LOSS, values,
+                         score.loss_sum / (double)score.n_rows, err);
+    }
+done:
+    tb_trainer_free(&trainer);
+    return rc;
+}
+
+static tb_rc do_evaluate(const task *t, float *values, tb_err *err)
+{
+    const tb_dataset *data = t->work->data;
+    tb_evaluator *e = NULL;
+    tb_score score = {0};
+    tb_rc rc = tb_evaluator_new(&e, t->model, t->loss, err);
+    if (rc == TB_OK) {
+        rc = tb_evaluate(e, NULL, data, 0, tb_dataset_rows(data), &score, err);
+    }
+    if (rc == TB_OK) {
+        rc = set_section(t->config, TB_SECTION_LOSS, values,
+                         score.loss_sum / (double)score.n_rows, err);
+    }
+    if (rc == TB_OK) {
+        rc = set_section(t->config, TB_SECTION_ACCURACY, values,
+                         (double)score.n_correct / (double)score.n_rows, err);
+    }
+    tb_evaluator_free(&e);
+    return rc;
+}
+
+static tb_rc do_calibrate(const task *t, float *values, tb_err *err)
+{
+    tb_ranges ranges;
+    float *low = values;
+    float *high = values;
+    tb_rc rc = tb_ranges_init(&ranges, t->model, err);
+    if (rc == TB_OK) {
+        rc = find_section(t->config, TB_SECTION_LOW, ranges.n, &low, err);
+    }
+    if (rc == TB_OK) {
+        rc = find_section(t->config, TB_SECTION_HIGH, ranges.n, &high, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_calibrate(&ranges, t->model, t->work->data,
+                          t->job.quantise.percentile, err);
+    }
+    if (rc == TB_OK) {
+        memcpy(low, ranges.low, ranges.n * sizeof *low);
+        memcpy(high, ranges.high, ranges.n * sizeof *high);
+    }
+    tb_ranges_release(&ranges);
+    return rc;
+}
+
+static tb_rc do_task(const task *t, float *values, tb_err *err)
+{
+    switch (t->config->task) {
+    case TB_TASK_TRAIN:
+        return do_train(t, values, err);
+    case TB_TASK_EVALUATE:
+        return do_evaluate(t, values, err);
+    case TB_TASK_CALIBRATE:
+        return do_calibrate(t, values, err);
+    case TB_TASK_COUNT:
+        break;
+    }
+    return tb_fail(err, TB_E_UNSUPPORTED, "a task that is not known here");
+}
+
+tb_rc tb_local_run(const tb_local_work *work, float *values, uint32_t *weight,
+                   tb_err *err)
+{
+    const tb_round_config *config = work->config;
+    size_t rows = tb_dataset_rows(work->data);
+    task t = {.work = work, .config = config};
+    tb_rc rc = tb_job_decode(&t.job, config->job_text, config->n_job, err);
+    if (rc == TB_OK && rows == 0) {
+        rc = tb_fail(err, TB_E_MISMATCH, "the data set has no rows");
+    }
+    if (rc == TB_OK) {
+        rc = find_loss(&t.loss, &t.job, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_work_read(&t.model, &t.job, work->model, err);
+    }
+    if (rc == TB_OK) {
+        rc = do_task(&t, values, err);
+    }
+    if (rc == TB_OK) {
+        *weight =
+            rows < config->max_weight ? (uint32_t)rows : config->max_weight;
+    }
+    tb_graph_free(&t.model);
+    tb_job_release(&t.job);
+    return rc;
+}
