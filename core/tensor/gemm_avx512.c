@@ -5,6 +5,8 @@ typedef __m512 vec;
 typedef __mmask16 mask;
 
 #define NAME                    tb_gemm_avx512
+#define NARROW                  28
+#define NARROW_NAME             tb_gemm_avx2
 #define WIDTH                   ((size_t)16)
 #define TILE_ROWS               12
 #define ALL                     ((mask)0xffff)

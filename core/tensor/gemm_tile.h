@@ -4,7 +4,8 @@
  * A tile of TILE_ROWS x PANEL sums stays in registers over a whole chunk of k.
  * Nothing that is copied is larger than one panel: in a forward pass the batch
  * becomes the panel and the weights are read where they are.
- * The includer defines NAME, vec, mask, WIDTH, TILE_ROWS and the operations. */
+ * The includer defines NAME, vec, mask, WIDTH, TILE_ROWS and the operations; it
+ * may define NARROW and NARROW_NAME, who takes panels of fewer columns. */
 #include <string.h>
 
 #include "tensor/gemm_priv.h"
@@ -31,19 +32,24 @@ typedef struct job {
 } job;
 
 INLINE void store_plain(const job *q, float *c, vec acc[][2], size_t rows,
-                        size_t vecs, mask last)
+                        size_t vecs, mask last, const bool some)
 {
     vec alpha = SPREAD(q->alpha);
     vec beta = SPREAD(q->beta);
     for (size_t i = 0; i < rows; i++) {
         for (size_t v = 0; v < vecs; v++) {
             float *at = c + i * q->c_i + v * WIDTH;
-            mask m = v + 1 == vecs ? last : ALL;
+            bool part = some && v + 1 == vecs;
             vec sum = MUL(alpha, acc[i][v]);
             if (q->beta != 0.0f) {
-                sum = FMA(alpha, acc[i][v], MUL(beta, LOAD_SOME(at, m)));
+                vec old = part ? LOAD_SOME(at, last) : LOAD(at);
+                sum = FMA(alpha, acc[i][v], MUL(beta, old));
             }
-            STORE_SOME(at, m, sum);
+            if (part) {
+                STORE_SOME(at, last, sum);
+            } else {
+                STORE(at, sum);
+            }
         }
     }
 }
@@ -106,7 +112,7 @@ INLINE void tile(const job *q, const float *row, const float *panel,
         panel += panel_p;
     }
     if (q->c_j == 1) {
-        store_plain(q, c, acc, rows, vecs, last);
+        store_plain(q, c, acc, rows, vecs, last, some);
     } else {
         store_turned(q, c, acc, rows, vecs, cols);
     }
@@ -265,7 +271,7 @@ static double cost(size_t rows, size_t panel, size_t k, bool turn, bool turned)
 {
     size_t padded = (panel + WIDTH - 1) / WIDTH * WIDTH;
     double sums = (double)rows * (double)padded * (double)k / (2 * WIDTH);
-    double turning = turn ? 0.5 * (double)panel * (double)k : 0.0;
+    double turning = turn ? (double)panel * (double)k : 0.0;
     double storing =
         (turned ? 1.5 : 2.0 / WIDTH) * (double)rows * (double)panel;
     return sums + turning + storing;
@@ -308,6 +314,12 @@ void NAME(const tb_gemm_shape *s, float alpha, const float *a, const float *b,
                   .alpha = alpha,
                   .beta = beta};
     }
+#ifdef NARROW
+    if (q.n_panel < NARROW) { /* half of each vector would be empty */
+        NARROW_NAME(s, alpha, a, b, beta, c);
+        return;
+    }
+#endif
     size_t p0 = 0;
     do {
         size_t left = s->k - p0;
