@@ -4,28 +4,7 @@
 #ifndef TB_COMPRESS_PRUNE_H
 #define TB_COMPRESS_PRUNE_H
 
-#include "model/graph.h"
-
-typedef enum tb_prune_kind {
-    TB_PRUNE_UNSTRUCTURED, /* single weights, by magnitude */
-    TB_PRUNE_STRUCTURED    /* neurons of hidden layers, by norm */
-} tb_prune_kind;
-
-typedef enum tb_prune_scope {
-    TB_PRUNE_LAYER, /* the same share of each layer */
-    TB_PRUNE_GLOBAL /* the smallest of all layers */
-} tb_prune_scope;
-
-typedef enum tb_norm { TB_NORM_L1, TB_NORM_L2 } tb_norm;
-
-typedef struct tb_prune_options {
-    tb_prune_kind kind;
-    tb_prune_scope scope;
-    tb_norm norm;  /* STRUCTURED: of a neuron's incoming weights; GLOBAL: over
-                    * their number (L1) or its root (L2), so that layers of
-                    * different width compare */
-    double amount; /* share of weights or neurons to go, in [0, 1) */
-} tb_prune_options;
+#include "compress/choose.h"
 
 /* The share to prune after round `round` (from 1) of n_rounds, when the last
  * n_gradual rounds lead to final: final * (1 - (1 - t)^3), where t goes from
