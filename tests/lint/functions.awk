@@ -1,9 +1,17 @@
-# functions.awk - walks stripped C source token by token and prints functions
-# that are too long, too deeply nested or take too many parameters.
+# functions.awk - walks stripped C source (strip.awk) token by token and prints
+# functions that are too long, too deeply nested or take too many parameters,
+# and lines and files that are too long.
 # A brace counts as nesting when it opens a block: after a controlling (...),
 # else, do, a label or another statement; braces of initialisers do not.
 function report(line, text) {
-    printf "%s:%d: %s\n", file, line, text
+    printf "%s:%d: %s\n", FILENAME, line, text
+}
+
+# A file begins: nothing is open.
+function begin() {
+    depth = parens = in_function = levels = counted = counting = 0
+    prev = ";"
+    parameters = FILENAME ~ /^core\/tensor\// ? 99 : 6
 }
 
 function open_brace() {
@@ -72,10 +80,23 @@ function word(t) {
     prev = t
 }
 
+FNR == 1 {
+    begin()
+}
+
 {
-    line = $0
+    text = $0
+    gsub(/[\200-\277]/, "", text) # one column a character, not a byte
+    if (length(text) > 80) {
+        report(FNR, length(text) " columns, at most 80")
+    }
+    if (FNR == 801) {
+        report(FNR, "over 800 lines")
+    }
+    line = strip($0)
     while (match(line, /[A-Za-z_][A-Za-z_0-9]*|[^ \tA-Za-z_]/)) {
-        word(substr(line, RSTART, RLENGTH))
+        token = substr(line, RSTART, RLENGTH)
         line = substr(line, RSTART + RLENGTH)
+        word(token)
     }
 }

@@ -12,53 +12,40 @@ done
 
 for file in $(c_files core); do
     room=${file#core/} room=${room%%/*}
-    case $rooms in
-    *" $room "*) ;;
-    *) bad "$file:1" "room \"$room\" is not in core/layers.txt" && continue ;;
-    esac
-    while read -r line header; do
-        to=${header%%/*}
-        if [ "$to" = generated ]; then
-            case $file in
-            *_priv.h) ;;
-            *.h) bad "$file:$line" "generated types stay inside .c files" ;;
-            esac
-        elif [ ! -f "core/$header" ]; then
-            bad "$file:$line" "no file core/$header"
-        elif [[ ${may[$room]} != *" $to "* ]]; then
-            bad "$file:$line" "room \"$room\" must not include \"$to\""
-        elif [ "$room" = fed ]; then
-            case $header in
-            base/clock.h | base/file.h | base/pool.h)
-                bad "$file:$line" "room \"fed\" knows no $header"
-                ;;
-            esac
-        fi
-    done < <(quoted "$file")
+    [[ $rooms == *" $room "* ]] ||
+        bad "$file:1" "room \"$room\" is not in core/layers.txt"
 done
 
-for program in $programs; do
-    for file in $(c_files "$program"); do
-        while read -r line header; do
-            [ -f "$program/$header" ] && continue
-            [ -f "core/$header" ] && continue
-            bad "$file:$line" "no file $header in core or $program"
-        done < <(quoted "$file")
-    done
-done
+edges=()
+while read -r file line header; do
+    room=${file#core/} room=${room%%/*} to=${header%%/*}
+    [[ $header != '<'* && $rooms == *" $room "* ]] || continue
+    if [ "$to" = generated ]; then
+        case $file in
+        *_priv.h) ;;
+        *.h) bad "$file:$line" "generated types stay inside .c files" ;;
+        esac
+        continue
+    fi
+    if [ ! -f "core/$header" ]; then
+        bad "$file:$line" "no file core/$header"
+    elif [[ ${may[$room]} != *" $to "* ]]; then
+        bad "$file:$line" "room \"$room\" must not include \"$to\""
+    elif [[ $room == fed && $header =~ ^base/(clock|file|pool)\.h$ ]]; then
+        bad "$file:$line" "room \"fed\" knows no $header"
+    fi
+    # A module is a .h and its .c (and its _priv.h).
+    file=${file#core/} file=${file%.[ch]} header=${header%.h}
+    edges+=("${file%_priv} ${header%_priv}")
+done < <(includes core)
 
-# A module is a .h and its .c (and its _priv.h); tsort names the cycles.
-edges() {
-    local file from line header
-    for file in $(c_files core); do
-        from=${file#core/} from=${from%.[ch]} from=${from%_priv}
-        while read -r line header; do
-            header=${header%.h}
-            echo "$from ${header%_priv}"
-        done < <(quoted "$file")
-    done
-}
-if ! edges | tsort >/dev/null 2>"$found.tsort"; then
+while read -r file line header; do
+    [[ $header == '<'* || -f ${file%%/*}/$header || -f core/$header ]] ||
+        bad "$file:$line" "no file $header in core or ${file%%/*}"
+done < <(includes $programs)
+
+# tsort names the cycles.
+if ! printf '%s\n' "${edges[@]}" | tsort >/dev/null 2>"$found.tsort"; then
     bad core/layers.txt:1 "modules that include each other:" \
         "$(sed -n 's/^tsort: //; /input contains a loop/!p' "$found.tsort" |
             tr '\n' ' ')"

@@ -38,14 +38,12 @@ template() {
     head -n 8 "$1" | grep -q 'The includer defines'
 }
 
-# quoted FILE and angled FILE: "line header" of each #include "x" or <x>.
-quoted() {
-    sed -nE 's/^[ \t]*#[ \t]*include[ \t]*"([^"]+)".*/\1/;T;=;p' "$1" |
-        paste -d' ' - -
-}
-angled() {
-    sed -nE 's/^[ \t]*#[ \t]*include[ \t]*<([^>]+)>.*/\1/;T;=;p' "$1" |
-        paste -d' ' - -
+# includes FOLDER...: "file line header" of each #include there; a header of
+# the system keeps its "<".
+includes() {
+    c_files "$@" | xargs -r grep -nE '^[ \t]*#[ \t]*include' /dev/null |
+        sed -nE 's/^([^:]+):([0-9]+):[^"<]*("|<)([^">]+).*/\1 \2 \3\4/p' |
+        tr -d '"'
 }
 
 # row ROOM COLUMN: what core/layers.txt says; column 2 rooms, 3 libraries.

@@ -3,37 +3,34 @@
 # core/layers.txt names; the programs include none.
 . "$(dirname "$0")/lib.sh"
 
+# Sets $library to what a header belongs to, or to nothing.
 library_of() {
     case $1 in
-    sodium.h | sodium/*) echo sodium ;;
-    pthread.h | threads.h) echo pthread ;;
-    cblas.h | cblas-* | openblas* | lapack*) echo openblas ;;
-    protobuf-c/* | generated/*) echo protobuf-c ;;
-    zlib.h) echo zlib ;;
-    zstd* | zdict.h) echo zstd ;;
-    zmq*) echo zmq ;;
-    czmq* | z[a-z]*.h) echo czmq ;;
-    sqlite3*) echo sqlite3 ;;
-    yaml.h) echo yaml ;;
-    jansson*) echo jansson ;;
+    '<sodium.h' | '<sodium/'*) library=sodium ;;
+    '<pthread.h' | '<threads.h') library=pthread ;;
+    '<cblas'* | '<openblas'* | '<lapack'*) library=openblas ;;
+    '<protobuf-c/'* | generated/*) library=protobuf-c ;;
+    '<zlib.h') library=zlib ;;
+    '<zstd'* | '<zdict.h') library=zstd ;;
+    '<zmq'*) library=zmq ;;
+    '<czmq'* | '<z'[a-z]*.h) library=czmq ;;
+    '<sqlite3'*) library=sqlite3 ;;
+    '<yaml.h') library=yaml ;;
+    '<jansson'*) library=jansson ;;
+    *) library= ;;
     esac
 }
 
-for file in $(c_files core $programs); do
-    allowed=' '
-    case $file in
-    core/*)
-        room=${file#core/}
-        allowed=" $(row "${room%%/*}" 3) "
-        ;;
-    esac
-    while read -r line header; do
-        library=$(library_of "$header")
-        [ -z "$library" ] || [[ $allowed == *" $library "* ]] ||
-            bad "$file:$line" "<$header>: library \"$library\" is not for here"
-    done < <(
-        angled "$file"
-        quoted "$file" | grep ' generated/' || true
-    )
-done
+declare -A libraries
+while IFS=: read -r room _ names; do
+    libraries[${room// /}]=" $names "
+done < <(grep '^[a-z]' core/layers.txt)
+
+while read -r file line header; do
+    library_of "$header"
+    [ -n "$library" ] || continue
+    room=${file#core/} room=${room%%/*}
+    [[ $file == core/* && ${libraries[$room]-} == *" $library "* ]] ||
+        bad "$file:$line" "$header: library \"$library\" is not for here"
+done < <(includes core $programs)
 finish

@@ -98,16 +98,16 @@ printf '#include "generated/x.pb-c.h"\n' >core/wire/x.h
 finds layers 'generated types stay inside .c files'
 
 printf '#include <czmq.h>\n' >core/fed/x.c
-finds libraries 'core/fed/x.c:1: <czmq.h>: library "czmq"'
+finds libraries 'core/fed/x.c:1: <czmq.h: library "czmq"'
 printf '#include <sqlite3.h>\n' >client/x.c
-finds libraries 'client/x.c:1: <sqlite3.h>'
+finds libraries 'client/x.c:1: <sqlite3.h: library'
 printf '#include <sodium.h>\n' >core/train/x.c
 finds libraries 'library "sodium" is not for here'
 
 printf '/* %s */\n' "$(repeat 10 1234567 | tr '\n' ' ')" >>core/base/a.c
 finds sizes 'core/base/a.c:14: 86 columns'
 repeat 801 'int x;' >core/base/long.c
-finds sizes '801 lines, at most 800'
+finds sizes 'core/base/long.c:801: over 800 lines'
 {
     printf 'int f(int v)\n{\n'
     repeat 99 '    v++;'

@@ -1,5 +1,6 @@
-# strip.awk - C source with comments, texts, character constants and
-# preprocessor lines blanked out, line by line, so that what is left is code.
+# strip.awk - strip(line): a line of C with comments, texts, character constants
+# and preprocessor lines blanked out, so that what is left is code. To be
+# called for every line of a file in turn.
 function blank(n,    s) {
     s = ""
     while (n-- > 0) {
@@ -7,25 +8,15 @@ function blank(n,    s) {
     }
     return s
 }
-FNR == 1 { in_comment = 0; in_directive = 0 }
-{
-    line = $0
-    if (!in_comment && (in_directive || line ~ /^[ \t]*#/)) {
-        in_directive = line ~ /\\$/
-        if (line !~ /\/\*/ || line ~ /\*\//) {
-            print ""
-            next
-        }
-        in_comment = 1
-        print ""
-        next
-    }
+
+# What is left of a line that may begin inside a comment.
+function strip_code(line,    out, at, mark, end) {
     out = ""
     while (line != "") {
         if (in_comment) {
             at = index(line, "*/")
             if (at == 0) {
-                break
+                return out
             }
             out = out blank(at + 1)
             line = substr(line, at + 2)
@@ -34,26 +25,37 @@ FNR == 1 { in_comment = 0; in_directive = 0 }
         }
         at = match(line, /\/\*|\/\/|"|'/)
         if (at == 0) {
-            out = out line
-            break
+            return out line
         }
-        out = out substr(line, 1, at - 1)
         mark = substr(line, at, RLENGTH)
+        out = out substr(line, 1, at - 1)
         line = substr(line, at + RLENGTH)
+        if (mark == "//") {
+            return out
+        }
         if (mark == "/*") {
             out = out "  "
             in_comment = 1
-        } else if (mark == "//") {
-            break
-        } else {
-            end = mark == "\"" ? "^([^\"\\\\]|\\\\.)*\"" : "^([^'\\\\]|\\\\.)*'"
-            if (match(line, end)) {
-                out = out mark blank(RLENGTH - 1) mark
-                line = substr(line, RLENGTH + 1)
-            } else {
-                break
-            }
+            continue
         }
+        end = mark == "\"" ? "^([^\"\\\\]|\\\\.)*\"" : "^([^'\\\\]|\\\\.)*'"
+        if (!match(line, end)) {
+            return out
+        }
+        out = out mark blank(RLENGTH - 1) mark
+        line = substr(line, RLENGTH + 1)
     }
-    print out
+    return out
+}
+
+function strip(line) {
+    if (FNR == 1) {
+        in_comment = in_directive = 0
+    }
+    if (!in_comment && (in_directive || line ~ /^[ \t]*#/)) {
+        in_directive = line ~ /\\$/
+        in_comment = line ~ /\/\*/ && line !~ /\*\//
+        return ""
+    }
+    return strip_code(line)
 }
