@@ -76,6 +76,7 @@ def bad_tensors():
     save("bad_rank", model([gemm()], [tensor([1] * 9, raw_data=b"0123"), B]))
     save("bad_negative_dim", model([gemm()], [tensor([-3, -2], raw_data=b"0123" * 6), B]))
     save("bad_raw_length", model([gemm()], [tensor([3, 2], raw_data=b"0123"), B]))
+    save("bad_raw_long", model([gemm()], [tensor([3, 2], raw_data=b"0123" * 7), B]))
     save("bad_typed_length", model([gemm()], [tensor([3, 2], float_data=[1, 2]), B]))
     save("bad_int8_range", model([gemm()], [tensor([1], T.INT8, int32_data=[200]), B]))
     save("bad_bool", model([gemm()], [tensor([1], T.BOOL, raw_data=b"\2"), B]))

@@ -35,6 +35,7 @@ static const struct {
     {"bad_rank", TB_E_LIMIT, "9 dimensions"},
     {"bad_negative_dim", TB_E_MALFORMED, "below 0"},
     {"bad_raw_length", TB_E_MALFORMED, "its shape says 24"},
+    {"bad_raw_long", TB_E_MALFORMED, "28 bytes of raw data"},
     {"bad_typed_length", TB_E_MALFORMED, "its shape says 6"},
     {"bad_int8_range", TB_E_MALFORMED, "element 0 is 200"},
     {"bad_bool", TB_E_MALFORMED, "not bool"},
