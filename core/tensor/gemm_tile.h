@@ -85,7 +85,10 @@ INLINE void tile(const job *q, const float *row, const float *panel,
                                          * and twice row_i to an address */
     size_t row_i = q->row_i;
     size_t row_p = q->row_p;
-    mask last = some ? FIRST(cols - (vecs - 1) * WIDTH) : ALL;
+    mask last = ALL;
+    if (some) {
+        last = FIRST(cols - (vecs - 1) * WIDTH);
+    }
     for (size_t i = 0; i < rows; i++) {
         for (size_t v = 0; v < vecs; v++) {
             acc[i][v] = SPREAD(0.0f);
