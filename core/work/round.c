@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "compress/prune.h"
 #include "fed/strategy.h"
 #include "model/onnx.h"
 #include "model/params.h"
@@ -42,6 +43,34 @@ done:
     return rc;
 }
 
+/* Gradual pruning: zeroes what the job's schedule wants gone by this round. */
+static tb_rc prune(const tb_work_round *round, const tb_graph *graph,
+                   float *params, size_t n, tb_err *err)
+{
+    const tb_job *job = round->job;
+    tb_prune_options options = {
+        .kind = job->prune.kind == TB_JOB_PRUNE_STRUCTURED
+                    ? TB_PRUNE_STRUCTURED
+                    : TB_PRUNE_UNSTRUCTURED,
+        .scope = job->prune.global ? TB_PRUNE_GLOBAL : TB_PRUNE_LAYER,
+        .norm = strcmp(job->prune.norm, "l1") == 0 ? TB_NORM_L1 : TB_NORM_L2,
+        .amount = tb_prune_amount(job->prune.amount, round->config->round,
+                                  job->rounds, job->prune.last_rounds)};
+    if (job->prune.kind == TB_JOB_PRUNE_NONE || options.amount <= 0.0) {
+        return TB_OK;
+    }
+    uint8_t *keep = tb_mem_array(n, 1);
+    if (keep == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "a mask of %zu parameters", n);
+    }
+    tb_rc rc = tb_prune_mask(keep, graph, params, n, &options, err);
+    for (size_t i = 0; rc == TB_OK && i < n; i++) {
+        params[i] = keep[i] != 0 ? params[i] : 0.0F;
+    }
+    tb_mem_free(keep);
+    return rc;
+}
+
 tb_rc tb_work_aggregate(tb_buf *onnx, tb_metrics *metrics,
                         const tb_work_round *round, const tb_buf *model,
                         tb_err *err)
@@ -61,6 +90,9 @@ tb_rc tb_work_aggregate(tb_buf *onnx, tb_metrics *metrics,
     rc = tb_params_get(graph, params, n, err);
     if (rc == TB_OK) {
         rc = step(round, params, n, err);
+    }
+    if (rc == TB_OK) {
+        rc = prune(round, graph, params, n, err);
     }
     if (rc == TB_OK) {
         rc = tb_params_set(graph, params, n, err);
