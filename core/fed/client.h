@@ -3,8 +3,8 @@
  * again. No thread, clock, file, socket or chance.
  *
  * The driver's duties:
- * - Connection: it opens the transport at start and after each CLOSE at
- *   the next CONNECT action, and reports CONNECTED and DISCONNECTED.
+ * - Connection: it opens the transport at CONNECT (again, when one fails or is
+ *   open), and reports CONNECTED, and DISCONNECTED when it failed or broke.
  * - It proves what came in: `genuine` of a MESSAGE is the verdict on the
  *   certificate of a WELCOME (against the pinned root) and on the signatures of
  *   OFFER and RECEIPT; true for all other kinds.
@@ -75,7 +75,7 @@ typedef struct tb_cevent {
 
 typedef enum tb_caction_kind {
     TB_CACT_CONNECT = 1, /* open the connection (after a pause) */
-    TB_CACT_CLOSE,       /* close it */
+    TB_CACT_CLOSE,       /* close it; no DISCONNECTED answers this */
     TB_CACT_SEND,        /* msg */
     TB_CACT_FIND, /* how many bytes of blob `model.stored` are here? -> FOUND */
     TB_CACT_STORE, /* append the payload of the CHUNK that this step was about

@@ -1,0 +1,331 @@
+/* What the coordinator computes in the simulator, and its spool in memory. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "sim/sim_priv.h"
+
+#define TAG_BYTES 16
+
+void tb_sim_tag(uint8_t tag[static 16], const tb_hash *config,
+                const tb_name *client, const tb_upload_id *id, uint32_t index,
+                const tb_buf *plain)
+{
+    tb_hasher hasher;
+    uint8_t number[4];
+    tb_le32_put(number, index);
+    tb_hasher_init(&hasher);
+    tb_hasher_add(&hasher, config->bytes, sizeof config->bytes);
+    tb_hasher_add(&hasher, client->text, strlen(client->text) + 1);
+    tb_hasher_add(&hasher, id->bytes, sizeof id->bytes);
+    tb_hasher_add(&hasher, number, sizeof number);
+    tb_hasher_add(&hasher, plain->data, plain->len);
+    tb_hash hash = tb_hasher_end(&hasher);
+    memcpy(tag, hash.bytes, TAG_BYTES);
+}
+
+tb_hash tb_sim_update_hash(const uint8_t header[static TB_UPLOAD_HEADER_BYTES],
+                           const tb_buf *blocks, uint32_t n)
+{
+    tb_hasher hasher;
+    tb_hasher_init(&hasher);
+    tb_hasher_add(&hasher, header, TB_UPLOAD_HEADER_BYTES);
+    for (uint32_t i = 0; i < n; i++) {
+        tb_hash hash = tb_hash_of(blocks[i].data, blocks[i].len);
+        tb_hasher_add(&hasher, hash.bytes, sizeof hash.bytes);
+    }
+    return tb_hasher_end(&hasher);
+}
+
+/* spool */
+
+static void free_upload(tb_sim_upload *u)
+{
+    for (uint32_t i = 0; i < u->n_blocks; i++) {
+        tb_buf_release(&u->blocks[i]);
+    }
+    tb_mem_free(u->blocks);
+    tb_mem_free(u);
+}
+
+void tb_sim_spool_drop(tb_sim *sim, const tb_hash *config)
+{
+    tb_sim_upload **at = &sim->spool;
+    while (*at != NULL) {
+        tb_sim_upload *u = *at;
+        bool drop =
+            config == NULL ? !u->synced : tb_hash_equal(&u->config, config);
+        if (drop) {
+            *at = u->next;
+            free_upload(u);
+        } else {
+            at = &u->next;
+        }
+    }
+}
+
+static tb_sim_upload *find(const tb_sim *sim, const tb_upload_ref *ref)
+{
+    tb_sim_upload *u = sim->spool;
+    while (u != NULL &&
+           (memcmp(u->id.bytes, ref->upload.bytes, sizeof u->id.bytes) != 0 ||
+            !tb_hash_equal(&u->config, &ref->config))) {
+        u = u->next;
+    }
+    return u;
+}
+
+static void forget(tb_sim *sim, const tb_upload_ref *ref)
+{
+    tb_sim_upload *u = find(sim, ref);
+    tb_sim_upload **at = &sim->spool;
+    while (u != NULL && *at != u) {
+        at = &(*at)->next;
+    }
+    if (u != NULL) {
+        *at = u->next;
+        free_upload(u);
+    }
+}
+
+static tb_sim_upload *begin(tb_sim *sim, const tb_upload_ref *ref, tb_err *err)
+{
+    forget(sim, ref);
+    tb_sim_upload *u = tb_mem_array(1, sizeof *u);
+    tb_buf *blocks = tb_mem_array(ref->n_blocks, sizeof *blocks);
+    if (u == NULL || blocks == NULL) {
+        tb_mem_free(u);
+        tb_mem_free(blocks);
+        (void)tb_fail(err, TB_E_NOMEM, "simulator: an upload");
+        return NULL;
+    }
+    *u = (tb_sim_upload){.next = sim->spool,
+                         .config = ref->config,
+                         .client = ref->client,
+                         .id = ref->upload,
+                         .n_blocks = ref->n_blocks,
+                         .blocks = blocks};
+    memcpy(u->header, ref->header, sizeof u->header);
+    sim->spool = u;
+    return u;
+}
+
+/* orders of an upload */
+
+void tb_sim_discard(tb_sim *sim, uint64_t payload)
+{
+    tb_sim_payload *p = sim->payloads;
+    while (p != NULL && (uint64_t)(uintptr_t)p != payload) {
+        p = p->next;
+    }
+    if (p == NULL) {
+        return;
+    }
+    if (p->previous != NULL) {
+        p->previous->next = p->next;
+    } else {
+        sim->payloads = p->next;
+    }
+    if (p->next != NULL) {
+        p->next->previous = p->previous;
+    }
+    tb_mem_free(p->bytes);
+    tb_mem_free(p);
+}
+
+static const tb_sim_payload *payload_of(const tb_sim *sim, uint64_t handle)
+{
+    const tb_sim_payload *p = sim->payloads;
+    while (p != NULL && (uint64_t)(uintptr_t)p != handle) {
+        p = p->next;
+    }
+    return p;
+}
+
+static tb_update_sink sink_of(tb_sim *sim)
+{
+    return (tb_update_sink){sim->config, sim->sum, sim->scratch};
+}
+
+static tb_rc blame(tb_verdict *v, tb_refusal refusal, tb_rc rc)
+{
+    v->refusal = refusal;
+    return rc;
+}
+
+/* Checks the tag and adds what is in the block. */
+static tb_rc add(tb_sim *sim, tb_sim_upload *u, uint32_t index,
+                 const tb_buf *block, tb_verdict *v, tb_err *err)
+{
+    uint8_t tag[TAG_BYTES];
+    tb_buf plain = {.data = block->data, .len = block->len - TAG_BYTES};
+    tb_sim_tag(tag, &u->config, &u->client, &u->id, index, &plain);
+    if (memcmp(tag, block->data + plain.len, TAG_BYTES) != 0) {
+        return blame(
+            v, TB_REFUSE_SEAL,
+            tb_fail(err, TB_E_DENIED, "block %u does not open", index));
+    }
+    tb_update_sink sink = sink_of(sim);
+    tb_rc rc = index == 0 ? tb_update_head_decode(sim->config, plain.data,
+                                                  plain.len, &v->weight, err)
+                          : tb_update_block_add(&sink, index, plain.data,
+                                                plain.len, v->weight, err);
+    return rc == TB_OK ? rc : blame(v, tb_update_refusal(index, rc), rc);
+}
+
+static tb_rc add_block(tb_sim *sim, const tb_order *o, tb_verdict *v,
+                       tb_err *err)
+{
+    if (sim->now < sim->full_until_ms) {
+        return tb_fail(err, TB_E_FULL, "no space under the spool");
+    }
+    const tb_sim_payload *p = payload_of(sim, o->payload);
+    tb_sim_upload *u =
+        o->index == 0 ? begin(sim, &o->upload, err) : find(sim, &o->upload);
+    if (u == NULL || p == NULL || u->n_held != o->index) {
+        return tb_fail(err, TB_E_BUG, "simulator: block %u out of order",
+                       o->index);
+    }
+    tb_buf *block = &u->blocks[o->index];
+    tb_buf_init(block, p->len);
+    tb_rc rc = tb_buf_put(block, p->bytes, p->len, err);
+    if (rc == TB_OK) {
+        v->weight = o->weight;
+        rc = add(sim, u, o->index, block, v, err);
+    }
+    if (rc == TB_OK) {
+        u->n_held++;
+    } else {
+        tb_buf_release(block);
+    }
+    return rc;
+}
+
+static tb_rc end_upload(tb_sim *sim, const tb_order *o, tb_verdict *v,
+                        tb_err *err)
+{
+    tb_sim_upload *u = find(sim, &o->upload);
+    if (u == NULL || u->n_held != u->n_blocks) {
+        return tb_fail(err, TB_E_BUG, "simulator: an upload is not whole");
+    }
+    tb_hash hash = tb_sim_update_hash(u->header, u->blocks, u->n_blocks);
+    if (!tb_hash_equal(&hash, &o->update)) {
+        return blame(v, TB_REFUSE_HASH,
+                     tb_fail(err, TB_E_MISMATCH, "blocks and hash disagree"));
+    }
+    tb_rc rc = tb_sum_count(sim->sum, o->weight, err);
+    if (rc == TB_OK) {
+        u->synced = true;
+    }
+    return rc;
+}
+
+static tb_rc drop_upload(tb_sim *sim, const tb_order *o, tb_err *err)
+{
+    tb_sim_upload *u = find(sim, &o->upload);
+    tb_update_sink sink = sink_of(sim);
+    tb_rc rc = TB_OK;
+    for (uint32_t b = 1; rc == TB_OK && b < o->index; b++) {
+        if (u == NULL || b >= u->n_held) {
+            return tb_fail(err, TB_E_BUG, "simulator: nothing to subtract");
+        }
+        rc = tb_update_block_subtract(&sink, b, u->blocks[b].data,
+                                      u->blocks[b].len - TAG_BYTES, o->weight,
+                                      err);
+    }
+    forget(sim, &o->upload);
+    return rc;
+}
+
+static tb_rc add_stored(tb_sim *sim, const tb_order *o, tb_verdict *v,
+                        tb_err *err)
+{
+    tb_sim_upload *u = find(sim, &o->upload);
+    if (u == NULL || !u->synced) {
+        return tb_fail(err, TB_E_NOT_FOUND,
+                       "an accepted update of %s is not in the spool",
+                       o->upload.client.text);
+    }
+    tb_hash hash = tb_sim_update_hash(u->header, u->blocks, u->n_blocks);
+    if (!tb_hash_equal(&hash, &o->update)) {
+        return tb_fail(err, TB_E_MISMATCH, "the spool was altered");
+    }
+    tb_rc rc = TB_OK;
+    for (uint32_t b = 0; rc == TB_OK && b < u->n_blocks; b++) {
+        rc = add(sim, u, b, &u->blocks[b], v, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_sum_count(sim->sum, v->weight, err);
+    }
+    return rc;
+}
+
+/* orders of a round */
+
+void tb_sim_sum_drop(tb_sim *sim)
+{
+    tb_sum_free(&sim->sum);
+    sim->has_sum = false;
+}
+
+static tb_rc open_round(tb_sim *sim, tb_err *err)
+{
+    const tb_round_config *config = NULL;
+    const tb_run_params *run = tb_coordinator_run(sim->co);
+    tb_status status;
+    tb_sim_sum_drop(sim);
+    tb_coordinator_status(sim->co, &status);
+    if (run == NULL ||
+        !tb_coordinator_round(sim->co, &config, NULL, &sim->sum_for)) {
+        return tb_fail(err, TB_E_BUG, "simulator: no round is open");
+    }
+    *sim->config = *config;
+    tb_rc rc = tb_sum_new(&sim->sum, sim->config, status.n_asked, err);
+    sim->has_sum = rc == TB_OK;
+    return rc;
+}
+
+static tb_rc carry_out(tb_sim *sim, const tb_order *o, tb_verdict *v,
+                       tb_err *err)
+{
+    switch (o->kind) {
+    case TB_ORDER_OPEN_ROUND:
+        return open_round(sim, err);
+    case TB_ORDER_ADD_BLOCK:
+        return add_block(sim, o, v, err);
+    case TB_ORDER_END_UPLOAD:
+        return end_upload(sim, o, v, err);
+    case TB_ORDER_DROP_UPLOAD:
+        return drop_upload(sim, o, err);
+    case TB_ORDER_ADD_STORED:
+        return add_stored(sim, o, v, err);
+    case TB_ORDER_AGGREGATE:
+        return sim->jobs.aggregate(sim->jobs.arg, o, sim->config, sim->sum, v,
+                                   err);
+    case TB_ORDER_EVALUATE:
+        return sim->jobs.evaluate(sim->jobs.arg, o, v, err);
+    case TB_ORDER_FINISH:
+        return sim->jobs.finish(sim->jobs.arg, o, v, err);
+    case TB_ORDER_KIND_END:
+        break;
+    }
+    return tb_fail(err, TB_E_BUG, "simulator: an order without a kind");
+}
+
+tb_rc tb_sim_ordered(tb_sim *sim, const tb_order *order, tb_err *err)
+{
+    tb_err why = {0};
+    tb_verdict v = {.order = order->id, .metrics = tb_metrics_none()};
+    v.rc = carry_out(sim, order, &v, &why);
+    if (v.rc == TB_E_BUG) {
+        *err = why;
+        return v.rc;
+    }
+    (void)snprintf(v.why, sizeof v.why, "%.*s", (int)sizeof v.why - 1,
+                   why.text);
+    if (order->kind == TB_ORDER_ADD_BLOCK) {
+        tb_sim_discard(sim, order->payload);
+    }
+    tb_event event = {.kind = TB_EV_VERDICT, .verdict = &v};
+    return tb_sim_coordinator_step(sim, &event, err);
+}

@@ -1,0 +1,128 @@
+/* core/sim/sim.h - a whole federation in one process: the coordinator machine
+ * and n client machines of core/fed on a virtual network, disk and clock. What
+ * they compute comes from callbacks, so that a simulated run and a real one
+ * share their code. Client work runs on a pool of threads; everything else, and
+ * every decision, in the caller's thread, so the number of workers changes
+ * nothing. All chance comes from one seed.
+ *
+ * Updates are not sealed; a keyed check stands in the place of the tag, so that
+ * a flipped bit is still found. */
+#ifndef TB_SIM_SIM_H
+#define TB_SIM_SIM_H
+
+#include "fed/client.h"
+#include "fed/coordinator.h"
+#include "fed/sum.h"
+
+typedef struct tb_sim tb_sim;
+
+/* Faults and delays of the network and the disk; all virtual milliseconds. */
+typedef struct tb_sim_world {
+    uint64_t seed;
+    uint64_t latency_ms;    /* of a message, least */
+    uint64_t jitter_ms;     /* added, uniform; reorders unless fifo */
+    bool fifo;              /* messages of one direction stay in order */
+    double drop, duplicate; /* chances, per message */
+    uint64_t work_ms;      /* least time of a client's work, up to twice that */
+    uint64_t order_ms;     /* time of an order of the coordinator */
+    uint64_t sync_ms;      /* until a journal row is durable */
+    uint64_t reconnect_ms; /* from CONNECT to CONNECTED */
+} tb_sim_world;
+
+/* A quiet network: 1 ms, nothing lost. */
+tb_sim_world tb_sim_world_quiet(void);
+
+typedef struct tb_sim_jobs {
+    void *arg;
+
+    /* What the sections of `config` are for client number `client`: values
+     * [tb_round_config_values] (zeroed) and its weight. Runs on thread `worker`;
+     * several clients at a time. */
+    tb_rc (*work)(void *arg, size_t worker, size_t client,
+                  const tb_round_config *config, float *values,
+                  uint32_t *weight, tb_err *err);
+
+    /* TB_ORDER_AGGREGATE, EVALUATE and FINISH, as event.h says: fills result,
+     * metrics, manifest. order->model is what to start from. The codes go to
+     * the machine. */
+    tb_rc (*aggregate)(void *arg, const tb_order *order,
+                       const tb_round_config *config, const tb_sum *sum,
+                       tb_verdict *out, tb_err *err);
+    tb_rc (*evaluate)(void *arg, const tb_order *order, tb_verdict *out,
+                      tb_err *err);
+    tb_rc (*finish)(void *arg, const tb_order *order, tb_verdict *out,
+                    tb_err *err);
+
+    /* Each journal row when it is durable; may be NULL. */
+    void (*row)(void *arg, const tb_record *record, uint64_t seq,
+                int64_t now_ms);
+
+    /* May change a block on its way (a fault of the test); may be NULL. */
+    void (*tamper)(void *arg, size_t client, uint32_t index, uint8_t *bytes,
+                   size_t len);
+} tb_sim_jobs;
+
+typedef struct tb_sim_params {
+    tb_sim_world world;
+    tb_sim_jobs jobs;
+    tb_coordinator_params coordinator;
+    tb_client_params client; /* data sets and times; the name is set */
+    const tb_name *names;    /* [n_clients], copied */
+    size_t n_clients;
+    size_t n_workers; /* threads for work; at least 1 */
+} tb_sim_params;
+
+/* A federation whose members are enrolled and connect at time 0. */
+tb_rc tb_sim_new(tb_sim **out, const tb_sim_params *params, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Stops the threads, frees and nulls. NULL is fine. */
+void tb_sim_free(tb_sim **sim) TB_NONNULL(1);
+
+/* Starts a run: like tributaryd start. Errors: of TB_EV_START. */
+tb_rc tb_sim_start(tb_sim *sim, const tb_run_params *run, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Handles events up to until_ms, or until the run is over: its last record
+ * goes to *ended and *over is true. Errors: of the machines (a bug), TIMEOUT
+ * (until_ms came first). */
+tb_rc tb_sim_run(tb_sim *sim, int64_t until_ms, bool *over,
+                 tb_rec_run_ended *ended, tb_err *err)
+    TB_NONNULL(1, 3, 4) TB_MUST_CHECK;
+
+int64_t tb_sim_now(const tb_sim *sim) TB_NONNULL(1);
+const tb_coordinator *tb_sim_coordinator(const tb_sim *sim) TB_NONNULL(1);
+const tb_client *tb_sim_client(const tb_sim *sim, size_t i) TB_NONNULL(1);
+
+/* kill -9 of the coordinator: journal rows and spool that are not durable are
+ * lost, connections break; it starts again after down_ms from its journal. */
+tb_rc tb_sim_kill_coordinator(tb_sim *sim, uint64_t down_ms, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Kills it as soon as journal row seq is written (durable: and synced, but
+ * nothing that waited for it has gone out). 0: not any more. */
+void tb_sim_kill_at_row(tb_sim *sim, uint64_t seq, bool durable) TB_NONNULL(1);
+
+/* kill -9 of a client: its work is lost, its saved state is not. down_ms: until
+ * it starts again; UINT64_MAX: never. */
+tb_rc tb_sim_kill_client(tb_sim *sim, size_t i, uint64_t down_ms, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Cuts the connection of a client; it comes back by itself. */
+tb_rc tb_sim_cut(tb_sim *sim, size_t i, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Spool writes fail with FULL until this time. */
+void tb_sim_disk_full(tb_sim *sim, int64_t until_ms) TB_NONNULL(1);
+
+/* Gives the coordinator a message of a client as it is, at once (a fault of the
+ * test); payload may be NULL. */
+tb_rc tb_sim_inject(tb_sim *sim, size_t client, const tb_msg *msg,
+                    const uint8_t *payload, size_t len, tb_err *err)
+    TB_NONNULL(1, 3) TB_MUST_CHECK;
+
+/* Cancels the run. */
+tb_rc tb_sim_cancel(tb_sim *sim, const char *why, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+#endif
