@@ -22,7 +22,8 @@ const char *tb_cphase_name(tb_cphase phase)
 
 tb_client_params tb_client_defaults(void)
 {
-    return (tb_client_params){.answer_ms = 10000,
+    return (tb_client_params){.software = "tributary " TB_VERSION,
+                              .answer_ms = 10000,
                               .backoff_ms = 200,
                               .backoff_max_ms = 30000,
                               .window_bytes = 4 * TB_FETCH_BYTES_MAX};

@@ -34,7 +34,7 @@ typedef struct tb_client_params {
     uint64_t window_bytes;   /* of a download */
 } tb_client_params;
 
-/* Defaults of the four numbers at the end. */
+/* Defaults of `software` and of the four numbers at the end. */
 tb_client_params tb_client_defaults(void);
 
 /* A sealed update as it lies on the client's disk. */

@@ -1,0 +1,418 @@
+#include "fleet.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/stream.h"
+#include "fed/strategy.h"
+
+#define N_PARAMS 70000 /* a head and two blocks */
+
+/* Memory that a test cannot do without. */
+static void *must(void *p)
+{
+    if (p == NULL) {
+        abort();
+    }
+    return p;
+}
+
+static float *new_values(size_t n)
+{
+    return must(tb_mem_array(n, sizeof(float)));
+}
+
+static tb_hash hash_values(const float *values)
+{
+    return tb_hash_of(values, N_PARAMS * sizeof *values);
+}
+
+static tb_model_ref keep_model(fleet *f, float *values_take)
+{
+    tb_hash hash = hash_values(values_take);
+    size_t i = 0;
+    (void)pthread_mutex_lock(&f->lock);
+    while (i < f->n_models && !tb_hash_equal(&f->models[i].hash, &hash)) {
+        i++;
+    }
+    if (i < f->n_models) {
+        tb_mem_free(values_take);
+    } else {
+        f->models =
+            must(tb_mem_resize(f->models, f->n_models + 1, sizeof *f->models));
+        f->models[f->n_models++] =
+            (fleet_model){.hash = hash, .values = values_take};
+    }
+    (void)pthread_mutex_unlock(&f->lock);
+    return (tb_model_ref){.raw = hash,
+                          .raw_bytes = N_PARAMS * sizeof(float),
+                          .stored = hash,
+                          .stored_bytes = N_PARAMS * sizeof(float)};
+}
+
+/* Any thread: clients work while the coordinator makes models. */
+static const float *find_model(fleet *f, const tb_hash *hash)
+{
+    const float *values = NULL;
+    (void)pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < f->n_models; i++) {
+        if (tb_hash_equal(&f->models[i].hash, hash)) {
+            values = f->models[i].values;
+        }
+    }
+    (void)pthread_mutex_unlock(&f->lock);
+    if (values == NULL) {
+        abort(); /* a model that nobody made */
+    }
+    return values;
+}
+
+/* The target of client c at value i: small, and different for all. */
+static float target(size_t c, size_t i)
+{
+    return sinf((float)(i % 1000) * 0.01F + (float)c);
+}
+
+static uint32_t weight_of(size_t c)
+{
+    return 10 + 7 * (uint32_t)c;
+}
+
+/* The whole update of one client, in the order of the sections. */
+static void make_update(fleet *f, size_t c, const tb_round_config *config,
+                        float *values)
+{
+    const float *model = find_model(f, &config->model);
+    if (config->task != TB_TASK_TRAIN) {
+        uint64_t n = tb_round_config_values(config);
+        for (uint64_t i = 0; i < n; i++) {
+            values[i] = 0.25F + 0.01F * (float)c;
+        }
+        return;
+    }
+    for (size_t i = 0; i < N_PARAMS; i++) {
+        values[i] = 0.1F * (target(c, i) - model[i]);
+    }
+    values[N_PARAMS] = 1.0F / (1.0F + (float)config->round);
+}
+
+static tb_rc work(void *arg, size_t worker, size_t client,
+                  const tb_round_config *config, float *values,
+                  uint32_t *weight, tb_err *err)
+{
+    fleet *f = arg;
+    (void)worker;
+    if ((int)client == f->decline_of) {
+        return tb_fail(err, TB_E_UNSUPPORTED, "this device has no memory");
+    }
+    make_update(f, client, config, values);
+    *weight = weight_of(client);
+    return TB_OK;
+}
+
+static tb_rc aggregate(void *arg, const tb_order *order,
+                       const tb_round_config *config, const tb_sum *sum,
+                       tb_verdict *out, tb_err *err)
+{
+    fleet *f = arg;
+    if (f->fail_aggregates > 0) {
+        f->fail_aggregates--;
+        return tb_fail(err, TB_E_FULL, "no space under the blobs");
+    }
+    out->metrics.loss = tb_strategy_metric(config, sum, TB_SECTION_LOSS);
+    out->metrics.accuracy =
+        tb_strategy_metric(config, sum, TB_SECTION_ACCURACY);
+    if (order->task != TB_TASK_TRAIN) {
+        out->result.raw = tb_sum_hash(sum);
+        return TB_OK;
+    }
+    float *model = new_values(N_PARAMS);
+    memcpy(model, find_model(f, &order->model.raw), N_PARAMS * sizeof *model);
+    tb_strategy_settings settings = {.server_lr = 1.0};
+    tb_rc rc = tb_strategy_find("fedavg")->aggregate(&settings, sum, model,
+                                                     N_PARAMS, NULL, err);
+    CHECK(rc == TB_OK);
+    out->metrics.train_loss = out->metrics.loss;
+    out->result = keep_model(f, model);
+    return TB_OK;
+}
+
+static tb_rc evaluate(void *arg, const tb_order *order, tb_verdict *out,
+                      tb_err *err)
+{
+    const fleet *f = arg;
+    (void)err;
+    double given = order->round < 64 ? f->accuracy[order->round] : 0.0;
+    out->metrics.accuracy = given > 0.0 ? given : 0.01 * order->round;
+    out->metrics.loss = 1.0 - out->metrics.accuracy;
+    out->metrics.samples = 100;
+    return TB_OK;
+}
+
+static tb_rc finish(void *arg, const tb_order *order, tb_verdict *out,
+                    tb_err *err)
+{
+    fleet *f = arg;
+    out->manifest = order->model.raw;
+    if (f->fail_finish != 0) {
+        return tb_fail(err, (tb_rc)f->fail_finish, "accuracy fell by 0.2");
+    }
+    return TB_OK;
+}
+
+static size_t client_of(const fleet *f, const tb_name *name)
+{
+    size_t i = 0;
+    while (i < f->params.n_clients && !tb_name_equal(&f->names[i], name)) {
+        i++;
+    }
+    CHECK(i < f->params.n_clients);
+    return i;
+}
+
+static fleet_round *round_of(fleet *f, const tb_hash *hash)
+{
+    for (size_t i = 0; i < f->n_rounds; i++) {
+        if (tb_hash_equal(&f->rounds[i].hash, hash)) {
+            return &f->rounds[i];
+        }
+    }
+    abort(); /* a record of a round that was not opened */
+}
+
+static void opened(fleet *f, const tb_rec_round_opened *r)
+{
+    f->rounds =
+        must(tb_mem_resize(f->rounds, f->n_rounds + 1, sizeof *f->rounds));
+    fleet_round *round = &f->rounds[f->n_rounds++];
+    tb_err err = {0};
+    memset(round, 0, sizeof *round);
+    CHECK_OK(tb_round_config_decode(&round->config, r->config.data,
+                                    r->config.len, &err),
+             err);
+    round->hash = tb_hash_of(r->config.data, r->config.len);
+}
+
+static void seen_accepted(fleet *f, const tb_rec_accepted *r)
+{
+    fleet_round *round = round_of(f, &r->config);
+    size_t c = client_of(f, &r->client);
+    CHECK(!round->in[c]);
+    CHECK(!round->closed && !round->committed && !round->abandoned);
+    CHECK(r->weight == weight_of(c));
+    round->in[c] = true;
+    round->update[c] = r->update;
+    round->n_in++;
+}
+
+/* The naive twin: one value after the other, one client after the other. */
+static void check_committed(fleet *f, const fleet_round *round)
+{
+    const tb_round_config *config = &round->config;
+    if (config->task != TB_TASK_TRAIN) {
+        return;
+    }
+    const float *before = find_model(f, &config->model);
+    const float *after = find_model(f, &round->result.raw);
+    float *update = new_values(N_PARAMS + 1);
+    double *total = must(tb_mem_array(N_PARAMS, sizeof *total));
+    double scale = exp2((double)config->fraction_bits);
+    double weights = 0;
+    for (size_t c = 0; c < f->params.n_clients; c++) {
+        if (round->in[c]) {
+            make_update(f, c, config, update);
+            weights += weight_of(c);
+            for (size_t i = 0; i < N_PARAMS; i++) {
+                /* all below 2^53: the sum of doubles is exact */
+                total[i] += rint((double)update[i] * scale) * weight_of(c);
+            }
+        }
+    }
+    for (size_t i = 0; i < N_PARAMS; i++) {
+        CHECK(fabs(total[i]) < 0x1p53);
+        float mean = (float)(total[i] / weights / scale);
+        CHECK(after[i] == (float)((double)before[i] + (double)mean));
+    }
+    tb_mem_free(update);
+    tb_mem_free(total);
+}
+
+static void row(void *arg, const tb_record *record, uint64_t seq,
+                int64_t now_ms)
+{
+    fleet *f = arg;
+    (void)now_ms;
+    CHECK(seq == f->n_rows + 1);
+    f->n_rows = seq;
+    f->kinds[record->kind]++;
+    if (record->kind == TB_REC_ROUND_OPENED) {
+        opened(f, &record->u.round_opened);
+    } else if (record->kind == TB_REC_ACCEPTED) {
+        seen_accepted(f, &record->u.accepted);
+    } else if (record->kind == TB_REC_EXPELLED) {
+        round_of(f, &record->u.expelled.config)->n_expelled++;
+    } else if (record->kind == TB_REC_CLOSED) {
+        round_of(f, &record->u.closed.config)->closed = true;
+    } else if (record->kind == TB_REC_ABANDONED) {
+        fleet_round *round = round_of(f, &record->u.abandoned.config);
+        CHECK(!round->committed && !round->abandoned);
+        round->abandoned = true;
+        memcpy(round->why, record->u.abandoned.why, sizeof round->why);
+    } else if (record->kind == TB_REC_COMMITTED) {
+        fleet_round *round = round_of(f, &record->u.committed.config);
+        CHECK(round->closed && !round->committed && !round->abandoned);
+        CHECK(record->u.committed.n_clients == round->n_in);
+        round->committed = true;
+        round->result = record->u.committed.result;
+        check_committed(f, round);
+    }
+}
+
+static void tamper(void *arg, size_t client, uint32_t index, uint8_t *bytes,
+                   size_t len)
+{
+    const fleet *f = arg;
+    if ((int)client == f->flip_bit_of && index >= f->flip_from_block) {
+        bytes[len / 2] ^= 0x10;
+    }
+}
+
+static void set_run(fleet *f, uint32_t rounds, uint64_t seed)
+{
+    tb_run_params *run = &f->run;
+    uint32_t n = (uint32_t)f->params.n_clients;
+    run->model = keep_model(f, new_values(N_PARAMS));
+    run->federation = f->params.coordinator.federation;
+    run->run.bytes[0] = 1;
+    CHECK(tb_name_set(&run->name, "demo"));
+    CHECK(tb_name_set(&run->data_set, "numbers"));
+    CHECK(tb_name_set(&run->codec, "f32"));
+    CHECK(tb_name_set(&run->strategy, "fedavg"));
+    run->n_params = N_PARAMS;
+    run->n_observed = 3;
+    run->seed = seed;
+    run->rounds = rounds;
+    run->target = n;
+    run->minimum = 1;
+    run->over_selection = 1.0;
+    run->server_lr = 1.0;
+    run->max_abs = 16.0F;
+    run->calibrate_max_abs = 1024.0F;
+    run->max_weight = 4096;
+    run->deadline_ms = 60000;
+    run->select_ms = 5000;
+    run->max_attempts = 5;
+    run->publish = TB_PUBLISH_LAST;
+}
+
+void fleet_init(fleet *f, size_t n_clients, uint32_t rounds, uint64_t seed)
+{
+    memset(f, 0, sizeof *f);
+    (void)pthread_mutex_init(&f->lock, NULL);
+    CHECK(n_clients <= FLEET_MAX);
+    for (size_t i = 0; i < n_clients; i++) {
+        (void)snprintf(f->names[i].text, TB_NAME_BYTES, "client-%02zu", i);
+    }
+    f->flip_bit_of = -1;
+    f->decline_of = -1;
+    f->params.world = tb_sim_world_quiet();
+    f->params.world.seed = seed;
+    f->params.coordinator = tb_coordinator_defaults();
+    f->params.coordinator.window_blocks = 1; /* uploads take some time */
+    f->params.coordinator.federation.bytes[0] = 7;
+    f->params.client = tb_client_defaults();
+    f->params.client.n_data_sets = 1;
+    CHECK(tb_name_set(&f->params.client.data_sets[0], "numbers"));
+    f->params.names = f->names;
+    f->params.n_clients = n_clients;
+    f->params.n_workers = 1;
+    f->params.jobs = (tb_sim_jobs){.arg = f,
+                                   .work = work,
+                                   .aggregate = aggregate,
+                                   .evaluate = evaluate,
+                                   .finish = finish,
+                                   .row = row,
+                                   .tamper = tamper};
+    set_run(f, rounds, seed);
+}
+
+void fleet_release(fleet *f)
+{
+    tb_sim_free(&f->sim);
+    for (size_t i = 0; i < f->n_models; i++) {
+        tb_mem_free(f->models[i].values);
+    }
+    tb_mem_free(f->models);
+    tb_mem_free(f->rounds);
+    (void)pthread_mutex_destroy(&f->lock);
+    assert_int_equal(tb_mem_live(), 0);
+}
+
+void fleet_start(fleet *f)
+{
+    tb_err err = {0};
+    CHECK_OK(tb_sim_new(&f->sim, &f->params, &err), err);
+    CHECK_OK(tb_sim_start(f->sim, &f->run, &err), err);
+}
+
+void fleet_finish(fleet *f, int64_t until_ms)
+{
+    tb_err err = {0};
+    bool over = false;
+    tb_rc rc = tb_sim_run(f->sim, until_ms, &over, &f->ended, &err);
+    if (rc != TB_OK) {
+        tb_status status;
+        if (tb_sim_coordinator(f->sim) != NULL) {
+            tb_coordinator_status(tb_sim_coordinator(f->sim), &status);
+            print_error("phase %s, waits for %s\n", tb_phase_name(status.phase),
+                        status.waits_for);
+        }
+        for (size_t i = 0; i < f->params.n_clients; i++) {
+            tb_client_status cs;
+            if (tb_sim_client(f->sim, i) != NULL) {
+                tb_client_status_get(tb_sim_client(f->sim, i), &cs);
+                print_error("%s: %s, %s\n", f->names[i].text,
+                            tb_cphase_name(cs.phase), cs.last_why);
+            }
+        }
+    }
+    CHECK_OK(rc, err);
+    CHECK(over);
+    fleet_check(f);
+}
+
+void fleet_pass(fleet *f, int64_t ms)
+{
+    tb_err err = {0};
+    bool over = false;
+    tb_rc rc =
+        tb_sim_run(f->sim, tb_sim_now(f->sim) + ms, &over, &f->ended, &err);
+    if (rc != TB_E_TIMEOUT) {
+        CHECK_OK(rc, err);
+    }
+}
+
+void fleet_until(fleet *f, fleet_condition *condition, int64_t until_ms)
+{
+    while (!condition(f)) {
+        CHECK(tb_sim_now(f->sim) < until_ms && f->ended.outcome == 0);
+        fleet_pass(f, 1);
+    }
+}
+
+const fleet_round *fleet_newest(const fleet *f)
+{
+    CHECK(f->n_rounds > 0);
+    return &f->rounds[f->n_rounds - 1];
+}
+
+void fleet_check(const fleet *f)
+{
+    for (size_t i = 0; i < f->n_rounds; i++) {
+        CHECK(f->rounds[i].committed != f->rounds[i].abandoned);
+        CHECK(!f->rounds[i].abandoned || f->rounds[i].why[0] != '\0');
+    }
+}

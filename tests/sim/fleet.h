@@ -1,0 +1,81 @@
+/* tests/sim/fleet.h - a federation whose clients "train" by a formula: the
+ * difference of client c is a tenth of the way from the model to its own target
+ * vector. The fleet keeps every model by its hash, watches each journal row,
+ * and checks what must hold in every schedule:
+ * - an update is accepted at most once for a round and client;
+ * - no round is committed twice, or committed and abandoned;
+ * - a committed model is, to the bit, what a naive sum over exactly its accepted
+ *   updates gives. */
+#ifndef TB_TESTS_SIM_FLEET_H
+#define TB_TESTS_SIM_FLEET_H
+
+#include <pthread.h>
+
+#include "sim/sim.h"
+#include "support/check.h"
+
+#define FLEET_MAX 16
+
+typedef struct fleet_model {
+    tb_hash hash;
+    float *values; /* owned [n_params] */
+} fleet_model;
+
+typedef struct fleet_round {
+    tb_round_config config;
+    tb_hash hash;
+    bool in[FLEET_MAX]; /* accepted clients */
+    tb_hash update[FLEET_MAX];
+    uint32_t n_in, n_expelled;
+    bool closed, committed, abandoned;
+    tb_model_ref result;
+    char why[TB_TEXT_BYTES];
+} fleet_round;
+
+typedef struct fleet {
+    tb_sim_params params;
+    tb_name names[FLEET_MAX];
+    tb_run_params run;
+    tb_sim *sim;
+    pthread_mutex_t lock; /* of the models */
+    fleet_model *models;  /* owned */
+    size_t n_models;
+    fleet_round *rounds; /* owned; all that were opened */
+    size_t n_rounds;
+    uint64_t n_rows;
+    uint32_t kinds[TB_REC_KIND_END]; /* rows of each kind */
+    tb_rec_run_ended ended;
+    /* faults, set by a test before it starts */
+    int flip_bit_of; /* client whose blocks get a flipped bit; -1: none */
+    int nan_of;      /* client whose training diverges */
+    int decline_of;  /* client whose work fails for good */
+    uint32_t flip_from_block;
+    uint32_t fail_aggregates; /* the next ones fail as an I/O error */
+    uint32_t fail_finish;     /* rc of FINISH; 0: fine */
+    double accuracy[64];      /* of round r, for early stopping; 0: rising */
+} fleet;
+
+/* n clients, `rounds` rounds of all of them, a quiet world. */
+void fleet_init(fleet *f, size_t n_clients, uint32_t rounds, uint64_t seed);
+void fleet_release(fleet *f);
+
+/* Makes the federation and starts the run. */
+void fleet_start(fleet *f);
+
+/* Until the run is over; fails the test after until_ms of virtual time. */
+void fleet_finish(fleet *f, int64_t until_ms);
+
+/* Lets ms of virtual time pass; the run need not be over. */
+void fleet_pass(fleet *f, int64_t ms);
+
+/* Lets time pass until the condition holds, in steps of 1 ms. */
+typedef bool fleet_condition(const fleet *f);
+void fleet_until(fleet *f, fleet_condition *condition, int64_t until_ms);
+
+/* The round with most accepted updates so far, or the newest. */
+const fleet_round *fleet_newest(const fleet *f);
+
+/* What must hold at the end of any schedule. */
+void fleet_check(const fleet *f);
+
+#endif
