@@ -35,6 +35,7 @@ static void trim(tb_coordinator *co, tb_upload *upload, uint32_t keep)
     co->pool_blocks -= upload->until - keep;
     upload->received = keep;
     upload->until = keep;
+    upload->has_end = upload->has_end && keep == upload->ref.n_blocks;
 }
 
 static void forget(tb_upload *upload)

@@ -37,7 +37,7 @@ static tb_rc send(tb_sim *sim, tb_action *action, tb_err *err)
     } else if (msg->kind == TB_MSG_WELCOME) {
         msg->u.welcome.certificate = (tb_span){certificate, sizeof certificate};
     }
-    return tb_sim_send(sim, i, false, msg, NULL, 0, err);
+    return tb_sim_send(sim, i, false, msg, (tb_span){0}, err);
 }
 
 /* Only the model of the open round is asked for. */
@@ -57,7 +57,7 @@ static tb_rc chunk(tb_sim *sim, const tb_action *action, tb_err *err)
         tb_msg no = {
             .kind = TB_MSG_REFUSE,
             .u.refuse = {.code = TB_REFUSE_NOT_FOUND, .about = TB_MSG_FETCH}};
-        return tb_sim_send(sim, i, false, &no, NULL, 0, err);
+        return tb_sim_send(sim, i, false, &no, (tb_span){0}, err);
     }
     uint64_t left = config->model_stored_bytes - offset;
     size_t n =
@@ -66,7 +66,7 @@ static tb_rc chunk(tb_sim *sim, const tb_action *action, tb_err *err)
                   .u.chunk = {.blob = action->u.chunk.blob,
                               .offset = offset,
                               .total = config->model_stored_bytes}};
-    return tb_sim_send(sim, i, false, &msg, zeros, n, err);
+    return tb_sim_send(sim, i, false, &msg, (tb_span){zeros, n}, err);
 }
 
 static tb_rc append_row(tb_sim *sim, tb_action *action, tb_err *err)

@@ -34,7 +34,7 @@ void tb_sim_task_free(tb_sim_task **task)
     }
     (void)pthread_mutex_unlock(&t->sim->lock);
     tb_mem_free(t->config);
-    tb_mem_free(t->values);
+    tb_mem_free(t->work.values);
     tb_mem_free(t);
     *task = NULL;
 }
@@ -52,8 +52,8 @@ static void run_task(void *arg)
     }
     sim->busy[worker] = true;
     (void)pthread_mutex_unlock(&sim->lock);
-    t->rc = sim->jobs.work(sim->jobs.arg, worker, t->client, t->config,
-                           t->values, &t->weight, &t->err);
+    t->work.worker = worker;
+    t->rc = sim->jobs.work(sim->jobs.arg, &t->work, &t->err);
     (void)pthread_mutex_lock(&sim->lock);
     sim->busy[worker] = false;
     t->done = true;
@@ -70,12 +70,13 @@ static tb_rc start_work(tb_sim *sim, size_t i, const tb_caction *action,
         return tb_fail(err, TB_E_NOMEM, "simulator: work");
     }
     t->sim = sim;
-    t->client = i;
+    t->work.client = i;
     t->done = true; /* until it runs */
     t->config = tb_mem_array(1, sizeof *t->config);
-    t->values =
-        tb_mem_array((size_t)tb_round_config_values(config), sizeof *t->values);
-    if (t->config == NULL || t->values == NULL) {
+    t->work.config = t->config;
+    t->work.values = tb_mem_array((size_t)tb_round_config_values(config),
+                                  sizeof *t->work.values);
+    if (t->config == NULL || t->work.values == NULL) {
         tb_sim_task_free(&t);
         return tb_fail(err, TB_E_NOMEM, "simulator: work");
     }
@@ -131,8 +132,8 @@ static tb_rc seal(tb_sim_device *d, const tb_hash *hash, const tb_sim_task *t,
         tb_buf_init(block, n + sizeof tag);
         rc = tb_buf_reserve(block, n + sizeof tag, err);
         if (rc == TB_OK) {
-            rc = tb_update_block_encode(config, b, t->values, t->weight,
-                                        block->data, err);
+            rc = tb_update_block_encode(config, b, t->work.values,
+                                        t->work.weight, block->data, err);
         }
         if (rc == TB_OK) {
             block->len = n;
@@ -194,7 +195,8 @@ static tb_rc send_block(tb_sim *sim, size_t i, const tb_caction *action,
         .kind = TB_MSG_BLOCK,
         .u.block = {.upload = action->upload, .index = action->index}};
     if (sim->jobs.tamper == NULL) {
-        return tb_sim_send(sim, i, true, &msg, block->data, block->len, err);
+        return tb_sim_send(sim, i, true, &msg,
+                           (tb_span){block->data, block->len}, err);
     }
     uint8_t *copy = tb_mem_array(block->len, 1);
     if (copy == NULL) {
@@ -202,7 +204,8 @@ static tb_rc send_block(tb_sim *sim, size_t i, const tb_caction *action,
     }
     memcpy(copy, block->data, block->len);
     sim->jobs.tamper(sim->jobs.arg, i, action->index, copy, block->len);
-    tb_rc rc = tb_sim_send(sim, i, true, &msg, copy, block->len, err);
+    tb_rc rc =
+        tb_sim_send(sim, i, true, &msg, (tb_span){copy, block->len}, err);
     tb_mem_free(copy);
     return rc;
 }
@@ -240,7 +243,7 @@ static tb_rc carry_out(tb_sim *sim, size_t i, const tb_caction *action,
     case TB_CACT_CLOSE:
         return tb_sim_break(sim, i, false, err);
     case TB_CACT_SEND:
-        return tb_sim_send(sim, i, true, action->msg, NULL, 0, err);
+        return tb_sim_send(sim, i, true, action->msg, (tb_span){0}, err);
     case TB_CACT_FIND:
         return answer_find(sim, i, action, err);
     case TB_CACT_STORE:

@@ -44,8 +44,7 @@ static bool by_chance(tb_sim *sim, double p)
 }
 
 tb_rc tb_sim_send(tb_sim *sim, size_t client, bool to_coordinator,
-                  const tb_msg *msg, const uint8_t *payload, size_t len,
-                  tb_err *err)
+                  const tb_msg *msg, tb_span payload, tb_err *err)
 {
     tb_sim_device *d = &sim->devices[client];
     if (!d->connected || by_chance(sim, sim->world.drop)) {
@@ -56,15 +55,15 @@ tb_rc tb_sim_send(tb_sim *sim, size_t client, bool to_coordinator,
                                                : TB_SIM_TO_CLIENT,
                         .client = client,
                         .link = d->link,
-                        .payload_bytes = len};
+                        .payload_bytes = payload.len};
     tb_buf_init(&item.envelope, TB_ENVELOPE_BYTES_MAX);
     tb_rc rc = tb_msg_encode(msg, &item.envelope, err);
-    if (rc == TB_OK && len > 0) {
-        bytes = tb_mem_array(len, 1);
+    if (rc == TB_OK && payload.len > 0) {
+        bytes = tb_mem_array(payload.len, 1);
         if (bytes == NULL) {
             rc = tb_fail(err, TB_E_NOMEM, "simulator: a payload");
         } else {
-            memcpy(bytes, payload, len);
+            memcpy(bytes, payload.data, payload.len);
         }
     }
     item.payload = bytes;

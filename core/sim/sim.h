@@ -32,15 +32,21 @@ typedef struct tb_sim_world {
 /* A quiet network: 1 ms, nothing lost. */
 tb_sim_world tb_sim_world_quiet(void);
 
+/* The task of one round for one client. */
+typedef struct tb_sim_work {
+    size_t worker;                 /* its thread, under n_workers */
+    size_t client;                 /* its number */
+    const tb_round_config *config; /* borrowed */
+    float *values;   /* of its sections [tb_round_config_values], zeroed */
+    uint32_t weight; /* its number of samples */
+} tb_sim_work;
+
 typedef struct tb_sim_jobs {
     void *arg;
 
-    /* What the sections of `config` are for client number `client`: values
-     * [tb_round_config_values] (zeroed) and its weight. Runs on thread `worker`;
-     * several clients at a time. */
-    tb_rc (*work)(void *arg, size_t worker, size_t client,
-                  const tb_round_config *config, float *values,
-                  uint32_t *weight, tb_err *err);
+    /* Fills work->values and weight. Runs on a thread of the pool, for several
+     * clients at a time; the code goes to the client's machine. */
+    tb_rc (*work)(void *arg, tb_sim_work *work, tb_err *err);
 
     /* TB_ORDER_AGGREGATE, EVALUATE and FINISH, as event.h says: fills result,
      * metrics, manifest. order->model is what to start from. The codes go to
@@ -90,6 +96,8 @@ tb_rc tb_sim_run(tb_sim *sim, int64_t until_ms, bool *over,
                  tb_rec_run_ended *ended, tb_err *err)
     TB_NONNULL(1, 3, 4) TB_MUST_CHECK;
 
+/* The clock, and what is alive now: NULL while it is down. Borrowed until the
+ * next call that runs or kills something. */
 int64_t tb_sim_now(const tb_sim *sim) TB_NONNULL(1);
 const tb_coordinator *tb_sim_coordinator(const tb_sim *sim) TB_NONNULL(1);
 const tb_client *tb_sim_client(const tb_sim *sim, size_t i) TB_NONNULL(1);

@@ -28,10 +28,8 @@ typedef enum tb_sim_kind {
 /* Work of a client on the pool. */
 typedef struct tb_sim_task {
     struct tb_sim *sim;
-    size_t client;
-    tb_round_config *config; /* owned */
-    float *values;           /* owned */
-    uint32_t weight;
+    tb_sim_work work;
+    tb_round_config *config; /* owned: of the work */
     tb_rc rc;
     tb_err err;
     bool done; /* under sim->lock */
@@ -149,13 +147,13 @@ bool tb_sim_pop(tb_sim *sim, int64_t until_ms, tb_sim_item *out)
 void tb_sim_item_release(tb_sim_item *item) TB_NONNULL(1);
 void tb_sim_queue_release(tb_sim_queue *queue) TB_NONNULL(1);
 
-/* net.c: sends a message; payload is copied, and may be NULL. */
+/* net.c: sends a message; the payload is copied, and may be empty. */
 tb_rc tb_sim_send(tb_sim *sim, size_t client, bool to_coordinator,
-                  const tb_msg *msg, const uint8_t *payload, size_t len,
-                  tb_err *err) TB_NONNULL(1, 4) TB_MUST_CHECK;
+                  const tb_msg *msg, tb_span payload, tb_err *err)
+    TB_NONNULL(1, 4) TB_MUST_CHECK;
 tb_rc tb_sim_arrive(tb_sim *sim, tb_sim_item *item, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
-/* Breaks a connection; the coordinator hears of it, and, if told, the client. */
+/* Breaks a connection; the coordinator hears of it, and the client if told. */
 tb_rc tb_sim_break(tb_sim *sim, size_t client, bool tell, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 

@@ -99,17 +99,14 @@ static void make_update(fleet *f, size_t c, const tb_round_config *config,
     values[N_PARAMS] = 1.0F / (1.0F + (float)config->round);
 }
 
-static tb_rc work(void *arg, size_t worker, size_t client,
-                  const tb_round_config *config, float *values,
-                  uint32_t *weight, tb_err *err)
+static tb_rc work(void *arg, tb_sim_work *todo, tb_err *err)
 {
     fleet *f = arg;
-    (void)worker;
-    if ((int)client == f->decline_of) {
+    if ((int)todo->client == f->decline_of) {
         return tb_fail(err, TB_E_UNSUPPORTED, "this device has no memory");
     }
-    make_update(f, client, config, values);
-    *weight = weight_of(client);
+    make_update(f, todo->client, todo->config, todo->values);
+    todo->weight = weight_of(todo->client);
     return TB_OK;
 }
 

@@ -4,8 +4,8 @@
  * and checks what must hold in every schedule:
  * - an update is accepted at most once for a round and client;
  * - no round is committed twice, or committed and abandoned;
- * - a committed model is, to the bit, what a naive sum over exactly its accepted
- *   updates gives. */
+ * - a committed model is, to the bit, what a naive sum over exactly its
+ *   accepted updates gives. */
 #ifndef TB_TESTS_SIM_FLEET_H
 #define TB_TESTS_SIM_FLEET_H
 
