@@ -4,9 +4,13 @@
 #ifndef TB_HOST_PACKET_H
 #define TB_HOST_PACKET_H
 
+#include <stdbool.h>
+
 #include "host/shared.h"
 #include "wire/msg.h"
 #include "wire/name.h"
+
+#define TB_ENROL_FRAME_BYTES 4096u /* largest frame at the enrolment door */
 
 typedef enum tb_in_kind {
     TB_IN_MESSAGE, /* envelope (and payload) from a known client or, at the
@@ -47,5 +51,22 @@ typedef struct tb_outbound {
     size_t payload_offset; /* into the shared bytes */
     size_t payload_bytes;
 } tb_outbound;
+
+/* Counts of one client, and of all, since the start. */
+typedef struct tb_transport_stats {
+    uint64_t bytes_in, bytes_out; /* envelopes and payloads */
+    uint64_t messages_in, messages_out;
+    bool connected; /* has spoken on a connection that is still alive */
+} tb_transport_stats;
+
+typedef struct tb_transport_totals {
+    uint64_t bytes_in, bytes_out;
+    uint64_t messages_in, messages_out;
+    uint64_t connections;   /* accepted and alive, both listeners */
+    uint64_t denied;        /* handshakes with a key that is not allowed */
+    uint64_t dropped;       /* messages that broke a rule of the transport */
+    uint64_t cut;           /* connections that the watchdog ended */
+    size_t pool_bytes_held; /* payload that the application has not freed */
+} tb_transport_totals;
 
 #endif

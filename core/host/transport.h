@@ -16,8 +16,7 @@
 #include "host/packet.h"
 
 #define TB_INGEST_POOL_BYTES   (8u << 20) /* payload held by the application */
-#define TB_ENROL_FRAME_BYTES   4096u /* largest frame at the enrolment door */
-#define TB_PEER_QUEUE_MESSAGES 64u   /* waiting to go to one client */
+#define TB_PEER_QUEUE_MESSAGES 64u        /* waiting to go to one client */
 #define TB_PEER_QUEUE_BYTES    (4u << 20) /* the same, in payload bytes */
 
 typedef struct tb_transport tb_transport;
@@ -31,22 +30,6 @@ typedef struct tb_transport_options {
     uint32_t max_connections;    /* 0: 4096; further ones are closed */
     uint32_t enrols_per_minute;  /* 0: 60; handshakes at the enrolment door */
 } tb_transport_options;
-
-typedef struct tb_transport_stats {
-    uint64_t bytes_in, bytes_out; /* envelopes and payloads */
-    uint64_t messages_in, messages_out;
-    bool connected; /* has spoken on a connection that is still alive */
-} tb_transport_stats;
-
-typedef struct tb_transport_totals {
-    uint64_t bytes_in, bytes_out;
-    uint64_t messages_in, messages_out;
-    uint64_t connections;   /* accepted and alive, both listeners */
-    uint64_t denied;        /* handshakes with a key that is not allowed */
-    uint64_t dropped;       /* messages that broke a rule of the transport */
-    uint64_t cut;           /* connections that the watchdog ended */
-    size_t pool_bytes_held; /* payload that the application has not freed */
-} tb_transport_totals;
 
 /* Binds, and starts the thread. Errors: USAGE (endpoint), BUSY (address in
  * use), NOMEM, IO, TIMEOUT. */

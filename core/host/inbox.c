@@ -1,0 +1,209 @@
+#include "host/inbox.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+struct tb_inbox {
+    atomic_size_t owners; /* the queue itself, and each event outside */
+    atomic_size_t held;   /* payload bytes */
+    size_t pool_bytes;
+    int fd;      /* an event waits */
+    int room_fd; /* the owner made room */
+    pthread_mutex_t lock;
+    struct event *first, *last; /* the queue */
+    size_t n;
+};
+
+/* What tb_inbound really is. */
+typedef struct event {
+    tb_inbound in; /* first: a tb_inbound * is an event * */
+    struct event *next;
+    tb_inbox *inbox;
+    zmq_msg_t envelope, payload;
+} event;
+
+_Static_assert(offsetof(event, in) == 0, "tb_inbound_free casts");
+
+static void signal_fd(int fd)
+{
+    uint64_t one = 1;
+    ssize_t n = write(fd, &one, sizeof one);
+    (void)n; /* EAGAIN: it is readable already */
+}
+
+static void clear_fd(int fd)
+{
+    uint64_t count;
+    ssize_t n = read(fd, &count, sizeof count);
+    (void)n; /* EAGAIN: nothing was set */
+}
+
+static void release(tb_inbox *inbox)
+{
+    if (atomic_fetch_sub(&inbox->owners, 1) != 1) {
+        return;
+    }
+    if (inbox->fd >= 0) {
+        (void)close(inbox->fd);
+    }
+    if (inbox->room_fd >= 0) {
+        (void)close(inbox->room_fd);
+    }
+    (void)pthread_mutex_destroy(&inbox->lock);
+    tb_mem_free(inbox);
+}
+
+tb_rc tb_inbox_new(tb_inbox **out, size_t pool_bytes, tb_err *err)
+{
+    *out = NULL;
+    tb_inbox *inbox = tb_mem_array(1, sizeof *inbox);
+    if (inbox == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "inbox");
+    }
+    atomic_init(&inbox->owners, 1);
+    atomic_init(&inbox->held, 0);
+    inbox->pool_bytes = pool_bytes;
+    (void)pthread_mutex_init(&inbox->lock, NULL);
+    inbox->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    inbox->room_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (inbox->fd < 0 || inbox->room_fd < 0) {
+        tb_rc rc = tb_fail_errno(err, errno, "eventfd");
+        release(inbox);
+        return rc;
+    }
+    *out = inbox;
+    return TB_OK;
+}
+
+void tb_inbox_free(tb_inbox **inbox)
+{
+    tb_inbox *box = *inbox;
+    *inbox = NULL;
+    if (box == NULL) {
+        return;
+    }
+    tb_inbound *in;
+    while ((in = tb_inbox_get(box)) != NULL) {
+        tb_inbound_free(&in);
+    }
+    release(box);
+}
+
+int tb_inbox_fd(const tb_inbox *inbox)
+{
+    return inbox->fd;
+}
+
+int tb_inbox_room_fd(const tb_inbox *inbox)
+{
+    return inbox->room_fd;
+}
+
+bool tb_inbox_has_room(tb_inbox *inbox)
+{
+    clear_fd(inbox->room_fd); /* before looking: a later free sets it again */
+    (void)pthread_mutex_lock(&inbox->lock);
+    size_t n = inbox->n;
+    (void)pthread_mutex_unlock(&inbox->lock);
+    return n < TB_INBOX_EVENTS_MAX &&
+           atomic_load(&inbox->held) + TB_PAYLOAD_BYTES_MAX <=
+               inbox->pool_bytes;
+}
+
+size_t tb_inbox_held(const tb_inbox *inbox)
+{
+    return atomic_load(&inbox->held);
+}
+
+tb_inbound *tb_inbox_event(tb_inbox *inbox, tb_in_kind kind)
+{
+    event *e = tb_mem_array(1, sizeof *e);
+    if (e == NULL) {
+        return NULL;
+    }
+    (void)atomic_fetch_add(&inbox->owners, 1);
+    e->in.kind = kind;
+    e->inbox = inbox;
+    (void)zmq_msg_init(&e->envelope);
+    (void)zmq_msg_init(&e->payload);
+    return &e->in;
+}
+
+void tb_inbox_fill(tb_inbound *in, zmq_msg_t *envelope, zmq_msg_t *payload)
+{
+    event *e = (event *)in;
+    (void)zmq_msg_move(&e->envelope, envelope);
+    in->envelope = zmq_msg_data(&e->envelope);
+    in->envelope_bytes = zmq_msg_size(&e->envelope);
+    if (payload != NULL) {
+        (void)zmq_msg_move(&e->payload, payload);
+        in->payload = zmq_msg_data(&e->payload);
+        in->payload_bytes = zmq_msg_size(&e->payload);
+        (void)atomic_fetch_add(&e->inbox->held, in->payload_bytes);
+    }
+}
+
+void tb_inbox_put(tb_inbox *inbox, tb_inbound **take)
+{
+    event *e = (event *)*take;
+    *take = NULL;
+    if (e == NULL) {
+        return;
+    }
+    (void)pthread_mutex_lock(&inbox->lock);
+    if (inbox->last != NULL) {
+        inbox->last->next = e;
+    } else {
+        inbox->first = e;
+    }
+    inbox->last = e;
+    inbox->n++;
+    (void)pthread_mutex_unlock(&inbox->lock);
+    signal_fd(inbox->fd);
+}
+
+tb_inbound *tb_inbox_get(tb_inbox *inbox)
+{
+    (void)pthread_mutex_lock(&inbox->lock);
+    event *e = inbox->first;
+    if (e != NULL) {
+        inbox->first = e->next;
+        e->next = NULL;
+        inbox->n--;
+        if (inbox->first == NULL) {
+            inbox->last = NULL;
+        }
+    }
+    bool was_full = e != NULL && inbox->n + 1 == TB_INBOX_EVENTS_MAX;
+    if (inbox->first == NULL) {
+        clear_fd(inbox->fd);
+    }
+    (void)pthread_mutex_unlock(&inbox->lock);
+    if (was_full) {
+        signal_fd(inbox->room_fd);
+    }
+    return e != NULL ? &e->in : NULL;
+}
+
+void tb_inbound_free(tb_inbound **in)
+{
+    event *e = (event *)*in;
+    *in = NULL;
+    if (e == NULL) {
+        return;
+    }
+    if (e->in.payload_bytes > 0) {
+        (void)atomic_fetch_sub(&e->inbox->held, e->in.payload_bytes);
+        signal_fd(e->inbox->room_fd);
+    }
+    (void)zmq_msg_close(&e->envelope);
+    (void)zmq_msg_close(&e->payload);
+    release(e->inbox);
+    tb_mem_free(e);
+}

@@ -1,0 +1,53 @@
+/* core/host/inbox.h - the way from a network thread to its owner: received
+ * messages in a bounded queue with a descriptor to poll, and the count of
+ * payload bytes that the owner has not freed yet. Of transport.c and dial.c
+ * only. Safe from any thread. */
+#ifndef TB_HOST_INBOX_H
+#define TB_HOST_INBOX_H
+
+#include <stdbool.h>
+
+#include <zmq.h>
+
+#include "host/packet.h"
+
+#define TB_INBOX_EVENTS_MAX 1024u
+
+typedef struct tb_inbox tb_inbox;
+
+/* An empty queue; pool_bytes bounds what the owner may hold. Errors: NOMEM,
+ * IO. */
+tb_rc tb_inbox_new(tb_inbox **out, size_t pool_bytes, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Frees what is queued and nulls *inbox; events that the owner holds keep what
+ * they need alive. NULL is fine. */
+void tb_inbox_free(tb_inbox **inbox) TB_NONNULL(1);
+
+/* Readable when an event waits for the owner. */
+int tb_inbox_fd(const tb_inbox *inbox) TB_NONNULL(1);
+
+/* Readable after the owner made room; cleared by tb_inbox_has_room. */
+int tb_inbox_room_fd(const tb_inbox *inbox) TB_NONNULL(1);
+
+/* Whether another message may be read from the network. */
+bool tb_inbox_has_room(tb_inbox *inbox) TB_NONNULL(1);
+
+/* Payload bytes that are queued or held by the owner. */
+size_t tb_inbox_held(const tb_inbox *inbox) TB_NONNULL(1);
+
+/* A new event to fill and put, or NULL (out of memory). */
+tb_inbound *tb_inbox_event(tb_inbox *inbox, tb_in_kind kind)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Moves received frames into the event; payload may be NULL. */
+void tb_inbox_fill(tb_inbound *event, zmq_msg_t *envelope, zmq_msg_t *payload)
+    TB_NONNULL(1, 2);
+
+/* Queues the event for the owner, who frees it. NULL is fine: ignored. */
+void tb_inbox_put(tb_inbox *inbox, tb_inbound **take) TB_NONNULL(1, 2);
+
+/* The next event, or NULL. */
+tb_inbound *tb_inbox_get(tb_inbox *inbox) TB_NONNULL(1);
+
+#endif

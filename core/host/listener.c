@@ -1,0 +1,518 @@
+#include "host/listener.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "host/zap.h"
+#include "host/zsock.h"
+
+#define IO_THREADS     2
+#define BACKLOG        4096
+#define BATCH          64 /* messages read before others get a turn */
+#define SWEEP_MS       20
+#define SEND_AGAIN_MS  2
+#define IDLE_MS        1000
+#define LINGER_MS      200 /* of half-sent messages at the stop */
+#define ROUTING_BYTES  5   /* 0 | number u32be: libzmq's own, not the peer's */
+#define MONITOR_EVENTS (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED)
+
+static const char *const domains[TB_DOORS] = {
+    [TB_DOOR_MAIN] = "main", [TB_DOOR_ENROL] = "enrol"};
+
+/* --- opening and closing --- */
+
+static tb_rc open_door(tb_listener *l, tb_door door, tb_err *err)
+{
+    size_t frame =
+        door == TB_DOOR_MAIN ? TB_PAYLOAD_BYTES_MAX : TB_ENROL_FRAME_BYTES;
+    const char *endpoint = l->endpoints[door];
+    const char *domain = domains[door];
+    void *s = tb_zsock_new(l->context, ZMQ_ROUTER, frame);
+    l->router[door] = s;
+    if (s == NULL || tb_zsock_set(s, ZMQ_BACKLOG, BACKLOG) != 0 ||
+        tb_zsock_set(s, ZMQ_ROUTER_MANDATORY, 1) != 0 ||
+        tb_zsock_set(s, ZMQ_ROUTER_HANDOVER, 0) != 0 ||
+        tb_zsock_set(s, ZMQ_IPV6, strchr(endpoint, '[') != NULL) != 0 ||
+        tb_zsock_set(s, ZMQ_CURVE_SERVER, 1) != 0 ||
+        zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, l->curve_secret, 32) != 0 ||
+        zmq_setsockopt(s, ZMQ_ZAP_DOMAIN, domain, strlen(domain)) != 0) {
+        return tb_zsock_fail(err, "setting up a listener");
+    }
+    l->monitor[door] = tb_zsock_monitor(l->context, s, domain, MONITOR_EVENTS);
+    if (l->monitor[door] == NULL) {
+        return tb_zsock_fail(err, "watching a listener");
+    }
+    if (strncmp(endpoint, "tcp://", 6) != 0) {
+        return tb_fail(err, TB_E_USAGE,
+                       "listen: '%s' is not an endpoint like "
+                       "tcp://0.0.0.0:7700",
+                       endpoint);
+    }
+    size_t len = sizeof l->bound[door];
+    if (zmq_bind(s, endpoint) != 0 ||
+        zmq_getsockopt(s, ZMQ_LAST_ENDPOINT, l->bound[door], &len) != 0) {
+        return tb_zsock_fail(err, endpoint);
+    }
+    return TB_OK;
+}
+
+/* The one who says who may come in is there before any door opens. */
+static tb_rc open_all(tb_listener *l, tb_err *err)
+{
+    l->context = zmq_ctx_new();
+    if (l->context == NULL ||
+        zmq_ctx_set(l->context, ZMQ_IO_THREADS, IO_THREADS) != 0) {
+        return tb_zsock_fail(err, "starting the network");
+    }
+    l->zap = tb_zap_open(l->context);
+    if (l->zap == NULL) {
+        return tb_zsock_fail(err, "starting the access check");
+    }
+    tb_rc rc = open_door(l, TB_DOOR_MAIN, err);
+    if (rc == TB_OK && l->endpoints[TB_DOOR_ENROL] != NULL) {
+        rc = open_door(l, TB_DOOR_ENROL, err);
+    }
+    return rc;
+}
+
+static void close_socket(void **socket)
+{
+    if (*socket != NULL) {
+        (void)zmq_close(*socket);
+        *socket = NULL;
+    }
+}
+
+/* Doors first; a context that is shut down lets nobody block any more. */
+static void close_all(tb_listener *l)
+{
+    if (l->context != NULL) {
+        (void)zmq_ctx_shutdown(l->context);
+    }
+    for (int door = 0; door < TB_DOORS; door++) {
+        /* libzmq 4.3.4 aborts when a connection breaks while a socket that was
+         * closed without linger has sent half a message (libzmq #3442). */
+        int set = l->router[door] != NULL
+                      ? tb_zsock_set(l->router[door], ZMQ_LINGER, LINGER_MS)
+                      : 0;
+        (void)set;
+        close_socket(&l->router[door]);
+        close_socket(&l->monitor[door]);
+    }
+    close_socket(&l->zap);
+    if (l->context != NULL) {
+        (void)zmq_ctx_term(l->context);
+        l->context = NULL;
+    }
+    tb_watchdog_release(&l->dog);
+}
+
+/* --- who may come in --- */
+
+/* A bucket of one minute's worth that fills evenly. */
+static bool take_enrol_token(tb_listener *l)
+{
+    double full = l->enrols_per_minute;
+    int64_t now = tb_clock_ms();
+    l->enrol_tokens += (double)(now - l->enrol_filled_ms) * full / 60000.0;
+    l->enrol_filled_ms = now;
+    if (l->enrol_tokens > full) {
+        l->enrol_tokens = full;
+    }
+    if (l->enrol_tokens < 1.0) {
+        return false;
+    }
+    l->enrol_tokens -= 1.0;
+    return true;
+}
+
+static tb_zap_verdict judge(void *arg, const char *domain,
+                            const uint8_t key[static TB_CURVE_PUBLIC_BYTES])
+{
+    tb_listener *l = arg;
+    if (strcmp(domain, domains[TB_DOOR_ENROL]) == 0) {
+        return take_enrol_token(l) ? TB_ZAP_ALLOW : TB_ZAP_LATER;
+    }
+    (void)pthread_mutex_lock(&l->lock);
+    bool known = tb_peers_by_key(&l->peers, key) != NULL;
+    l->totals.denied += known ? 0 : 1;
+    (void)pthread_mutex_unlock(&l->lock);
+    return known ? TB_ZAP_ALLOW : TB_ZAP_DENY;
+}
+
+/* --- connections --- */
+
+/* The client's connection is no more; the lock is held. */
+static void set_gone(tb_listener *l, tb_peer *peer, const char *why)
+{
+    tb_inbound *event = tb_inbox_event(l->inbox, TB_IN_GONE);
+    if (event != NULL) {
+        event->client = peer->name;
+        event->connection = peer->connection;
+        (void)snprintf(event->why, sizeof event->why, "%s", why);
+    }
+    peer->connection = 0;
+    peer->fd = -1;
+    peer->stats.connected = false;
+    tb_outbox_clear(&peer->out);
+    tb_inbox_put(l->inbox, &event);
+}
+
+static void read_monitor(tb_listener *l, tb_door door)
+{
+    tb_zsock_event e;
+    while (l->monitor[door] != NULL &&
+           tb_zsock_next_event(l->monitor[door], &e)) {
+        if (e.kind == ZMQ_EVENT_ACCEPTED) {
+            tb_rc rc = tb_watchdog_accepted(&l->dog, e.value, door,
+                                            tb_clock_ms(), l->max_connections);
+            (void)rc; /* out of memory: the connection is shut down */
+        } else if (e.kind == ZMQ_EVENT_DISCONNECTED) {
+            tb_link was = tb_watchdog_closed(&l->dog, e.value);
+            (void)pthread_mutex_lock(&l->lock);
+            if (was.peer != NULL && was.peer->connection == was.serial) {
+                set_gone(l, was.peer, "the connection ended");
+            }
+            (void)pthread_mutex_unlock(&l->lock);
+        }
+    }
+}
+
+static void read_monitors(tb_listener *l)
+{
+    for (int door = 0; door < TB_DOORS; door++) {
+        read_monitor(l, (tb_door)door);
+    }
+}
+
+/* --- messages --- */
+
+/* A received message before it is believed. */
+typedef struct arrival {
+    tb_door door;
+    zmq_msg_t frames[3]; /* routing id, envelope, payload */
+    int n;               /* frames that it had */
+    int fd;
+    uint32_t routing;
+    uint8_t key[TB_CURVE_PUBLIC_BYTES];
+    tb_link *link;
+} arrival;
+
+/* Reads who sent it. False: it breaks a rule. */
+static bool identify(arrival *a)
+{
+    if (a->n < 2) {
+        return false;
+    }
+    const uint8_t *id = zmq_msg_data(&a->frames[0]);
+    const char *user = zmq_msg_gets(&a->frames[1], "User-Id");
+    a->fd = zmq_msg_get(&a->frames[1], ZMQ_SRCFD);
+    /* No User-Id: nobody has judged this connection. */
+    if (user == NULL || strlen(user) != TB_ZAP_KEY_TEXT_BYTES - 1 ||
+        zmq_z85_decode(a->key, user) == NULL ||
+        zmq_msg_size(&a->frames[0]) != ROUTING_BYTES || id[0] != 0) {
+        return false;
+    }
+    a->routing = (uint32_t)id[1] << 24 | (uint32_t)id[2] << 16 |
+                 (uint32_t)id[3] << 8 | id[4];
+    int n_max = a->door == TB_DOOR_MAIN ? 3 : 2;
+    return a->n <= n_max &&
+           zmq_msg_size(&a->frames[1]) <= TB_ENVELOPE_BYTES_MAX &&
+           (a->n < 3 || zmq_msg_size(&a->frames[2]) <= TB_PAYLOAD_BYTES_MAX);
+}
+
+/* Routing numbers rise, and wrap. */
+static bool is_newer(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) > 0;
+}
+
+/* Ties the message to its open connection. False: the connection is over, or
+ * its descriptor has a newer one. */
+static bool find_link(tb_listener *l, arrival *a)
+{
+    a->link = tb_watchdog_link(&l->dog, a->fd);
+    if (a->link == NULL) {
+        read_monitors(l); /* its beginning may wait there */
+        a->link = tb_watchdog_link(&l->dog, a->fd);
+    }
+    tb_link *link = a->link;
+    if (link == NULL || (link->routed && is_newer(link->routing, a->routing))) {
+        a->link = NULL;
+        return false;
+    }
+    if (link->routed && link->routing != a->routing) {
+        /* A message of the last connection had come late and taken it. */
+        (void)pthread_mutex_lock(&l->lock);
+        if (link->peer != NULL && link->peer->connection == link->serial) {
+            set_gone(l, link->peer, "the connection ended");
+        }
+        (void)pthread_mutex_unlock(&l->lock);
+        link->peer = NULL;
+        link->serial = ++l->dog.serial;
+    }
+    link->routed = true;
+    link->routing = a->routing;
+    for (int i = 1; i < a->n && i < 3; i++) {
+        tb_watchdog_delivered(link, zmq_msg_size(&a->frames[i]));
+    }
+    return true;
+}
+
+/* Makes the message's connection its client's own, or says that a newer one
+ * is. The lock is held. */
+static bool adopt(tb_listener *l, tb_peer *peer, const arrival *a)
+{
+    if (peer->connection == a->link->serial) {
+        return true;
+    }
+    if (peer->routed && !is_newer(a->routing, peer->routing)) {
+        return false;
+    }
+    if (peer->connection != 0) {
+        tb_watchdog_shut(&l->dog, peer->fd);
+        set_gone(l, peer, "the client has connected again");
+    }
+    peer->routed = true;
+    peer->routing = a->routing;
+    peer->connection = a->link->serial;
+    peer->fd = a->fd;
+    peer->stats.connected = true;
+    a->link->peer = peer;
+    return true;
+}
+
+/* The client that sent it, or NULL: not allowed, or not on its newest
+ * connection. Counts it. */
+static bool claim(tb_listener *l, const arrival *a, tb_name *client)
+{
+    size_t bytes = zmq_msg_size(&a->frames[1]) +
+                   (a->n > 2 ? zmq_msg_size(&a->frames[2]) : 0);
+    (void)pthread_mutex_lock(&l->lock);
+    tb_peer *peer =
+        a->door == TB_DOOR_MAIN ? tb_peers_by_key(&l->peers, a->key) : NULL;
+    bool ok = a->door == TB_DOOR_ENROL ||
+              (peer != NULL && !peer->cut && adopt(l, peer, a));
+    if (ok) {
+        l->totals.messages_in++;
+        l->totals.bytes_in += bytes;
+    }
+    if (ok && peer != NULL) {
+        peer->stats.messages_in++;
+        peer->stats.bytes_in += bytes;
+        *client = peer->name;
+    }
+    (void)pthread_mutex_unlock(&l->lock);
+    return ok;
+}
+
+static void deliver(tb_listener *l, arrival *a, const tb_name *client)
+{
+    tb_inbound *event = tb_inbox_event(
+        l->inbox, a->door == TB_DOOR_MAIN ? TB_IN_MESSAGE : TB_IN_ENROL);
+    if (event == NULL) {
+        tb_watchdog_shut(&l->dog, a->fd); /* the peer will try again */
+        return;
+    }
+    event->client = *client;
+    event->connection = a->link->serial;
+    memcpy(event->curve_key, a->key, sizeof a->key);
+    tb_inbox_fill(event, &a->frames[1], a->n > 2 ? &a->frames[2] : NULL);
+    tb_inbox_put(l->inbox, &event);
+}
+
+static void refuse(tb_listener *l, const arrival *a)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    l->totals.dropped++;
+    (void)pthread_mutex_unlock(&l->lock);
+    if (a->fd >= 0) {
+        tb_watchdog_shut(&l->dog, a->fd);
+    }
+}
+
+/* Reads some messages of one door. Errors: the socket is dead. */
+static tb_rc read_door(tb_listener *l, tb_door door, tb_err *err)
+{
+    for (int i = 0; i < BATCH && tb_inbox_has_room(l->inbox); i++) {
+        arrival a = {.door = door, .fd = -1};
+        tb_name client = {{0}};
+        a.n = tb_zsock_receive(l->router[door], a.frames, 3);
+        if (a.n == 0) {
+            break;
+        }
+        if (a.n < 0) {
+            return tb_zsock_fail(err, "receiving");
+        }
+        if (!identify(&a)) {
+            refuse(l, &a);
+        } else if (find_link(l, &a)) {
+            if (claim(l, &a, &client)) {
+                deliver(l, &a, &client);
+            } else {
+                refuse(l, &a);
+            }
+        }
+        tb_zsock_close_frames(a.frames, a.n, 3);
+    }
+    return TB_OK;
+}
+
+/* --- sending --- */
+
+static void routing_bytes(uint8_t out[static ROUTING_BYTES], uint32_t routing)
+{
+    out[0] = 0;
+    for (int i = 1; i < ROUTING_BYTES; i++) {
+        out[i] = (uint8_t)(routing >> (32 - 8 * i));
+    }
+}
+
+/* Sends what waits for one client, as far as there is room. True: some is left.
+ * The lock is held. */
+static bool send_to(tb_listener *l, tb_peer *peer)
+{
+    uint8_t routing[ROUTING_BYTES];
+    size_t bytes = 0;
+    tb_sent sent;
+    if (peer->cut) {
+        peer->cut = false;
+        tb_watchdog_shut(&l->dog, peer->fd);
+        tb_outbox_clear(&peer->out);
+        return false;
+    }
+    routing_bytes(routing, peer->routing);
+    while ((sent = tb_outbox_send(&peer->out, l->router[TB_DOOR_MAIN], routing,
+                                  sizeof routing, &bytes)) == TB_SENT) {
+        peer->stats.messages_out++;
+        peer->stats.bytes_out += bytes;
+        l->totals.messages_out++;
+        l->totals.bytes_out += bytes;
+    }
+    if (sent == TB_SENT_GONE) {
+        tb_outbox_clear(&peer->out); /* the monitor will say it too */
+    }
+    return sent == TB_SENT_LATER;
+}
+
+static bool send_reply(tb_listener *l, tb_enrol_reply *reply)
+{
+    uint8_t routing[ROUTING_BYTES];
+    size_t bytes = 0;
+    tb_sent sent = TB_SENT_GONE;
+    const tb_link *link = tb_watchdog_find(&l->dog, reply->connection);
+    if (link != NULL) {
+        routing_bytes(routing, link->routing);
+        sent = tb_outbox_send(&reply->out, l->router[TB_DOOR_ENROL], routing,
+                              sizeof routing, &bytes);
+    }
+    if (sent == TB_SENT_LATER) {
+        return true;
+    }
+    tb_outbox_clear(&reply->out);
+    reply->connection = 0;
+    return false;
+}
+
+static void send_all(tb_listener *l)
+{
+    l->sending = false;
+    (void)pthread_mutex_lock(&l->lock);
+    tb_peer *peer = l->peers.waiting;
+    l->peers.waiting = NULL;
+    while (peer != NULL) {
+        tb_peer *next = peer->next_waiting;
+        peer->waiting = false;
+        if (send_to(l, peer)) {
+            tb_peers_wait(&l->peers, peer);
+            l->sending = true;
+        }
+        peer = next;
+    }
+    for (size_t i = 0; i < TB_LISTENER_REPLIES; i++) {
+        if (l->replies[i].connection != 0 && send_reply(l, &l->replies[i])) {
+            l->sending = true;
+        }
+    }
+    l->totals.connections = l->dog.n_open;
+    l->totals.cut = l->dog.n_cut;
+    (void)pthread_mutex_unlock(&l->lock);
+}
+
+/* --- the loop --- */
+
+static void wait_for_work(tb_listener *l, tb_actor *self)
+{
+    zmq_pollitem_t items[7] = {
+        {.fd = tb_actor_fd(self), .events = ZMQ_POLLIN},
+        {.fd = tb_inbox_room_fd(l->inbox), .events = ZMQ_POLLIN},
+        {.socket = l->zap, .events = ZMQ_POLLIN},
+    };
+    int n = 3;
+    bool room = tb_inbox_has_room(l->inbox);
+    for (int door = 0; door < TB_DOORS; door++) {
+        if (l->router[door] != NULL) {
+            items[n++] = (zmq_pollitem_t){.socket = l->monitor[door],
+                                          .events = ZMQ_POLLIN};
+        }
+        if (l->router[door] != NULL && room) {
+            items[n++] = (zmq_pollitem_t){.socket = l->router[door],
+                                          .events = ZMQ_POLLIN};
+        }
+    }
+    long timeout = l->sending          ? SEND_AGAIN_MS
+                   : l->dog.n_open > 0 ? SWEEP_MS
+                                       : IDLE_MS;
+    (void)zmq_poll(items, n, timeout);
+    tb_actor_clear(self);
+}
+
+static tb_rc work(tb_listener *l, tb_actor *self, tb_err *err)
+{
+    int64_t swept_ms = 0;
+    tb_rc rc = TB_OK;
+    while (rc == TB_OK && !tb_actor_stopping(self)) {
+        wait_for_work(l, self);
+        rc = tb_zap_answer(l->zap, judge, l, err);
+        read_monitors(l);
+        for (int door = 0; door < TB_DOORS && rc == TB_OK; door++) {
+            if (l->router[door] != NULL) {
+                rc = read_door(l, (tb_door)door, err);
+            }
+        }
+        send_all(l);
+        int64_t now = tb_clock_ms();
+        if (now - swept_ms >= SWEEP_MS) {
+            tb_watchdog_sweep(&l->dog, now);
+            swept_ms = now;
+        }
+    }
+    return rc;
+}
+
+void tb_listener_run(tb_actor *self, void *arg)
+{
+    tb_listener *l = arg;
+    tb_err why = {0};
+    /* Made now, so that the end can be told even without memory. */
+    tb_inbound *last = tb_inbox_event(l->inbox, TB_IN_FAILED);
+    l->enrol_tokens = l->enrols_per_minute;
+    l->enrol_filled_ms = tb_clock_ms();
+    tb_rc rc = last != NULL ? open_all(l, &why)
+                            : tb_fail(&why, TB_E_NOMEM, "listener");
+    l->curve_secret = NULL; /* the caller's, and only until we are ready */
+    tb_actor_ready(self, rc, &why);
+    if (rc == TB_OK) {
+        rc = work(l, self, &why);
+    }
+    close_all(l);
+    if (rc != TB_OK && last != NULL) {
+        tb_log(TB_LOG_ERROR, "event=listener_failed reason=\"%s\"", why.text);
+        (void)snprintf(last->why, sizeof last->why, "%.*s",
+                       (int)sizeof last->why - 1, why.text);
+        tb_inbox_put(l->inbox, &last);
+    }
+    tb_inbound_free(&last);
+}

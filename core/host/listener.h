@@ -1,0 +1,52 @@
+/* core/host/listener.h - the thread behind transport.h: its state and its loop.
+ * Of transport.c only. What lies under the lock is shared with the owner, the
+ * rest is the thread's once it has started. */
+#ifndef TB_HOST_LISTENER_H
+#define TB_HOST_LISTENER_H
+
+#include <pthread.h>
+
+#include "base/actor.h"
+#include "host/inbox.h"
+#include "host/peers.h"
+#include "host/watchdog.h"
+
+#define TB_LISTENER_REPLIES 64
+#define TB_DOORS            2
+
+/* An answer to a stranger at the enrolment door. */
+typedef struct tb_enrol_reply {
+    uint64_t connection; /* 0: free place */
+    tb_outbox out;
+} tb_enrol_reply;
+
+typedef struct tb_listener {
+    /* Set before the start; the pointers are used only until it is ready. */
+    const char *endpoints[TB_DOORS]; /* NULL: door closed */
+    const uint8_t *curve_secret;     /* 32 bytes */
+    size_t max_connections;
+    uint32_t enrols_per_minute;
+    tb_inbox *inbox;
+
+    char bound[TB_DOORS][TB_ENDPOINT_BYTES]; /* set when it is ready */
+
+    pthread_mutex_t lock; /* of these: */
+    tb_peers peers;
+    tb_enrol_reply replies[TB_LISTENER_REPLIES];
+    tb_transport_totals totals;
+
+    /* The thread's own. */
+    void *context;
+    void *zap;
+    void *router[TB_DOORS];
+    void *monitor[TB_DOORS];
+    tb_watchdog dog;
+    double enrol_tokens;
+    int64_t enrol_filled_ms;
+    bool sending; /* a message waits for room in libzmq */
+} tb_listener;
+
+/* The thread's body; arg is the tb_listener. */
+tb_actor_fn tb_listener_run;
+
+#endif

@@ -1,0 +1,131 @@
+#include "host/outbox.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <zmq.h>
+
+#include "base/mem.h"
+
+typedef struct tb_outgoing {
+    struct tb_outgoing *next;
+    tb_shared *payload;
+    size_t payload_offset, payload_bytes;
+    size_t envelope_bytes;
+    uint8_t envelope[];
+} outgoing;
+
+tb_rc tb_outbox_put(tb_outbox *box, const tb_outbound *message, tb_err *err)
+{
+    size_t room =
+        message->payload != NULL ? tb_shared_bytes(message->payload) : 0;
+    if (message->envelope_bytes > TB_ENVELOPE_BYTES_MAX ||
+        message->payload_bytes > TB_PAYLOAD_BYTES_MAX) {
+        return tb_fail(err, TB_E_LIMIT, "a message of %zu + %zu bytes",
+                       message->envelope_bytes, message->payload_bytes);
+    }
+    if (message->payload_offset > room ||
+        message->payload_bytes > room - message->payload_offset) {
+        return tb_fail(err, TB_E_BUG, "a payload outside of its bytes");
+    }
+    outgoing *o = tb_mem_array(1, sizeof *o + message->envelope_bytes);
+    if (o == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "a message of %zu bytes",
+                       message->envelope_bytes);
+    }
+    if (message->payload != NULL) {
+        o->payload = tb_shared_ref(message->payload);
+    }
+    o->payload_offset = message->payload_offset;
+    o->payload_bytes = message->payload_bytes;
+    o->envelope_bytes = message->envelope_bytes;
+    memcpy(o->envelope, message->envelope, message->envelope_bytes);
+    if (box->last != NULL) {
+        box->last->next = o;
+    } else {
+        box->first = o;
+    }
+    box->last = o;
+    box->n++;
+    box->payload_bytes += o->payload_bytes;
+    return TB_OK;
+}
+
+static void drop_first(tb_outbox *box)
+{
+    outgoing *o = box->first;
+    box->first = o->next;
+    if (box->first == NULL) {
+        box->last = NULL;
+    }
+    box->n--;
+    box->payload_bytes -= o->payload_bytes;
+    tb_shared_free(&o->payload);
+    tb_mem_free(o);
+}
+
+void tb_outbox_clear(tb_outbox *box)
+{
+    while (box->first != NULL) {
+        drop_first(box);
+    }
+}
+
+/* libzmq is done with the bytes; called on one of its threads. */
+static void shared_done(void *data, void *hint)
+{
+    tb_shared *shared = hint;
+    (void)data;
+    tb_shared_free(&shared);
+}
+
+static int send_copy(void *socket, const uint8_t *bytes, size_t len, int flags)
+{
+    return zmq_send(socket, bytes, len, flags | ZMQ_DONTWAIT);
+}
+
+/* The bytes are not copied: libzmq becomes one of their owners. */
+static int send_shared(void *socket, const outgoing *o)
+{
+    zmq_msg_t msg;
+    /* libzmq's buffers are not const, but it only reads this one. */
+    uintptr_t at = (uintptr_t)(tb_shared_data(o->payload) + o->payload_offset);
+    tb_shared *owner = tb_shared_ref(o->payload);
+    if (zmq_msg_init_data(&msg, (void *)at, o->payload_bytes, shared_done,
+                          owner) != 0) {
+        tb_shared_free(&owner);
+        return -1;
+    }
+    int sent = zmq_msg_send(&msg, socket, ZMQ_DONTWAIT);
+    if (sent < 0) {
+        (void)zmq_msg_close(&msg);
+    }
+    return sent;
+}
+
+tb_sent tb_outbox_send(tb_outbox *box, void *socket, const uint8_t *routing,
+                       size_t routing_bytes, size_t *bytes)
+{
+    const outgoing *o = box->first;
+    if (o == NULL) {
+        return TB_SENT_EMPTY;
+    }
+    int more = o->payload != NULL ? ZMQ_SNDMORE : 0;
+    /* Only the first frame can find no room: the rest of a message follows. */
+    int sent = 0;
+    if (routing != NULL) {
+        sent = send_copy(socket, routing, routing_bytes, ZMQ_SNDMORE);
+    }
+    if (sent >= 0) {
+        sent = send_copy(socket, o->envelope, o->envelope_bytes, more);
+    }
+    if (sent >= 0 && more != 0) {
+        sent = send_shared(socket, o);
+    }
+    if (sent < 0) {
+        return errno == EAGAIN ? TB_SENT_LATER : TB_SENT_GONE;
+    }
+    *bytes = o->envelope_bytes + o->payload_bytes;
+    drop_first(box);
+    return TB_SENT;
+}

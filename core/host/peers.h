@@ -1,0 +1,49 @@
+/* core/host/peers.h - the clients that may connect, found by name and by CURVE
+ * key, with the connection that each has now and what waits for it. Of
+ * transport.c only, under its lock. */
+#ifndef TB_HOST_PEERS_H
+#define TB_HOST_PEERS_H
+
+#include "host/outbox.h"
+
+typedef struct tb_peer {
+    tb_name name;
+    uint8_t key[TB_CURVE_PUBLIC_BYTES];
+    bool allowed;
+    bool cut;            /* its connection is to be ended */
+    bool waiting;        /* in the list of those that have something to send */
+    uint64_t connection; /* 0: not connected */
+    int fd;              /* of that connection */
+    uint32_t routing;    /* highest routing number seen with this key */
+    bool routed;         /* routing is set */
+    tb_outbox out;
+    tb_transport_stats stats;
+    struct tb_peer *next_waiting;
+} tb_peer;
+
+typedef struct tb_peers {
+    tb_peer **peers; /* in the order of their first allowance; never removed */
+    size_t n, cap;
+    uint32_t *by_name, *by_key; /* open addressing: index + 1; 0: empty */
+    size_t n_slots;             /* a power of two, at least 2 n */
+    tb_peer *waiting;           /* those with a message to send */
+} tb_peers;
+
+/* Frees all of them. */
+void tb_peers_release(tb_peers *peers) TB_NONNULL(1);
+
+/* Allows a key for a name. A name keeps its tb_peer for ever. Errors: EXISTS,
+ * NOMEM. */
+tb_rc tb_peers_allow(tb_peers *peers, const tb_name *name, const uint8_t *key,
+                     tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* NULL: not known; by key: not allowed. */
+tb_peer *tb_peers_by_name(const tb_peers *peers, const tb_name *name)
+    TB_NONNULL(1, 2);
+tb_peer *tb_peers_by_key(const tb_peers *peers, const uint8_t *key)
+    TB_NONNULL(1, 2);
+
+/* Puts it into the list of those that wait, once. */
+void tb_peers_wait(tb_peers *peers, tb_peer *peer) TB_NONNULL(1, 2);
+
+#endif

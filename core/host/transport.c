@@ -1,0 +1,254 @@
+#include "host/transport.h"
+
+#include <malloc.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/mem.h"
+#include "host/listener.h"
+
+#define START_TIMEOUT_MS    10000
+#define CONNECTIONS_DEFAULT 4096
+#define ENROLS_DEFAULT      60
+
+/* malloc keeps freed blocks of messages instead of mapping each anew: a third
+ * of the processor time of 1 MB messages. */
+#define MMAP_THRESHOLD_BYTES (32 << 20)
+#define TRIM_THRESHOLD_BYTES (1 << 30)
+
+struct tb_transport {
+    tb_actor *actor;
+    tb_listener l;
+};
+
+static void prepare_process(void)
+{
+    struct rlimit files;
+    (void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) { /* one a connection */
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static void destroy(tb_transport **transport)
+{
+    tb_transport *t = *transport;
+    *transport = NULL;
+    if (t == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < TB_LISTENER_REPLIES; i++) {
+        tb_outbox_clear(&t->l.replies[i].out);
+    }
+    tb_peers_release(&t->l.peers);
+    tb_inbox_free(&t->l.inbox);
+    (void)pthread_mutex_destroy(&t->l.lock);
+    tb_mem_free(t);
+}
+
+static uint32_t or_default(uint32_t value, uint32_t otherwise)
+{
+    return value != 0 ? value : otherwise;
+}
+
+tb_rc tb_transport_start(tb_transport **out,
+                         const tb_transport_options *options, tb_err *err)
+{
+    *out = NULL;
+    size_t pool =
+        options->pool_bytes != 0 ? options->pool_bytes : TB_INGEST_POOL_BYTES;
+    tb_transport *t = tb_mem_array(1, sizeof *t);
+    if (t == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "transport");
+    }
+    (void)pthread_mutex_init(&t->l.lock, NULL);
+    t->l.endpoints[TB_DOOR_MAIN] = options->endpoint;
+    t->l.endpoints[TB_DOOR_ENROL] = options->enrol_endpoint;
+    t->l.curve_secret = options->curve_secret;
+    t->l.max_connections =
+        or_default(options->max_connections, CONNECTIONS_DEFAULT);
+    t->l.enrols_per_minute =
+        or_default(options->enrols_per_minute, ENROLS_DEFAULT);
+    prepare_process();
+    tb_rc rc = tb_inbox_new(&t->l.inbox, pool, err);
+    if (rc == TB_OK) {
+        rc = tb_actor_start(&t->actor, tb_listener_run, &t->l, START_TIMEOUT_MS,
+                            err);
+    }
+    if (rc == TB_E_TIMEOUT) {
+        return rc; /* the thread still uses it: better lost than freed */
+    }
+    if (rc == TB_OK) {
+        *out = t;
+        t = NULL;
+    }
+    destroy(&t);
+    return rc;
+}
+
+tb_rc tb_transport_stop(tb_transport **transport, int timeout_ms, tb_err *err)
+{
+    tb_transport *t = *transport;
+    if (t == NULL) {
+        return TB_OK;
+    }
+    tb_rc rc = tb_actor_stop(&t->actor, timeout_ms, err);
+    if (rc != TB_OK) {
+        *transport = NULL; /* left to the thread */
+        return rc;
+    }
+    destroy(transport);
+    return TB_OK;
+}
+
+const char *tb_transport_endpoint(const tb_transport *t)
+{
+    return t->l.bound[TB_DOOR_MAIN];
+}
+
+const char *tb_transport_enrol_endpoint(const tb_transport *t)
+{
+    return t->l.bound[TB_DOOR_ENROL];
+}
+
+static void lock(tb_transport *t)
+{
+    (void)pthread_mutex_lock(&t->l.lock);
+}
+
+static void unlock(tb_transport *t)
+{
+    (void)pthread_mutex_unlock(&t->l.lock);
+}
+
+/* Has the thread end the client's connection. The lock is held. */
+static void ask_to_cut(tb_transport *t, tb_peer *peer)
+{
+    if (peer->connection != 0) {
+        peer->cut = true;
+        tb_peers_wait(&t->l.peers, peer);
+    }
+}
+
+tb_rc tb_transport_allow(tb_transport *t, const tb_name *client,
+                         const uint8_t curve_key[static TB_CURVE_PUBLIC_BYTES],
+                         tb_err *err)
+{
+    lock(t);
+    tb_peer *peer = tb_peers_by_name(&t->l.peers, client);
+    bool other_key = peer != NULL &&
+                     memcmp(peer->key, curve_key, TB_CURVE_PUBLIC_BYTES) != 0;
+    tb_rc rc = tb_peers_allow(&t->l.peers, client, curve_key, err);
+    if (rc == TB_OK && other_key) {
+        ask_to_cut(t, peer);
+    }
+    unlock(t);
+    tb_actor_wake(t->actor);
+    return rc;
+}
+
+tb_rc tb_transport_revoke(tb_transport *t, const tb_name *client, tb_err *err)
+{
+    lock(t);
+    tb_peer *peer = tb_peers_by_name(&t->l.peers, client);
+    bool known = peer != NULL && peer->allowed;
+    if (known) {
+        peer->allowed = false;
+        ask_to_cut(t, peer);
+    }
+    unlock(t);
+    tb_actor_wake(t->actor);
+    return known ? TB_OK
+                 : tb_fail(err, TB_E_NOT_FOUND, "no client %s is allowed",
+                           client->text);
+}
+
+void tb_transport_cut(tb_transport *t, const tb_name *client)
+{
+    lock(t);
+    tb_peer *peer = tb_peers_by_name(&t->l.peers, client);
+    if (peer != NULL) {
+        ask_to_cut(t, peer);
+    }
+    unlock(t);
+    tb_actor_wake(t->actor);
+}
+
+int tb_transport_fd(const tb_transport *t)
+{
+    return tb_inbox_fd(t->l.inbox);
+}
+
+void tb_transport_receive(tb_transport *t, tb_inbound **out)
+{
+    *out = tb_inbox_get(t->l.inbox);
+}
+
+static tb_rc queue(tb_transport *t, tb_peer *peer, const tb_outbound *message,
+                   tb_err *err)
+{
+    if (peer->out.n >= TB_PEER_QUEUE_MESSAGES ||
+        (peer->out.n > 0 && peer->out.payload_bytes + message->payload_bytes >
+                                TB_PEER_QUEUE_BYTES)) {
+        return tb_fail(err, TB_E_FULL, "client %s reads too slowly",
+                       peer->name.text);
+    }
+    tb_rc rc = tb_outbox_put(&peer->out, message, err);
+    if (rc == TB_OK) {
+        tb_peers_wait(&t->l.peers, peer);
+    }
+    return rc;
+}
+
+tb_rc tb_transport_send(tb_transport *t, const tb_name *client,
+                        const tb_outbound *message, tb_err *err)
+{
+    lock(t);
+    tb_peer *peer = tb_peers_by_name(&t->l.peers, client);
+    tb_rc rc = peer != NULL && peer->connection != 0 && !peer->cut
+                   ? queue(t, peer, message, err)
+                   : tb_fail(err, TB_E_NOT_FOUND, "client %s is not connected",
+                             client->text);
+    unlock(t);
+    if (rc == TB_OK) {
+        tb_actor_wake(t->actor);
+    }
+    return rc;
+}
+
+tb_rc tb_transport_reply(tb_transport *t, uint64_t connection,
+                         const tb_outbound *message, tb_err *err)
+{
+    tb_rc rc = tb_fail(err, TB_E_FULL, "too many enrolments at once");
+    lock(t);
+    for (size_t i = 0; i < TB_LISTENER_REPLIES; i++) {
+        tb_enrol_reply *reply = &t->l.replies[i];
+        if (reply->connection == 0) {
+            rc = tb_outbox_put(&reply->out, message, err);
+            reply->connection = rc == TB_OK ? connection : 0;
+            break;
+        }
+    }
+    unlock(t);
+    tb_actor_wake(t->actor);
+    return rc;
+}
+
+void tb_transport_stats_get(tb_transport *t, const tb_name *client,
+                            tb_transport_stats *out)
+{
+    lock(t);
+    const tb_peer *peer = tb_peers_by_name(&t->l.peers, client);
+    *out = peer != NULL ? peer->stats : (tb_transport_stats){0};
+    unlock(t);
+}
+
+void tb_transport_totals_get(tb_transport *t, tb_transport_totals *out)
+{
+    lock(t);
+    *out = t->l.totals;
+    unlock(t);
+    out->pool_bytes_held = tb_inbox_held(t->l.inbox);
+}

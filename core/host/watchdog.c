@@ -1,0 +1,212 @@
+#include "host/watchdog.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "host/zsock.h"
+
+/* What a peer that keeps to the rules may have in libzmq: the whole messages of
+ * its high-water mark, one that is being handed over, one that is on its way;
+ * and the handshake. */
+#define MESSAGE_BYTES                                                          \
+    ((uint64_t)TB_ENVELOPE_BYTES_MAX + TB_PAYLOAD_BYTES_MAX + 256)
+#define CREDIT_BYTES                                                           \
+    ((TB_ZSOCK_RECEIVE_HWM + 2) * MESSAGE_BYTES + ((uint64_t)64 << 10))
+#define HEARTBEAT_BYTES_A_SECOND 16 /* PING and PONG are never delivered */
+
+/* Around a frame: command name, nonce, tag, flags (CurveZMQ, RFC 26), then the
+ * frame header (ZMTP, RFC 23): 2 bytes, or 9 when over 255. */
+#define CURVE_BYTES       33
+#define SHORT_FRAME_BYTES 255
+
+#define ENROL_TIME_MS     10000
+#define SWEEP_LINKS       256
+#define GROWTH_BYTES      ((uint64_t)8 << 20)
+#define FIRST_LINKS       64
+
+void tb_watchdog_release(tb_watchdog *dog)
+{
+    tb_mem_free(dog->links);
+    *dog = (tb_watchdog){0};
+}
+
+static uint64_t cookie_of(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof cookie;
+    if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) != 0) {
+        return 0;
+    }
+    return cookie;
+}
+
+tb_link *tb_watchdog_link(tb_watchdog *dog, int fd)
+{
+    if (fd < 0 || (size_t)fd >= dog->cap || !dog->links[fd].open) {
+        return NULL;
+    }
+    return &dog->links[fd];
+}
+
+tb_link *tb_watchdog_find(tb_watchdog *dog, uint64_t serial)
+{
+    for (size_t i = 0; i < dog->cap; i++) {
+        if (dog->links[i].open && dog->links[i].serial == serial) {
+            return &dog->links[i];
+        }
+    }
+    return NULL;
+}
+
+/* Descriptors are small numbers that the kernel bounds (RLIMIT_NOFILE). */
+static bool reserve(tb_watchdog *dog, int fd)
+{
+    size_t cap = dog->cap > 0 ? dog->cap : FIRST_LINKS;
+    while (cap <= (size_t)fd) {
+        cap *= 2;
+    }
+    if (cap > dog->cap) {
+        tb_link *more = tb_mem_resize(dog->links, cap, sizeof *more);
+        if (more == NULL) {
+            return false;
+        }
+        memset(more + dog->cap, 0, (cap - dog->cap) * sizeof *more);
+        dog->links = more;
+        dog->cap = cap;
+    }
+    return true;
+}
+
+tb_rc tb_watchdog_accepted(tb_watchdog *dog, int fd, tb_door door,
+                           int64_t now_ms, size_t n_max)
+{
+    bool room = fd >= 0 && reserve(dog, fd);
+    if (!room || dog->n_open >= n_max) {
+        (void)shutdown(fd, SHUT_RDWR);
+    }
+    if (!room) {
+        return TB_E_NOMEM;
+    }
+    (void)tb_watchdog_closed(dog, fd); /* should its end have been missed */
+    dog->links[fd] = (tb_link){.open = true,
+                               .door = door,
+                               .cookie = cookie_of(fd),
+                               .serial = ++dog->serial,
+                               .since_ms = now_ms};
+    dog->n_open++;
+    return TB_OK;
+}
+
+tb_link tb_watchdog_closed(tb_watchdog *dog, int fd)
+{
+    tb_link *link = tb_watchdog_link(dog, fd);
+    tb_link was = {0};
+    if (link != NULL) {
+        was = *link;
+        link->open = false;
+        dog->n_open--;
+    }
+    return was;
+}
+
+void tb_watchdog_shut(tb_watchdog *dog, int fd)
+{
+    const tb_link *link = tb_watchdog_link(dog, fd);
+    if (link != NULL && link->cookie != 0 && cookie_of(fd) == link->cookie) {
+        (void)shutdown(fd, SHUT_RDWR);
+    }
+}
+
+void tb_watchdog_delivered(tb_link *link, size_t frame_bytes)
+{
+    size_t n = frame_bytes + CURVE_BYTES;
+    link->delivered += n + (n > SHORT_FRAME_BYTES ? 9 : 2);
+}
+
+/* Bytes that libzmq has taken from the socket; 0 when that is not known. What
+ * still lies in the kernel is asked for second: what arrives in between makes
+ * the answer too small, never too large. */
+static uint64_t taken(int fd)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    int waiting = 0;
+    memset(&info, 0, sizeof info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+        ioctl(fd, SIOCINQ, &waiting) != 0) {
+        return 0;
+    }
+    uint64_t received = info.tcpi_bytes_received;
+    uint64_t kernel = (uint64_t)(waiting > 0 ? waiting : 0);
+    return received > kernel ? received - kernel : 0;
+}
+
+/* Whether the connection is beyond its credit or its time. */
+static bool is_over(tb_link *link, int fd, int64_t now_ms)
+{
+    uint64_t age_s = (uint64_t)(now_ms - link->since_ms) / 1000;
+    uint64_t bytes = taken(fd);
+    if (link->door == TB_DOOR_ENROL &&
+        now_ms - link->since_ms > ENROL_TIME_MS) {
+        return true;
+    }
+    if (link->delivered > bytes) {
+        return false;
+    }
+    return bytes - link->delivered >
+           CREDIT_BYTES + age_s * HEARTBEAT_BYTES_A_SECOND;
+}
+
+static uint64_t resident_bytes(void)
+{
+    char text[128] = {0};
+    uint64_t pages = 0;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 0;
+    }
+    if (read(fd, text, sizeof text - 1) > 0 &&
+        sscanf(text, "%*u %" SCNu64, &pages) != 1) {
+        pages = 0;
+    }
+    (void)close(fd);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void tb_watchdog_sweep(tb_watchdog *dog, int64_t now_ms)
+{
+    uint64_t resident = resident_bytes();
+    size_t n = SWEEP_LINKS;
+    if (resident > dog->resident_bytes + GROWTH_BYTES ||
+        resident < dog->resident_bytes) {
+        n = dog->cap; /* somebody makes us grow: find him now */
+        dog->resident_bytes = resident;
+    }
+    for (size_t i = 0; i < n && i < dog->cap; i++) {
+        size_t fd = dog->sweep_at < dog->cap ? dog->sweep_at : 0;
+        tb_link *link = &dog->links[fd];
+        dog->sweep_at = fd + 1;
+        if (link->open && cookie_of((int)fd) == link->cookie &&
+            is_over(link, (int)fd, now_ms)) {
+            tb_log(TB_LOG_WARN,
+                   "event=cut connection=%" PRIu64
+                   " reason=%s delivered_bytes=%" PRIu64,
+                   link->serial,
+                   link->door == TB_DOOR_ENROL ? "enrolment_time_or_credit"
+                                               : "credit",
+                   link->delivered);
+            (void)shutdown((int)fd, SHUT_RDWR);
+            dog->n_cut++;
+        }
+    }
+}

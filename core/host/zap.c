@@ -1,0 +1,92 @@
+/* A request: version "1.0" | request id | domain | address | routing id |
+ * mechanism | credentials (for CURVE: the key, 32 bytes). A reply: version |
+ * request id | status | text | user id | metadata. */
+#include "host/zap.h"
+
+#include <string.h>
+
+#include <zmq.h>
+
+#include "host/zsock.h"
+
+#define REQUEST_FRAMES   7
+#define DOMAIN_BYTES_MAX 31
+
+enum { VERSION, REQUEST_ID, DOMAIN, ADDRESS, ROUTING, MECHANISM, KEY };
+
+void *tb_zap_open(void *context)
+{
+    void *socket = zmq_socket(context, ZMQ_REP);
+    if (socket != NULL && (tb_zsock_set(socket, ZMQ_LINGER, 0) != 0 ||
+                           zmq_bind(socket, "inproc://zeromq.zap.01") != 0)) {
+        (void)zmq_close(socket);
+        socket = NULL;
+    }
+    return socket;
+}
+
+static bool frame_is(zmq_msg_t *frame, const char *text)
+{
+    size_t len = strlen(text);
+    return zmq_msg_size(frame) == len &&
+           memcmp(zmq_msg_data(frame), text, len) == 0;
+}
+
+static tb_zap_verdict judge_request(zmq_msg_t *frames, int n, tb_zap_fn *judge,
+                                    void *arg)
+{
+    char domain[DOMAIN_BYTES_MAX + 1] = {0};
+    if (n != REQUEST_FRAMES || !frame_is(&frames[VERSION], "1.0") ||
+        !frame_is(&frames[MECHANISM], "CURVE") ||
+        zmq_msg_size(&frames[KEY]) != TB_CURVE_PUBLIC_BYTES ||
+        zmq_msg_size(&frames[DOMAIN]) > DOMAIN_BYTES_MAX) {
+        return TB_ZAP_DENY;
+    }
+    memcpy(domain, zmq_msg_data(&frames[DOMAIN]),
+           zmq_msg_size(&frames[DOMAIN]));
+    return judge(arg, domain, zmq_msg_data(&frames[KEY]));
+}
+
+static int send_text(void *socket, const char *text, int more)
+{
+    return zmq_send(socket, text, strlen(text), more | ZMQ_DONTWAIT);
+}
+
+static bool reply(void *socket, zmq_msg_t *frames, int n,
+                  tb_zap_verdict verdict)
+{
+    static const char *const status[] = {
+        [TB_ZAP_ALLOW] = "200", [TB_ZAP_LATER] = "300", [TB_ZAP_DENY] = "400"};
+    static const char *const texts[] = {[TB_ZAP_ALLOW] = "OK",
+                                        [TB_ZAP_LATER] = "try again later",
+                                        [TB_ZAP_DENY] = "unknown key"};
+    char user[TB_ZAP_KEY_TEXT_BYTES] = "";
+    zmq_msg_t none;
+    (void)zmq_msg_init(&none);
+    zmq_msg_t *id = n > REQUEST_ID ? &frames[REQUEST_ID] : &none;
+    if (verdict == TB_ZAP_ALLOW) {
+        (void)zmq_z85_encode(user, zmq_msg_data(&frames[KEY]),
+                             TB_CURVE_PUBLIC_BYTES);
+    }
+    return send_text(socket, "1.0", ZMQ_SNDMORE) >= 0 &&
+           zmq_msg_send(id, socket, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0 &&
+           send_text(socket, status[verdict], ZMQ_SNDMORE) >= 0 &&
+           send_text(socket, texts[verdict], ZMQ_SNDMORE) >= 0 &&
+           send_text(socket, user, ZMQ_SNDMORE) >= 0 &&
+           send_text(socket, "", 0) >= 0;
+}
+
+tb_rc tb_zap_answer(void *socket, tb_zap_fn *judge, void *arg, tb_err *err)
+{
+    zmq_msg_t frames[REQUEST_FRAMES];
+    int n;
+    while ((n = tb_zsock_receive(socket, frames, REQUEST_FRAMES)) > 0) {
+        tb_zap_verdict verdict = judge_request(frames, n, judge, arg);
+        bool sent = reply(socket, frames, n, verdict);
+        tb_zsock_close_frames(frames, n, REQUEST_FRAMES);
+        if (!sent) {
+            return tb_zsock_fail(err, "answering who may connect");
+        }
+    }
+    return n == 0 ? TB_OK : tb_zsock_fail(err, "hearing who wants to connect");
+}
