@@ -1,0 +1,258 @@
+#include "work/finish.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "compress/after.h"
+#include "model/preprocess.h"
+#include "train/evaluate.h"
+#include "work/model.h"
+#include "work/predict.h"
+
+/* --- measuring ------------------------------------------------------------ */
+
+/* Where there are no classes, the smaller loss is the better: more is better
+ * for its negative. */
+static tb_rc measure(double *figure, tb_score *score, const tb_job *job,
+                     const tb_graph *graph, const tb_dataset *data, tb_err *err)
+{
+    tb_evaluator *evaluator = NULL;
+    *score = (tb_score){0};
+    const tb_loss *loss = tb_loss_find(job->loss);
+    if (loss == NULL) {
+        return tb_fail(err, TB_E_UNSUPPORTED, "loss \"%s\" is not known",
+                       job->loss);
+    }
+    tb_rc rc = tb_evaluator_new(&evaluator, graph, loss, err);
+    if (rc == TB_OK) {
+        rc = tb_evaluate(evaluator, NULL, data, 0, tb_dataset_rows(data), score,
+                         err);
+    }
+    if (rc == TB_OK) {
+        double n = (double)score->n_rows;
+        *figure = loss->target == TB_TARGET_CLASS ? (double)score->n_correct / n
+                                                  : -score->loss_sum / n;
+    }
+    tb_evaluator_free(&evaluator);
+    return rc;
+}
+
+static const tb_dataset *guard_data(const tb_work_finish *f)
+{
+    return f->guard != NULL ? f->guard : f->calibrate;
+}
+
+static tb_rc guard_accuracy(void *arg, const tb_graph *graph, double *accuracy,
+                            tb_err *err)
+{
+    const tb_work_finish *f = arg;
+    tb_score score;
+    return measure(accuracy, &score, f->job, graph, guard_data(f), err);
+}
+
+/* --- ranges from the clients' calibration round --------------------------- */
+
+static float float_at(const uint8_t *bytes)
+{
+    uint32_t bits = tb_le32_get(bytes);
+    float v = 0.0F;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+static tb_rc take_ranges(void *arg, tb_ranges *ranges, const tb_graph *graph,
+                         tb_err *err)
+{
+    (void)graph;
+    const tb_work_finish *f = arg;
+    if (f->ranges->len != ranges->n * 2 * sizeof(float)) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "%zu bytes of calibrated ranges for %zu activations",
+                       f->ranges->len, ranges->n);
+    }
+    for (size_t i = 0; i < ranges->n; i++) {
+        const uint8_t *low = f->ranges->data + i * sizeof(float);
+        ranges->low[i] = float_at(low);
+        ranges->high[i] = float_at(low + ranges->n * sizeof(float));
+    }
+    return TB_OK;
+}
+
+/* --- the manifest --------------------------------------------------------- */
+
+static tb_rc put_input(tb_manifest *m, const tb_tensor *input, tb_err *err)
+{
+    if (input->dtype != TB_U8 && input->dtype != TB_F32) {
+        return tb_fail(err, TB_E_UNSUPPORTED,
+                       "a model that takes %s cannot be published: f32 or u8",
+                       tb_dtype_name(input->dtype));
+    }
+    m->input.dtype = input->dtype == TB_U8 ? TB_INPUT_U8 : TB_INPUT_F32;
+    m->input.rank = (uint32_t)(input->shape.rank - 1);
+    for (uint32_t i = 0; i < m->input.rank && i < TB_DIMS_MAX; i++) {
+        m->input.dims[i] = (uint32_t)input->shape.dim[i + 1];
+    }
+    return TB_OK;
+}
+
+static tb_rc put_classes(tb_manifest *m, const tb_graph *graph, tb_err *err)
+{
+    size_t n = tb_preprocess_n_classes(graph);
+    if (n == 0) {
+        return TB_OK;
+    }
+    m->output.classes = tb_mem_array(n, sizeof *m->output.classes);
+    if (m->output.classes == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%zu class names", n);
+    }
+    m->output.n_classes = (uint32_t)n;
+    for (size_t i = 0; i < n; i++) {
+        size_t len = 0;
+        const char *name = tb_preprocess_class(graph, i, &len);
+        (void)snprintf(m->output.classes[i].text, TB_CLASS_BYTES, "%.*s",
+                       (int)len, name);
+    }
+    return TB_OK;
+}
+
+/* What goes in and comes out is read off the first artefact. */
+static tb_rc put_spec(tb_manifest *m, const tb_stage *stage, tb_err *err)
+{
+    tb_predictor *predictor = NULL;
+    tb_rc rc =
+        tb_predictor_new(&predictor, stage->onnx.data, stage->onnx.len, err);
+    if (rc == TB_OK) {
+        m->output.n_values = (uint32_t)tb_predictor_n_outputs(predictor);
+        rc = put_input(m, tb_predictor_input(predictor), err);
+    }
+    if (rc == TB_OK) {
+        rc = put_classes(m, tb_predictor_graph(predictor), err);
+    }
+    tb_predictor_free(&predictor);
+    return rc;
+}
+
+static tb_artefact_role role_of(const char *stage)
+{
+    for (int role = 1; role < TB_ARTEFACT_ROLE_END; role++) {
+        if (strcmp(stage, tb_artefact_role_name((tb_artefact_role)role)) == 0) {
+            return (tb_artefact_role)role;
+        }
+    }
+    return TB_ARTEFACT_ROLE_END;
+}
+
+static tb_rc put_artefact(tb_manifest *m, const tb_work_finish *f,
+                          const tb_stage *stage, tb_err *err)
+{
+    tb_artefact *a = &m->artefacts[m->n_artefacts];
+    tb_score score = {0};
+    double figure = 0.0;
+    tb_rc rc = TB_OK;
+    a->role = role_of(stage->name);
+    a->sparsity = (float)stage->sparsity;
+    if (f->evaluate != NULL) {
+        rc = measure(&figure, &score, f->job, stage->graph, f->evaluate, err);
+        a->accuracy = (float)((double)score.n_correct / (double)score.n_rows);
+        m->metrics.n_samples = score.n_rows;
+    } else if (a->role == TB_ARTEFACT_FP32 && isfinite(f->metrics->accuracy)) {
+        a->accuracy = (float)f->metrics->accuracy;
+        m->metrics.n_samples = f->metrics->samples;
+    }
+    if (rc == TB_OK) {
+        rc = f->put(f->arg, &stage->onnx, a, err);
+    }
+    if (rc == TB_OK) {
+        m->n_artefacts++;
+        m->standard = a->role; /* the last stage is the one to use */
+    }
+    return rc;
+}
+
+static tb_rc put_all(tb_buf *out, const tb_work_finish *f,
+                     const tb_after *after, tb_err *err)
+{
+    tb_manifest m = {.name = f->params->name,
+                     .sequence = f->sequence,
+                     .federation = f->params->federation,
+                     .job = f->params->job,
+                     .run = f->params->run,
+                     .created_s = (uint64_t)tb_clock_unix_s(),
+                     .software = "tributary " TB_VERSION,
+                     .served = f->job->serve};
+    m.output.softmax = f->job->softmax;
+    m.metrics.loss =
+        isfinite(f->metrics->loss) ? (float)f->metrics->loss : 0.0F;
+    tb_rc rc = put_spec(&m, &after->stage[0], err);
+    for (size_t i = 0; i < after->n && rc == TB_OK; i++) {
+        rc = put_artefact(&m, f, &after->stage[i], err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_manifest_encode(&m, out, err);
+    }
+    tb_manifest_release(&m);
+    return rc;
+}
+
+/* --- the stages ----------------------------------------------------------- */
+
+static const char *prune_pass(const tb_job *job)
+{
+    static const char *const passes[] = {
+        [TB_JOB_PRUNE_NONE] = NULL,
+        [TB_JOB_PRUNE_UNSTRUCTURED] = "unstructured",
+        [TB_JOB_PRUNE_STRUCTURED] = "structured"};
+    return passes[job->prune.kind];
+}
+
+static const char *quantise_pass(const tb_job *job)
+{
+    static const char *const passes[] = {[TB_JOB_QUANTISE_NONE] = NULL,
+                                         [TB_JOB_QUANTISE_INT8] = "int8",
+                                         [TB_JOB_QUANTISE_POW2] = "pow2"};
+    return passes[job->quantise.kind];
+}
+
+static tb_after_options stages_of(tb_work_finish *f)
+{
+    const tb_job *job = f->job;
+    tb_after_options options = {
+        .prune = prune_pass(job),
+        .scope = job->prune.global ? TB_PRUNE_GLOBAL : TB_PRUNE_LAYER,
+        .norm = strcmp(job->prune.norm, "l1") == 0 ? TB_NORM_L1 : TB_NORM_L2,
+        .amount = job->prune.amount,
+        .quantise = quantise_pass(job),
+        .bits = job->quantise.bits,
+        .calibrate = f->calibrate,
+        .percentile = job->quantise.percentile,
+        .ranges = f->ranges != NULL ? take_ranges : NULL,
+        .accuracy = guard_data(f) != NULL ? guard_accuracy : NULL,
+        .arg = f,
+        .max_drop = job->max_drop};
+    return options;
+}
+
+tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
+                         tb_err *err)
+{
+    tb_graph *graph = NULL;
+    tb_after after = {0};
+    tb_work_finish own = *finish;
+    tb_after_options options = stages_of(&own);
+    tb_rc rc = tb_work_read(&graph, finish->job, finish->model, err);
+    if (rc == TB_OK && finish->job->softmax) {
+        rc = tb_preprocess_softmax(graph, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_after_run(&after, graph, &options, err);
+    }
+    if (rc == TB_OK) {
+        rc = put_all(manifest, finish, &after, err);
+    }
+    tb_after_release(&after);
+    tb_graph_free(&graph);
+    return rc;
+}

@@ -1,0 +1,38 @@
+/* core/work/finish.h - what becomes of the last model of a run: pruned and
+ * quantised as the job says, measured, guarded, and described by a manifest.
+ * Any thread. */
+#ifndef TB_WORK_FINISH_H
+#define TB_WORK_FINISH_H
+
+#include "data/dataset.h"
+#include "fed/run.h"
+#include "host/job.h"
+#include "wire/manifest.h"
+
+/* Stores the bytes of an artefact and fills its hashes and sizes. */
+typedef tb_rc tb_work_put_fn(void *arg, const tb_buf *onnx, tb_artefact *out,
+                             tb_err *err);
+
+typedef struct tb_work_finish {
+    const tb_job *job;
+    const tb_run_params *params;
+    const tb_buf *model;         /* ONNX of the model to publish */
+    const tb_buf *ranges;        /* of tb_work_ranges; NULL: use calibrate */
+    const tb_metrics *metrics;   /* of the model, as the run measured it */
+    const tb_dataset *evaluate;  /* measured for the manifest; may be NULL */
+    const tb_dataset *calibrate; /* activations' ranges; may be NULL */
+    const tb_dataset *guard;     /* NULL: as calibrate */
+    uint64_t sequence;
+    tb_work_put_fn *put;
+    void *arg;
+} tb_work_finish;
+
+/* Appends the canonical manifest of the version, after storing every artefact:
+ * the fp32 model, the pruned one and the quantised one, as the job says. The
+ * guard's data are never those whose figures are printed. Errors: REFUSED (a
+ * stage loses more accuracy than the job allows: says which and how much; none
+ * of it is registered), UNSUPPORTED, MISMATCH, NOMEM, and put's. */
+tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
+                         tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+#endif
