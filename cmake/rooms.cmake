@@ -81,6 +81,17 @@ function(tb_add_program name folder)
       target_link_libraries(${name} PRIVATE tb_${room})
     endif()
   endforeach()
+  # Its man page, from the same tables as its --help.
+  find_program(SCDOC scdoc)
+  if(SCDOC AND NOT TB_SANITIZE)
+    set(page ${CMAKE_BINARY_DIR}/man/${name}.1)
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/man)
+    add_custom_command(OUTPUT ${page}
+      COMMAND ${name} --man > ${page}.scd
+      COMMAND ${SCDOC} < ${page}.scd > ${page}
+      DEPENDS ${name} VERBATIM)
+    add_custom_target(man-${name} ALL DEPENDS ${page})
+  endif()
 endfunction()
 
 function(tb_add_programs)

@@ -131,12 +131,13 @@ tb_rc tb_cli_verb_help(const tb_program *program, const tb_verb *verb,
     if (rc == TB_OK) {
         rc = put_lines("", verb->notes, out, err);
     }
-    if (rc == TB_OK && verb->tables[0] != NULL) {
+    const tb_setting_table *table =
+        verb->tables[0] != NULL ? verb->tables[0] : verb->tables[1];
+    if (rc == TB_OK && table != NULL) {
         char flag[TB_SETTINGS_KEY_BYTES + 2];
         char env[2 * TB_SETTINGS_KEY_BYTES];
-        tb_setting_flag(&verb->tables[0]->rows[0], flag, sizeof flag);
-        tb_setting_env(verb->tables[0], &verb->tables[0]->rows[0], env,
-                       sizeof env);
+        tb_setting_flag(&table->rows[0], flag, sizeof flag);
+        tb_setting_env(table, &table->rows[0], env, sizeof env);
         rc = tb_buf_printf(out, err,
                            "\nEach option has a name in the environment too: "
                            "%s is %s.\n",

@@ -9,43 +9,40 @@
 #define HELP_COLUMN 28
 #define HELP_WIDTH  79
 
+/* "a number over 0 and at most 10", "a whole number from 1 to 100". */
 static void print_numbers(const tb_setting *row, const char *what, char *out,
                           size_t out_bytes)
 {
-    char least[48] = "";
-    char most[48] = "";
     bool above = (row->flags & TB_SETTING_ABOVE_MIN) != 0;
     bool below = (row->flags & TB_SETTING_BELOW_MAX) != 0;
-    if (row->min != 0.0 || row->max != 0.0 || above) {
-        (void)snprintf(least, sizeof least, " %s %.15g",
+    if (row->min == 0.0 && row->max == 0.0 && !above) {
+        (void)snprintf(out, out_bytes, "%s", what);
+    } else if (row->max <= row->min) {
+        (void)snprintf(out, out_bytes, "%s %s %.15g", what,
                        above ? "over" : "of at least", row->min);
-    }
-    if (row->max > row->min) {
-        (void)snprintf(most, sizeof most, "%s %s %.15g",
-                       least[0] != '\0' ? " and" : "",
+    } else if (above || below) {
+        (void)snprintf(out, out_bytes, "%s %s %.15g and %s %.15g", what,
+                       above ? "over" : "of at least", row->min,
                        below ? "under" : "at most", row->max);
+    } else {
+        (void)snprintf(out, out_bytes, "%s from %.15g to %.15g", what, row->min,
+                       row->max);
     }
-    (void)snprintf(out, out_bytes, "%s%s%s", what, least, most);
 }
 
-/* "a size of 1 MB or more", in the type's own unit. */
+/* "a time such as 60s, from 0.1s to 3600s". */
 static void print_measures(const tb_setting *row, const char *what,
                            double factor, const char *unit, char *out,
                            size_t out_bytes)
 {
-    size_t n = 0;
-    if (row->min > 0.0 || row->flags & TB_SETTING_ABOVE_MIN) {
-        bool above = (row->flags & TB_SETTING_ABOVE_MIN) != 0;
-        (void)snprintf(out, out_bytes, "%s%s %.15g%s", what,
-                       above ? ", over" : ", at least", row->min / factor,
-                       unit);
+    if (row->max > row->min) {
+        (void)snprintf(out, out_bytes, "%s, from %.15g%s to %.15g%s", what,
+                       row->min / factor, unit, row->max / factor, unit);
+    } else if (row->min > 0.0) {
+        (void)snprintf(out, out_bytes, "%s, at least %.15g%s", what,
+                       row->min / factor, unit);
     } else {
         (void)snprintf(out, out_bytes, "%s", what);
-    }
-    n = strlen(out);
-    if (row->max > row->min) {
-        (void)snprintf(out + n, out_bytes - n, ", at most %.15g%s",
-                       row->max / factor, unit);
     }
 }
 
@@ -133,6 +130,7 @@ static void print_help(const tb_setting *row, char *out, size_t out_bytes)
     char preset[128] = "";
     tb_setting_range(row, range, sizeof range);
     bool plain = row->type == TB_SETTING_BOOL || row->type == TB_SETTING_PATH ||
+                 row->type == TB_SETTING_NAME ||
                  row->type == TB_SETTING_TEXTS ||
                  (row->type == TB_SETTING_TEXT && row->choices == NULL);
     if (row->preset != NULL && row->preset[0] != '\0') {
@@ -140,8 +138,8 @@ static void print_help(const tb_setting *row, char *out, size_t out_bytes)
     } else if (row->flags & TB_SETTING_REQUIRED) {
         (void)snprintf(preset, sizeof preset, " [required]");
     }
-    (void)snprintf(out, out_bytes, "%s%s%s%s", row->help, plain ? "" : ": ",
-                   plain ? "" : range, preset);
+    (void)snprintf(out, out_bytes, "%s%s%s%s%s", row->help, plain ? "" : " (",
+                   plain ? "" : range, plain ? "" : ")", preset);
 }
 
 /* Appends text in lines of HELP_WIDTH, from HELP_COLUMN on; the first one goes

@@ -230,7 +230,7 @@ static void what_is_wrong_is_told_and_the_verb_does_not_run(void **state)
         {"model new j --json", 2, "prog: unknown option --json"},
         {"start j -x", 2, "prog: unknown option -x"},
         {"start j --rounds 0", 2,
-         "prog: --rounds: \"0\" is not a whole number of at least 1"},
+         "prog: --rounds: \"0\" is not a whole number from 1 to 100"},
         {"start j --rounds=", 2, "prog: --rounds: \"\" is not"},
         {"start j --rounds", 2, "prog: --rounds: its value is missing"},
         {"start j --no-fast=true", 2, "prog: --no-fast takes no value"},

@@ -225,8 +225,7 @@ static void what_is_wrong_is_told_with_its_line_and_column(void **state)
         const char *want;
     } cases[] = {
         {"rounds: 0", TB_E_USAGE,
-         "a/job.yaml:1:9: rounds: \"0\" is not a whole number of at least 1 "
-         "and at most 1000"},
+         "a/job.yaml:1:9: rounds: \"0\" is not a whole number from 1 to 1000"},
         {"rounds: 1001", TB_E_USAGE, ":1:9: rounds: \"1001\" is not"},
         {"rounds: -1", TB_E_USAGE, ":1:9: rounds: \"-1\" is not"},
         {"rounds: 1.5", TB_E_USAGE, ":1:9: rounds: \"1.5\" is not"},
@@ -532,11 +531,11 @@ static void help_names_flag_range_and_default(void **state)
     CHECK_OK(tb_settings_help(&table, &out, &err), err);
     CHECK_OK(tb_buf_put_u8(&out, 0, &err), err);
     const char *text = (char *)out.data;
-    CHECK(strstr(text, "  -r, --rounds N            rounds: a whole number of "
-                       "at least 1 and at most") != NULL);
-    CHECK(strstr(text, "[required]") != NULL);
-    CHECK(strstr(text, "      --optimiser-lr RATE   learning rate: a number "
-                       "over 0 and at most 10\n"
+    CHECK(strstr(text,
+                 "  -r, --rounds N            rounds (a whole number from 1 to "
+                 "1000) [required]\n") != NULL);
+    CHECK(strstr(text, "      --optimiser-lr RATE   learning rate (a number "
+                       "over 0 and at most 10)\n"
                        "                            [default: 0.1]\n") != NULL);
     CHECK(strstr(text, "      --fresh               a switch\n") != NULL);
     for (const char *line = text; *line != '\0';) {
