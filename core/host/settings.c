@@ -41,16 +41,12 @@ size_t tb_settings_find(const tb_setting_table *table, const char *key)
     return i;
 }
 
-bool tb_settings_begin(tb_settings *s, size_t i, tb_setting_from from)
+void tb_settings_begin(tb_settings *s, size_t i, tb_setting_from from)
 {
-    if (from < s->from[i]) {
-        return false;
-    }
     if (from > s->from[i]) {
         tb_setting_clear(&s->table->rows[i], tb_settings_field(s, i));
         s->from[i] = (uint8_t)from;
     }
-    return true;
 }
 
 tb_rc tb_settings_put(tb_settings *s, size_t i, const char *text,
@@ -77,7 +73,7 @@ tb_rc tb_settings_put(tb_settings *s, size_t i, const char *text,
     } fresh = {0};
     tb_rc rc = tb_setting_parse(row, text, folder, &fresh, err);
     if (rc == TB_OK) {
-        (void)tb_settings_begin(s, i, from);
+        tb_settings_begin(s, i, from);
         memcpy(tb_settings_field(s, i), &fresh, row->size);
     } else {
         tb_setting_clear(row, &fresh);

@@ -32,9 +32,9 @@ void *tb_settings_field(const tb_settings *s, size_t i) TB_NONNULL(1);
 size_t tb_settings_find(const tb_setting_table *table, const char *key)
     TB_NONNULL(1, 2);
 
-/* Whether `from` may set row i; if it may and is stronger than who set it, a
- * list is emptied for it. */
-bool tb_settings_begin(tb_settings *s, size_t i, tb_setting_from from)
+/* Row i, a list, begins from a source: empty, if that is stronger than who
+ * filled it before. */
+void tb_settings_begin(tb_settings *s, size_t i, tb_setting_from from)
     TB_NONNULL(1);
 
 /* Sets row i, or does nothing when a stronger source has. The error names no

@@ -137,7 +137,7 @@ static tb_rc read_scalar(reader *r, size_t i)
 /* The items of a list, whose start is the current event. */
 static tb_rc read_list(reader *r, size_t i)
 {
-    (void)tb_settings_begin(r->s, i, TB_FROM_FILE); /* it may have no item */
+    tb_settings_begin(r->s, i, TB_FROM_FILE); /* it may have no item */
     tb_rc rc = next(r);
     while (rc == TB_OK && r->event.type != YAML_SEQUENCE_END_EVENT) {
         rc = r->event.type == YAML_SCALAR_EVENT

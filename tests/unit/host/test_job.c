@@ -90,6 +90,8 @@ static void keys_that_do_not_fit_together_are_refused(void **state)
                               "mean \"rounds\"?"},
         {LEAST "after: {guard: {max_drop: nan}}\n",
          "job.yaml:6:27: after.guard.max_drop: \"nan\" is not a number"},
+        {LEAST "optimiser.momentum: 1\n",
+         "\"1\" is not a number of at least 0 and under 1"},
         {"name: a\nmodel.new: m\nrounds: 3\ncohort.target: 5\n",
          "job.yaml: data.set is missing"},
     };
