@@ -28,6 +28,7 @@ struct tb_sum {
     uint64_t weight;    /* of the counted updates */
     uint32_t n_updates; /* counted */
     int64_t *acc;       /* [n_values], owned */
+    const tb_sum_kernel *kernel;
 };
 
 /* Smallest k with v <= 2^k. */
@@ -123,7 +124,8 @@ tb_rc tb_sum_new(tb_sum **out, const tb_round_config *config,
                     .scale = ldexp(1.0, (int)config->fraction_bits),
                     .n_sections = config->n_sections,
                     .n_values = n,
-                    .acc = acc};
+                    .acc = acc,
+                    .kernel = tb_sum_kernel_best()};
     memcpy(sum->sections, config->sections,
            config->n_sections * sizeof sum->sections[0]);
     *out = sum;
@@ -187,7 +189,7 @@ static tb_rc check_weight(const tb_sum *sum, uint32_t weight, tb_err *err)
 static tb_rc check_values(const tb_sum *sum, const float *x, size_t n,
                           tb_err *err)
 {
-    if (tb_sum_fits(x, n, sum->max_abs)) {
+    if (sum->kernel->fits(x, n, sum->max_abs)) {
         return TB_OK;
     }
     size_t i = 0;
@@ -215,12 +217,13 @@ static tb_rc add(tb_sum *sum, size_t offset, const float *x, size_t n,
     if (rc != TB_OK) {
         return rc;
     }
-    double limit = (double)sum->max_abs * sum->scale;
+    bool near = (double)sum->max_abs * sum->scale < TB_SUM_NEAR;
     for (size_t at = offset; at < offset + n;) {
         span s = span_at(sum, at, offset + n);
         int64_t once = weight < 0 ? -1 : 1;
-        tb_sum_axpy(sum->acc + s.at, x + (s.at - offset), s.n, sum->scale,
-                    limit, s.weighted ? weight : once);
+        (near ? sum->kernel->axpy
+              : tb_sum_axpy_far)(sum->acc + s.at, x + (s.at - offset), s.n,
+                                 sum->scale, s.weighted ? weight : once);
         at += s.n;
     }
     return TB_OK;

@@ -6,16 +6,10 @@
 
 #include "fed/sum_priv.h"
 
-#if defined(__x86_64__)
-#define AVX2_CODE __attribute__((target("avx2")))
-#define AVX512_CODE                                                            \
-    __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw")))
-#endif
 #define IN_PLACE static inline __attribute__((always_inline))
 
 /* Adding 1.5 * 2^52 to |v| < 2^51 leaves round-half-even(v) in the low bits. */
-#define ROUNDER    0x1.8p52
-#define NEAR_LIMIT 0x1p51
+#define ROUNDER 0x1.8p52
 
 IN_PLACE bool fits(const float *x, size_t n, float max_abs)
 {
@@ -26,8 +20,8 @@ IN_PLACE bool fits(const float *x, size_t n, float max_abs)
     return bad == 0;
 }
 
-IN_PLACE void axpy_near(int64_t *acc, const float *x, size_t n, double scale,
-                        int64_t weight)
+IN_PLACE void axpy(int64_t *acc, const float *x, size_t n, double scale,
+                   int64_t weight)
 {
     const double rounder = ROUNDER;
     uint64_t base = 0;
@@ -40,7 +34,7 @@ IN_PLACE void axpy_near(int64_t *acc, const float *x, size_t n, double scale,
     }
 }
 
-static void axpy_far(int64_t *acc, const float *x, size_t n, double scale,
+void tb_sum_axpy_far(int64_t *acc, const float *x, size_t n, double scale,
                      int64_t weight)
 {
     for (size_t i = 0; i < n; i++) {
@@ -49,63 +43,60 @@ static void axpy_far(int64_t *acc, const float *x, size_t n, double scale,
     }
 }
 
+/* The two loops again, compiled for an instruction set. */
+#define LOOPS(isa, attribute)                                                  \
+    attribute static bool fits_##isa(const float *x, size_t n, float max_abs)  \
+    {                                                                          \
+        return fits(x, n, max_abs);                                            \
+    }                                                                          \
+    attribute static void axpy_##isa(int64_t *acc, const float *x, size_t n,   \
+                                     double scale, int64_t weight)             \
+    {                                                                          \
+        axpy(acc, x, n, scale, weight);                                        \
+    }
+
+LOOPS(portable, )
+
+static bool anywhere(void)
+{
+    return true;
+}
+
 #if defined(__x86_64__)
-AVX2_CODE static bool fits_avx2(const float *x, size_t n, float max_abs)
+LOOPS(avx2, __attribute__((target("avx2"))))
+LOOPS(avx512, __attribute__((target("avx512f,avx512dq,avx512vl"))))
+
+static bool has_avx2(void)
 {
-    return fits(x, n, max_abs);
+    return __builtin_cpu_supports("avx2");
 }
 
-AVX2_CODE static void axpy_avx2(int64_t *acc, const float *x, size_t n,
-                                double scale, int64_t weight)
+static bool has_avx512(void)
 {
-    axpy_near(acc, x, n, scale, weight);
-}
-
-AVX512_CODE static bool fits_avx512(const float *x, size_t n, float max_abs)
-{
-    return fits(x, n, max_abs);
-}
-
-AVX512_CODE static void axpy_avx512(int64_t *acc, const float *x, size_t n,
-                                    double scale, int64_t weight)
-{
-    axpy_near(acc, x, n, scale, weight);
+    return __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
 }
 #endif
 
-bool tb_sum_fits(const float *x, size_t n, float max_abs)
-{
+static const tb_sum_kernel kernels[] = {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw")) {
-        return fits_avx512(x, n, max_abs);
-    }
-    if (__builtin_cpu_supports("avx2")) {
-        return fits_avx2(x, n, max_abs);
-    }
+    {"avx512", has_avx512, fits_avx512, axpy_avx512},
+    {"avx2", has_avx2, fits_avx2, axpy_avx2},
 #endif
-    return fits(x, n, max_abs);
+    {"portable", anywhere, fits_portable, axpy_portable},
+};
+
+const tb_sum_kernel *tb_sum_kernel_at(size_t i)
+{
+    return i < sizeof kernels / sizeof kernels[0] ? &kernels[i] : NULL;
 }
 
-void tb_sum_axpy(int64_t *acc, const float *x, size_t n, double scale,
-                 double limit, int64_t weight)
+const tb_sum_kernel *tb_sum_kernel_best(void)
 {
-    if (limit >= NEAR_LIMIT) {
-        axpy_far(acc, x, n, scale, weight);
-        return;
+    const tb_sum_kernel *kernel = kernels;
+    while (!kernel->usable()) {
+        kernel++;
     }
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw")) {
-        axpy_avx512(acc, x, n, scale, weight);
-        return;
-    }
-    if (__builtin_cpu_supports("avx2")) {
-        axpy_avx2(acc, x, n, scale, weight);
-        return;
-    }
-#endif
-    axpy_near(acc, x, n, scale, weight);
+    return kernel;
 }

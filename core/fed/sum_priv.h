@@ -9,12 +9,30 @@
 
 #include "base/attr.h"
 
-/* Whether all |x| <= max_abs (so also: all are finite). */
-bool tb_sum_fits(const float *x, size_t n, float max_abs) TB_NONNULL(1);
+/* One instruction set's loops. All give the same integers. */
+typedef struct tb_sum_kernel {
+    const char *name;
+    bool (*usable)(void); /* on this CPU */
 
-/* acc[i] += weight * round-half-even(x[i] * scale), modulo 2^64. scale is a
- * power of two; |x * scale| <= limit for all of x. */
-void tb_sum_axpy(int64_t *acc, const float *x, size_t n, double scale,
-                 double limit, int64_t weight) TB_NONNULL(1, 2);
+    /* Whether all |x| <= max_abs (so also: all are finite). */
+    bool (*fits)(const float *x, size_t n, float max_abs);
+
+    /* acc[i] += weight * round-half-even(x[i] * scale), modulo 2^64. scale is a
+     * power of two, and |x * scale| < TB_SUM_NEAR for all of x. */
+    void (*axpy)(int64_t *acc, const float *x, size_t n, double scale,
+                 int64_t weight);
+} tb_sum_kernel;
+
+#define TB_SUM_NEAR 0x1p51
+
+/* The loops for any scale; slower. */
+void tb_sum_axpy_far(int64_t *acc, const float *x, size_t n, double scale,
+                     int64_t weight) TB_NONNULL(1, 2);
+
+/* The fastest first; the last one runs anywhere; NULL behind it. */
+const tb_sum_kernel *tb_sum_kernel_at(size_t i);
+
+/* The first that this CPU can run. */
+const tb_sum_kernel *tb_sum_kernel_best(void);
 
 #endif

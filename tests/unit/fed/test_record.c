@@ -1,0 +1,342 @@
+/* Rows of the journal. */
+#include "fed/record.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "round_config.h"
+
+static tb_run_params params;
+static tb_name cohort[3];
+static uint8_t config_bytes[40];
+
+static void make_params(void)
+{
+    params = (tb_run_params){.n_params = 100,
+                             .n_observed = 4,
+                             .seed = 42,
+                             .rounds = 30,
+                             .target = 10,
+                             .minimum = 5,
+                             .over_selection = 1.25,
+                             .server_lr = 1.0,
+                             .max_abs = 16.0F,
+                             .calibrate_max_abs = 1024.0F,
+                             .max_weight = 60000,
+                             .deadline_ms = 60000,
+                             .max_attempts = 3,
+                             .evaluate = TB_WHERE_COORDINATOR,
+                             .publish = TB_PUBLISH_BEST_LOSS,
+                             .n_job = 11};
+    CHECK(tb_name_set(&params.name, "fashion"));
+    CHECK(tb_name_set(&params.data_set, "images"));
+    CHECK(tb_name_set(&params.codec, "q8"));
+    CHECK(tb_name_set(&params.strategy, "fedavg"));
+    memcpy(params.job_text, "batch: 32\nx", 11);
+}
+
+/* A record of each kind, with something in every field. */
+static tb_record sample(tb_record_kind kind)
+{
+    tb_record r;
+    memset(&r, 0, sizeof r);
+    r.kind = kind;
+    tb_hash config = {.bytes = {1, 2, 3}};
+    switch (kind) {
+    case TB_REC_INVITED:
+        r.u.invited = (tb_rec_invited){.invite = {9}, .expires_s = 77};
+        r.u.invited.public_key[31] = 5;
+        CHECK(tb_name_set(&r.u.invited.client, "client-01"));
+        break;
+    case TB_REC_ENROLLED:
+        r.u.enrolled = (tb_rec_enrolled){.invite = {9}, .sign_key = {8}};
+        CHECK(tb_name_set(&r.u.enrolled.client, "client-01"));
+        break;
+    case TB_REC_REVOKED:
+        CHECK(tb_name_set(&r.u.revoked.client, "client-01"));
+        memcpy(r.u.revoked.why, "lost phone", 11);
+        break;
+    case TB_REC_RUN_STARTED:
+        make_params();
+        r.u.run_started = &params;
+        break;
+    case TB_REC_ROUND_OPENED:
+        for (size_t i = 0; i < 3; i++) {
+            CHECK(tb_name_set(&cohort[i], "client-0"));
+            cohort[i].text[7] = (char)('1' + i);
+        }
+        memset(config_bytes, 0xc0, sizeof config_bytes);
+        r.u.round_opened =
+            (tb_rec_round_opened){.round = 3,
+                                  .attempt = 2,
+                                  .task = TB_TASK_EVALUATE,
+                                  .config = {config_bytes, sizeof config_bytes},
+                                  .n_clients = 3,
+                                  .clients = cohort};
+        break;
+    case TB_REC_CLOCK:
+        r.u.clock = (tb_rec_clock){config, 1234};
+        break;
+    case TB_REC_ACCEPTED:
+        r.u.accepted = (tb_rec_accepted){
+            .config = config, .update = config, .n_blocks = 5, .weight = 6000};
+        CHECK(tb_name_set(&r.u.accepted.client, "client-01"));
+        break;
+    case TB_REC_EXPELLED:
+        r.u.expelled =
+            (tb_rec_expelled){.config = config, .code = TB_REFUSE_VALUES};
+        CHECK(tb_name_set(&r.u.expelled.client, "client-01"));
+        break;
+    case TB_REC_CLOSED:
+        r.u.closed = (tb_rec_closed){.config = config, .n_accepted = 9};
+        memcpy(r.u.closed.why, "the deadline is over", 21);
+        break;
+    case TB_REC_COMMITTED:
+        r.u.committed = (tb_rec_committed){.config = config,
+                                           .round = 3,
+                                           .result = {.raw_bytes = 800000},
+                                           .metrics = tb_metrics_none(),
+                                           .n_clients = 9,
+                                           .weight = 54000};
+        break;
+    case TB_REC_ABANDONED:
+        r.u.abandoned.config = config;
+        memcpy(r.u.abandoned.why, "too few", 8);
+        break;
+    case TB_REC_VERSION:
+        r.u.version = (tb_rec_version){.sequence = 4, .manifest = config};
+        CHECK(tb_name_set(&r.u.version.model, "fashion"));
+        break;
+    case TB_REC_RUN_ENDED:
+        r.u.run_ended = (tb_rec_run_ended){.outcome = TB_OUTCOME_REFUSED,
+                                           .model = {.stored_bytes = 5}};
+        memcpy(r.u.run_ended.why, "accuracy fell by 0.1", 21);
+        break;
+    case TB_REC_KIND_END:
+        break;
+    }
+    return r;
+}
+
+static void encode(tb_record_kind kind, tb_buf *out)
+{
+    tb_record r = sample(kind);
+    tb_err err = {0};
+    tb_buf_init(out, TB_RECORD_BYTES_MAX);
+    CHECK_OK(tb_record_encode(&r, out, &err), err);
+}
+
+/* Whatever decodes must encode to the very same bytes. */
+static bool decodes_to_itself(uint32_t kind, const uint8_t *bytes, size_t len)
+{
+    tb_record r;
+    tb_buf back;
+    tb_err err = {0};
+    if (tb_record_decode(&r, kind, bytes, len, NULL) != TB_OK) {
+        CHECK(r.owned == NULL);
+        return false;
+    }
+    tb_buf_init(&back, TB_RECORD_BYTES_MAX);
+    CHECK_OK(tb_record_encode(&r, &back, &err), err);
+    CHECK(back.len == len && memcmp(back.data, bytes, len) == 0);
+    tb_buf_release(&back);
+    tb_record_release(&r);
+    return true;
+}
+
+static void each_kind_comes_back_as_it_was(void **state)
+{
+    (void)state;
+    for (uint32_t kind = 1; kind < TB_REC_KIND_END; kind++) {
+        tb_buf bytes;
+        encode((tb_record_kind)kind, &bytes);
+        CHECK(decodes_to_itself(kind, bytes.data, bytes.len));
+        tb_buf_release(&bytes);
+    }
+    CHECK(tb_mem_live() == 0);
+}
+
+static void fields_come_back_where_they_were(void **state)
+{
+    tb_buf bytes;
+    tb_record r;
+    tb_err err = {0};
+    (void)state;
+    encode(TB_REC_ROUND_OPENED, &bytes);
+    CHECK_OK(
+        tb_record_decode(&r, TB_REC_ROUND_OPENED, bytes.data, bytes.len, &err),
+        err);
+    CHECK(r.u.round_opened.attempt == 2);
+    CHECK(r.u.round_opened.task == TB_TASK_EVALUATE);
+    CHECK(r.u.round_opened.config.len == 40);
+    CHECK(r.u.round_opened.config.data[39] == 0xc0);
+    CHECK(strcmp(r.u.round_opened.clients[2].text, "client-3") == 0);
+    tb_record_release(&r);
+    tb_buf_release(&bytes);
+    encode(TB_REC_COMMITTED, &bytes);
+    CHECK_OK(
+        tb_record_decode(&r, TB_REC_COMMITTED, bytes.data, bytes.len, &err),
+        err);
+    CHECK(isnan(r.u.committed.metrics.loss) && r.u.committed.weight == 54000);
+    tb_record_release(&r);
+    tb_buf_release(&bytes);
+    encode(TB_REC_RUN_STARTED, &bytes);
+    CHECK_OK(
+        tb_record_decode(&r, TB_REC_RUN_STARTED, bytes.data, bytes.len, &err),
+        err);
+    CHECK(r.u.run_started->over_selection == 1.25 &&
+          r.u.run_started->n_job == 11 &&
+          memcmp(r.u.run_started->job_text, "batch: 32\nx", 12) == 0);
+    tb_record_release(&r);
+    tb_buf_release(&bytes);
+}
+
+/* One record byte by byte, by hand, from the format at the head of record.h. */
+static void the_bytes_are_those_of_the_format(void **state)
+{
+    static const uint8_t want[] = {1,                /* version */
+                                   7,   0,   0,   0, /* length */
+                                   'f', 'a', 's', 'h', 'i', 'o', 'n', 4, 0,
+                                   0,   0,   0,   0,   0,   0,   1,   2, 3};
+    tb_buf bytes;
+    (void)state;
+    encode(TB_REC_VERSION, &bytes);
+    CHECK(bytes.len == sizeof want - 3 + TB_HASH_BYTES);
+    assert_memory_equal(bytes.data, want, sizeof want);
+    tb_buf_release(&bytes);
+}
+
+static void every_truncation_is_refused(void **state)
+{
+    (void)state;
+    for (uint32_t kind = 1; kind < TB_REC_KIND_END; kind++) {
+        tb_buf bytes;
+        encode((tb_record_kind)kind, &bytes);
+        for (size_t n = 0; n < bytes.len; n++) {
+            CHECK(!decodes_to_itself(kind, bytes.data, n));
+        }
+        CHECK(tb_buf_put_u8(&bytes, 0, NULL) == TB_OK);
+        CHECK(!decodes_to_itself(kind, bytes.data, bytes.len)); /* too long */
+        tb_buf_release(&bytes);
+    }
+    CHECK(tb_mem_live() == 0);
+}
+
+static void every_altered_byte_is_refused_or_another_record(void **state)
+{
+    (void)state;
+    for (uint32_t kind = 1; kind < TB_REC_KIND_END; kind++) {
+        tb_buf bytes;
+        encode((tb_record_kind)kind, &bytes);
+        for (size_t i = 0; i < bytes.len; i++) {
+            for (unsigned flip = 1; flip < 256; flip *= 2) {
+                bytes.data[i] = (uint8_t)(bytes.data[i] ^ flip);
+                (void)decodes_to_itself(kind, bytes.data, bytes.len);
+                bytes.data[i] = (uint8_t)(bytes.data[i] ^ flip);
+            }
+        }
+        tb_buf_release(&bytes);
+    }
+    CHECK(tb_mem_live() == 0);
+}
+
+static void what_cannot_be_is_refused_by_name(void **state)
+{
+    tb_record r;
+    tb_buf bytes;
+    tb_err err = {0};
+    (void)state;
+    CHECK_ERR(tb_record_decode(&r, 99, NULL, 0, &err), TB_E_UNSUPPORTED, err,
+              "kind 99");
+    encode(TB_REC_VERSION, &bytes);
+    bytes.data[0] = 2;
+    CHECK_ERR(tb_record_decode(&r, TB_REC_VERSION, bytes.data, bytes.len, &err),
+              TB_E_UNSUPPORTED, err, "version 2");
+    bytes.data[0] = 1;
+    bytes.data[5] = '/';
+    CHECK_ERR(tb_record_decode(&r, TB_REC_VERSION, bytes.data, bytes.len, &err),
+              TB_E_MALFORMED, err, "name");
+    tb_buf_release(&bytes);
+    encode(TB_REC_CLOSED, &bytes);
+    bytes.data[bytes.len - 1] = '\n';
+    CHECK_ERR(tb_record_decode(&r, TB_REC_CLOSED, bytes.data, bytes.len, &err),
+              TB_E_MALFORMED, err, "control");
+    tb_buf_release(&bytes);
+    /* a promise of 100,000 clients in a few bytes sizes no memory */
+    encode(TB_REC_ROUND_OPENED, &bytes);
+    tb_le32_put(bytes.data + 1 + 16 + 4 + 4 + 4 + 4 + 40, 100000);
+    CHECK_ERR(
+        tb_record_decode(&r, TB_REC_ROUND_OPENED, bytes.data, bytes.len, &err),
+        TB_E_MALFORMED, err, "cohort");
+    tb_buf_release(&bytes);
+}
+
+static tb_rc decode_all(void *arg, tb_err *err)
+{
+    const tb_buf *bytes = arg;
+    tb_rc rc = TB_OK;
+    static const uint32_t owning[] = {TB_REC_ROUND_OPENED, TB_REC_RUN_STARTED};
+    for (size_t i = 0; rc == TB_OK && i < 2; i++) {
+        tb_record r;
+        rc = tb_record_decode(&r, owning[i], bytes[i].data, bytes[i].len, err);
+        tb_record_release(&r);
+    }
+    return rc;
+}
+
+static void it_survives_each_allocation_failing(void **state)
+{
+    tb_buf bytes[2];
+    (void)state;
+    encode(TB_REC_ROUND_OPENED, &bytes[0]);
+    encode(TB_REC_RUN_STARTED, &bytes[1]);
+    CHECK(tb_check_each_allocation(decode_all, bytes) == 2);
+    tb_buf_release(&bytes[0]);
+    tb_buf_release(&bytes[1]);
+}
+
+static void a_run_outside_its_ranges_is_refused_by_the_field(void **state)
+{
+    tb_err err = {0};
+    (void)state;
+    make_params();
+    CHECK_OK(tb_run_params_check(&params, &err), err);
+#define BROKEN(field, value, rc, part)                                         \
+    do {                                                                       \
+        make_params();                                                         \
+        params.field = (value);                                                \
+        CHECK_ERR(tb_run_params_check(&params, &err), (rc), err, (part));      \
+    } while (0)
+    BROKEN(rounds, 0, TB_E_USAGE, "rounds");
+    BROKEN(minimum, 11, TB_E_USAGE, "minimum");
+    BROKEN(minimum, 0, TB_E_USAGE, "minimum");
+    BROKEN(over_selection, 0.9, TB_E_USAGE, "over_selection");
+    BROKEN(over_selection, (double)NAN, TB_E_USAGE, "over_selection");
+    BROKEN(max_attempts, 0, TB_E_USAGE, "max_attempts");
+    BROKEN(deadline_ms, 0, TB_E_USAGE, "deadline");
+    BROKEN(server_lr, (double)INFINITY, TB_E_USAGE, "server_lr");
+    BROKEN(evaluate, TB_WHERE_NOWHERE, TB_E_USAGE, "evaluation");
+    BROKEN(n_params, 0, TB_E_LIMIT, "0 values");
+    BROKEN(max_abs, NAN, TB_E_USAGE, "max_abs");
+    BROKEN(max_abs, 1e9F, TB_E_LIMIT, "lower");
+    BROKEN(codec.text[0], 'x', TB_E_USAGE, "codec");
+    BROKEN(strategy.text[0], 'x', TB_E_USAGE, "strategy");
+    BROKEN(name.text[0], '/', TB_E_USAGE, "name");
+#undef BROKEN
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_kind_comes_back_as_it_was),
+        cmocka_unit_test(fields_come_back_where_they_were),
+        cmocka_unit_test(the_bytes_are_those_of_the_format),
+        cmocka_unit_test(every_truncation_is_refused),
+        cmocka_unit_test(every_altered_byte_is_refused_or_another_record),
+        cmocka_unit_test(what_cannot_be_is_refused_by_name),
+        cmocka_unit_test(it_survives_each_allocation_failing),
+        cmocka_unit_test(a_run_outside_its_ranges_is_refused_by_the_field),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
