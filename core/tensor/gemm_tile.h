@@ -13,6 +13,14 @@
 #define PANEL  (2 * WIDTH)
 #define INLINE static inline __attribute__((always_inline))
 
+/* Sums must never see memory: loops over a tile are unrolled, whatever it
+ * costs. */
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 12")
+#endif
+
 /* One product seen by the tiles: c[i][j] = sum_p row(i, p) * panel(p, j). */
 typedef struct job {
     const float *row; /* element (i, p) at i * row_i + p * row_p */
@@ -36,7 +44,9 @@ INLINE void store_plain(const job *q, float *c, vec acc[][2], size_t rows,
 {
     vec alpha = SPREAD(q->alpha);
     vec beta = SPREAD(q->beta);
+    UNROLL
     for (size_t i = 0; i < rows; i++) {
+        UNROLL
         for (size_t v = 0; v < vecs; v++) {
             float *at = c + i * q->c_i + v * WIDTH;
             bool part = some && v + 1 == vecs;
@@ -59,13 +69,16 @@ INLINE void store_turned(const job *q, float *c, vec acc[][2], size_t rows,
                          size_t vecs, size_t cols)
 {
     float sums[TILE_ROWS][PANEL];
+    UNROLL
     for (size_t i = 0; i < rows; i++) {
+        UNROLL
         for (size_t v = 0; v < vecs; v++) {
             STORE(&sums[i][v * WIDTH], acc[i][v]);
         }
     }
     for (size_t j = 0; j < cols; j++) {
         float *at = c + j * q->c_j;
+        UNROLL
         for (size_t i = 0; i < rows; i++) {
             at[i] = q->beta == 0.0f
                         ? q->alpha * sums[i][j]
@@ -89,7 +102,9 @@ INLINE void tile(const job *q, const float *row, const float *panel,
     if (some) {
         last = FIRST(cols - (vecs - 1) * WIDTH);
     }
+    UNROLL
     for (size_t i = 0; i < rows; i++) {
+        UNROLL
         for (size_t v = 0; v < vecs; v++) {
             acc[i][v] = SPREAD(0.0f);
         }
@@ -99,16 +114,20 @@ INLINE void tile(const job *q, const float *row, const float *panel,
     }
     for (size_t p = 0; p < k; p++) {
         vec b[2];
+        UNROLL
         for (size_t v = 0; v < vecs; v++) {
             b[v] = some && v + 1 == vecs ? LOAD_SOME(panel + v * WIDTH, last)
                                          : LOAD(panel + v * WIDTH);
         }
+        UNROLL
         for (size_t i = 0; i < rows; i++) {
             vec a = SPREAD(at[i / 3][i % 3 * row_i]);
+            UNROLL
             for (size_t v = 0; v < vecs; v++) {
                 acc[i][v] = FMA(a, b[v], acc[i][v]);
             }
         }
+        UNROLL
         for (size_t i = 0; i < rows; i += 3) {
             at[i / 3] += row_p;
         }
