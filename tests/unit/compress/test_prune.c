@@ -168,6 +168,24 @@ static void l1_and_l2_disagree_where_they_should(void **state)
     tb_graph_free(&g);
 }
 
+/* fc1.weight [2, 1], fc1.bias [2], fc2.weight [2, 2], ...: both neurons of the
+ * first layer are the smallest of four, but one of them stays. */
+static void globally_every_layer_keeps_one_neuron(void **state)
+{
+    (void)state;
+    tb_err err;
+    static const float params[13] = {0.1F, 0.2F, 1, 1, 7, 7, 5, 5};
+    static const uint8_t want[13] = {0, 1, 0, 1, 1, 1, 0, 0, 1, 0, 1, 1, 1};
+    uint8_t keep[13];
+    tb_graph *g = NULL;
+    CHECK_OK(tb_build_new(&g, "mlp:1-2-2-1", 1, NULL, &err), err);
+    tb_prune_options o = {
+        .kind = TB_PRUNE_STRUCTURED, .scope = TB_PRUNE_GLOBAL, .amount = 0.5};
+    CHECK_OK(tb_prune_mask(keep, g, params, 13, &o, &err), err);
+    assert_memory_equal(keep, want, sizeof want);
+    tb_graph_free(&g);
+}
+
 static void a_bad_amount_or_length_is_refused(void **state)
 {
     (void)state;
@@ -229,6 +247,7 @@ int main(void)
         cmocka_unit_test(a_mask_grows_with_its_amount),
         cmocka_unit_test(a_neuron_goes_with_its_weights_and_bias),
         cmocka_unit_test(l1_and_l2_disagree_where_they_should),
+        cmocka_unit_test(globally_every_layer_keeps_one_neuron),
         cmocka_unit_test(a_bad_amount_or_length_is_refused),
         cmocka_unit_test(a_model_without_hidden_layers_has_no_neurons),
         cmocka_unit_test(survives_each_allocation_failing),

@@ -92,6 +92,8 @@ static void each_broken_field_is_refused_and_named(void **state)
         {3, 9, TB_E_MALFORMED, "rank 9"},
         {3, 2, TB_E_MALFORMED, "more bytes follow"},
         {4, 255, TB_E_MISMATCH, "but y has 2 targets"},
+        {5, 1, TB_E_MISMATCH, "x has 65538 samples"},
+        {6, 1, TB_E_MISMATCH, "x has 258 samples"},
         {7, 0, TB_E_MISMATCH, "no rows"},
         {7, 1, TB_E_MISMATCH, "x has 1 samples"},
         {8, 255, TB_E_MALFORMED, "shorter than that"},
