@@ -31,6 +31,13 @@ typedef void row_fn(float *y, const float *a, const float *b, size_t n);
     static void name##_stand(float *y, const float *a, size_t step_a,          \
                              const float *b, size_t step_b, size_t n)          \
     {                                                                          \
+        if (step_a == 1 && step_b == 0) { /* scaling: the common case */       \
+            const float b0 = b[0];                                             \
+            for (size_t i = 0; i < n; i++) {                                   \
+                y[i] = a[i] op b0;                                             \
+            }                                                                  \
+            return;                                                            \
+        }                                                                      \
         for (size_t i = 0; i < n; i++) {                                       \
             y[i] = a[i * step_a] op b[i * step_b];                             \
         }                                                                      \
