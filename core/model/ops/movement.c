@@ -1,5 +1,5 @@
 /* core/model/ops/movement.c - operators that only move data: Identity, Flatten,
- * Reshape, Transpose. All but Transpose are views. */
+ * Reshape, Squeeze, Unsqueeze, Transpose. All but Transpose are views. */
 #include <string.h>
 
 #include "model/ops/op_priv.h"
@@ -103,6 +103,86 @@ static tb_rc reshape_infer(tb_call *call, tb_err *err)
 static tb_rc reshape_like_infer(tb_call *call, tb_err *err)
 {
     return view_as(call, &call->in[1].shape, err);
+}
+
+/* --- Squeeze, Unsqueeze ---------------------------------------------------- */
+
+/* The axes attribute (before opset 13) or input 1, as marks over `rank`
+ * dimensions. *given: whether there are any. */
+static tb_rc read_axes(bool marked[TB_RANK_MAX], bool *given,
+                       const tb_call *call, size_t rank, tb_err *err)
+{
+    const tb_attr *attr = tb_node_attr(call->node, "axes");
+    const tb_tensor *in = tb_op_has(call, 1) ? &call->in[1] : NULL;
+    *given = attr != NULL || in != NULL;
+    if (in != NULL && (in->dtype != TB_I64 || in->data == NULL)) {
+        return tb_fail(err, TB_E_UNSUPPORTED,
+                       "the axes must be constant numbers of i64");
+    }
+    size_t n = in != NULL ? tb_tensor_count(in) : *given ? attr->n : 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t axis = 0;
+        tb_rc rc = tb_op_axis(
+            &axis, in != NULL ? tb_tensor_i64_at(in, i) : attr->ints[i], rank,
+            false, err);
+        if (rc == TB_OK && marked[axis]) {
+            rc = tb_fail(err, TB_E_MALFORMED, "axis %zu twice", axis);
+        }
+        if (rc != TB_OK) {
+            return rc;
+        }
+        marked[axis] = true;
+    }
+    return TB_OK;
+}
+
+static size_t n_axes(const tb_call *call)
+{
+    const tb_attr *attr = tb_node_attr(call->node, "axes");
+    return tb_op_has(call, 1) ? tb_tensor_count(&call->in[1])
+           : attr != NULL     ? attr->n
+                              : 0;
+}
+
+/* y has an extent of 1 at each axis, and those of x elsewhere. */
+static tb_rc unsqueeze_infer(tb_call *call, tb_err *err)
+{
+    const tb_shape *x = &call->in[0].shape;
+    bool marked[TB_RANK_MAX] = {false};
+    bool given = false;
+    size_t from = 0;
+    tb_shape y = {.rank = x->rank};
+    if (n_axes(call) > TB_RANK_MAX - x->rank) {
+        return tb_fail(err, TB_E_LIMIT, "over %d dimensions", TB_RANK_MAX);
+    }
+    y.rank += n_axes(call);
+    tb_rc rc = read_axes(marked, &given, call, y.rank, err);
+    if (rc == TB_OK && !given) {
+        rc = tb_fail(err, TB_E_MALFORMED, "no axes");
+    }
+    for (size_t i = 0; rc == TB_OK && i < y.rank; i++) {
+        y.dim[i] = marked[i] ? 1 : x->dim[from++];
+    }
+    return rc == TB_OK ? view_as(call, &y, err) : rc;
+}
+
+/* x without the axes, or without all extents of 1. */
+static tb_rc squeeze_infer(tb_call *call, tb_err *err)
+{
+    const tb_shape *x = &call->in[0].shape;
+    bool marked[TB_RANK_MAX] = {false};
+    bool given = false;
+    tb_shape y = {0};
+    tb_rc rc = read_axes(marked, &given, call, x->rank, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    for (size_t i = 0; i < x->rank; i++) {
+        if (given ? !marked[i] : x->dim[i] != 1) {
+            y.dim[y.rank++] = x->dim[i];
+        }
+    }
+    return view_as(call, &y, err); /* refuses an axis that is not 1 */
 }
 
 /* dx = dy in the shape of x */
@@ -241,6 +321,7 @@ static void transpose_backward(tb_grad *g)
 
 static const tb_attr_decl axis_attr[] = {{"axis", TB_ATTR_INT, false}};
 static const tb_attr_decl zero_attr[] = {{"allowzero", TB_ATTR_INT, false}};
+static const tb_attr_decl axes_attr[] = {{"axes", TB_ATTR_INTS, false}};
 static const tb_attr_decl perm_attr[] = {{"perm", TB_ATTR_INTS, false}};
 
 #define MOVEMENT(dom, text, first, n)                                          \
@@ -275,3 +356,18 @@ const tb_op tb_op_transpose = {MOVEMENT(TB_DOMAIN_ONNX, "Transpose", 1, 1),
                                .infer = transpose_infer,
                                .run = transpose_run,
                                .backward = transpose_backward};
+
+#define AXES(text, first, last, max)                                           \
+    .domain = TB_DOMAIN_ONNX, .name = text, .since = first, .until = last,     \
+    .in_min = 1, .in_max = max, .out_min = 1, .out_max = 1,                    \
+    .attrs = axes_attr, .n_attrs = max == 1, .run = tb_op_run_view,            \
+    .backward = view_backward
+
+const tb_op tb_op_squeeze = {AXES("Squeeze", 13, TB_OPSET_ANY, 2),
+                             .infer = squeeze_infer};
+const tb_op tb_op_squeeze_1 = {AXES("Squeeze", 1, 12, 1),
+                               .infer = squeeze_infer};
+const tb_op tb_op_unsqueeze = {AXES("Unsqueeze", 13, TB_OPSET_ANY, 2),
+                               .infer = unsqueeze_infer};
+const tb_op tb_op_unsqueeze_1 = {AXES("Unsqueeze", 1, 12, 1),
+                                 .infer = unsqueeze_infer};

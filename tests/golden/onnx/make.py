@@ -64,6 +64,9 @@ def torch_cases():
     yield "flatten", 17, nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), (1, 3, 4), {}
     yield "reshape", 13, nn.Sequential(
         Lambda(lambda x: x.reshape(-1, 12)), nn.Linear(12, 3)), (3, 4), {}
+    for opset in (11, 13, 17):  # Shape, Gather, Unsqueeze, Concat, Reshape
+        yield "view_%d" % opset, opset, nn.Sequential(
+            Lambda(lambda x: x.view(x.size(0), -1)), nn.Linear(12, 3)), (3, 4), {}
     yield "transpose", 13, nn.Sequential(
         Lambda(lambda x: x.transpose(1, 2)), nn.Flatten(), nn.Linear(12, 3)), (3, 4), {}
     yield "sequence", 13, nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)), (3, 4), {}
@@ -104,7 +107,8 @@ def make_torch():
 OPS = {"Add", "Sub", "Mul", "Div", "Gemm", "MatMul", "Relu", "LeakyRelu",
        "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Identity", "Flatten",
        "Reshape", "Transpose", "Cast", "QuantizeLinear", "DequantizeLinear",
-       "Constant", "Dropout"}
+       "Constant", "Dropout", "Shape", "Gather", "Concat", "Squeeze",
+       "Unsqueeze"}
 TYPES = {1, 2, 3, 6, 7, 9, 11}
 BIG = 6000  # bytes: some cases are large for no reason
 
@@ -117,7 +121,8 @@ def node_model(case):
     keep = []
     for k, value in enumerate(list(model.graph.input)):
         op = model.graph.node[0].op_type
-        if (op, k) in {("Reshape", 1), ("Dropout", 1)}:
+        if (op, k) in {("Reshape", 1), ("Dropout", 1), ("Squeeze", 1),
+                       ("Unsqueeze", 1), ("Gather", 1)}:
             model.graph.initializer.append(
                 numpy_helper.from_array(inputs[k], value.name))
             model.graph.input.remove(value)

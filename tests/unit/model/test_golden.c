@@ -120,7 +120,7 @@ static void every_model_gives_the_judges_numbers(void **state)
         n++;
     }
     (void)closedir(dir);
-    CHECK(n >= 100);
+    CHECK(n >= 120);
 }
 
 static tb_graph *read_golden(const char *stem)
