@@ -1,5 +1,5 @@
-/* core/model/ops/select.c - Shape, Gather, Concat: what exporters compute shapes
- * with, folded away when the model is bound. For any element type; without a
+/* core/model/ops/select.c - Shape, Gather, Concat: how exporters make shapes,
+ * folded away when the model is bound. For any element type; without a
  * gradient so far. */
 #include <string.h>
 
