@@ -105,7 +105,7 @@ static tb_rc reshape_like_infer(tb_call *call, tb_err *err)
     return view_as(call, &call->in[1].shape, err);
 }
 
-/* --- Squeeze, Unsqueeze ---------------------------------------------------- */
+/* --- Squeeze, Unsqueeze --------------------------------------------------- */
 
 /* The axes attribute (before opset 13) or input 1, as marks over `rank`
  * dimensions. *given: whether there are any. */
