@@ -15,13 +15,24 @@ struct tb_actor {
     void *arg;
     int wake_fd;
     atomic_bool stopping;
-    pthread_mutex_t lock; /* of the four below */
+    pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
-    bool ready; /* tb_actor_ready was called */
-    bool ended; /* fn has returned */
-    tb_rc rc;   /* what tb_actor_ready said */
+    bool ready;     /* tb_actor_ready was called */
+    bool ended;     /* fn has returned */
+    bool abandoned; /* nobody will join it: it frees itself */
+    tb_rc rc;       /* what tb_actor_ready said */
     tb_err why;
 };
+
+static void destroy(tb_actor *self)
+{
+    if (self->wake_fd >= 0) {
+        (void)close(self->wake_fd);
+    }
+    (void)pthread_cond_destroy(&self->changed);
+    (void)pthread_mutex_destroy(&self->lock);
+    tb_mem_free(self);
+}
 
 static void *run(void *arg)
 {
@@ -29,8 +40,12 @@ static void *run(void *arg)
     self->fn(self, self->arg);
     (void)pthread_mutex_lock(&self->lock);
     self->ended = true;
+    bool abandoned = self->abandoned;
     (void)pthread_cond_broadcast(&self->changed);
     (void)pthread_mutex_unlock(&self->lock);
+    if (abandoned) {
+        destroy(self);
+    }
     return NULL;
 }
 
@@ -55,16 +70,6 @@ static bool wait_for(tb_actor *self, const bool *flag, int timeout_ms)
            pthread_cond_timedwait(&self->changed, &self->lock, &at) == 0) {
     }
     return *flag;
-}
-
-static void destroy(tb_actor *self)
-{
-    if (self->wake_fd >= 0) {
-        (void)close(self->wake_fd);
-    }
-    (void)pthread_cond_destroy(&self->changed);
-    (void)pthread_mutex_destroy(&self->lock);
-    tb_mem_free(self);
 }
 
 static tb_actor *make(tb_actor_fn *fn, void *arg, tb_err *err)
@@ -110,11 +115,14 @@ tb_rc tb_actor_start(tb_actor **out, tb_actor_fn *fn, void *arg, int timeout_ms,
     bool ready = wait_for(self, &self->ready, timeout_ms);
     tb_rc rc = self->rc;
     why = self->why;
-    (void)pthread_mutex_unlock(&self->lock);
-    if (!ready) { /* it may still touch self: nothing can be freed */
+    if (!ready) { /* from the unlock on it may free itself at any time */
+        self->abandoned = true;
         atomic_store(&self->stopping, true);
         tb_actor_wake(self);
         (void)pthread_detach(self->thread);
+    }
+    (void)pthread_mutex_unlock(&self->lock);
+    if (!ready) {
         return tb_fail(err, TB_E_TIMEOUT, "a thread was not ready in %d ms",
                        timeout_ms);
     }

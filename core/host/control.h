@@ -8,44 +8,9 @@
 
 #include <stdbool.h>
 
-#include "base/buf.h"
-#include "wire/name.h"
+#include "host/control_request.h"
 
-#define TB_CONTROL_JSON_BYTES_MAX  65536u
-#define TB_CONTROL_REPLY_BYTES_MAX (1u << 20)
-#define TB_CONTROL_ATTACH_MAX      4u
-#define TB_CONTROL_ATTACH_BYTES    ((size_t)1 << 30) /* together */
-#define TB_CONTROL_ARGS_MAX        32u
 #define TB_CONTROL_CONNECTIONS_MAX 16u
-
-/* One argument: a name and its text (numbers and flags as text too). */
-typedef struct tb_control_arg {
-    tb_name key;
-    char *value; /* owned by the request; NUL-terminated */
-} tb_control_arg;
-
-typedef struct tb_control_request {
-    uint64_t id;  /* server: of the connection, to reply to */
-    tb_name verb; /* "start", "watch", ... */
-    size_t n_args;
-    tb_control_arg args[TB_CONTROL_ARGS_MAX];
-    size_t n_attachments;
-    tb_buf attachments[TB_CONTROL_ATTACH_MAX]; /* may be taken */
-} tb_control_request;
-
-/* The text of an argument, or NULL. */
-const char *tb_control_arg_get(const tb_control_request *request,
-                               const char *key) TB_NONNULL(1, 2);
-
-/* Adds an argument (value is copied). Errors: USAGE (key), LIMIT, NOMEM. */
-tb_rc tb_control_arg_add(tb_control_request *request, const char *key,
-                         const char *value, tb_err *err)
-    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
-
-/* An empty request; release frees what one owns (safe twice). */
-tb_rc tb_control_request_init(tb_control_request *request, const char *verb,
-                              tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
-void tb_control_request_release(tb_control_request *request) TB_NONNULL(1);
 
 /* --- the daemon's side --- */
 typedef struct tb_control tb_control;
