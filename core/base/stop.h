@@ -1,0 +1,14 @@
+/* core/base/stop.h - SIGTERM and SIGINT as something to poll. A handler and not
+ * a blocked mask: a library may have started threads before main, and those
+ * would take the signal and end the process. For the main of a daemon. */
+#ifndef TB_BASE_STOP_H
+#define TB_BASE_STOP_H
+
+#include "base/err.h"
+
+/* From now on the first SIGTERM or SIGINT makes *fd readable, and a second one
+ * ends the process at once; SIGPIPE is ignored. The same descriptor each time,
+ * never closed. Errors: IO. */
+tb_rc tb_stop_open(int *fd, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+#endif

@@ -1,0 +1,55 @@
+/* Signals as a descriptor. */
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+#include "base/stop.h"
+#include "support/check.h"
+
+static bool readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
+static void *take_signal(void *arg)
+{
+    (void)arg;
+    (void)raise(SIGTERM); /* to this very thread */
+    return NULL;
+}
+
+static void a_signal_to_any_thread_makes_it_readable(void **state)
+{
+    (void)state;
+    tb_err err;
+    int fd = -1;
+    pthread_t thread;
+    CHECK_OK(tb_stop_open(&fd, &err), err);
+    CHECK(!readable(fd));
+    CHECK(pthread_create(&thread, NULL, take_signal, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(readable(fd));
+}
+
+static void opening_again_gives_the_same_one(void **state)
+{
+    (void)state;
+    tb_err err;
+    int first = -1;
+    int second = -2;
+    CHECK_OK(tb_stop_open(&first, &err), err);
+    CHECK_OK(tb_stop_open(&second, &err), err);
+    CHECK(first == second);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_signal_to_any_thread_makes_it_readable),
+        cmocka_unit_test(opening_again_gives_the_same_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
