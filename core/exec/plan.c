@@ -12,7 +12,8 @@ typedef struct item {
     size_t bytes;
     size_t first;
     size_t last;
-    size_t *offset; /* where the answer goes; also breaks ties */
+    size_t *offset; /* where the answer goes */
+    size_t rank;    /* in the list; breaks ties */
 } item;
 
 typedef struct planner {
@@ -144,7 +145,8 @@ static tb_rc add_item(planner *p, size_t bytes, size_t first, size_t last,
         return tb_fail(err, TB_E_LIMIT, "plan: activations pass 2^63 bytes");
     }
     if (offset != NULL) {
-        p->items[p->n_items++] = (item){padded, first, last, offset};
+        p->items[p->n_items] = (item){padded, first, last, offset, p->n_items};
+        p->n_items++;
     }
     return TB_OK;
 }
@@ -186,10 +188,7 @@ static int by_size(const void *a, const void *b)
     if (x->bytes != y->bytes) {
         return x->bytes > y->bytes ? -1 : 1;
     }
-    if (x->first != y->first) {
-        return x->first < y->first ? -1 : 1;
-    }
-    return x->offset < y->offset ? -1 : 1;
+    return x->rank < y->rank ? -1 : 1;
 }
 
 /* The tightest gap between items that live at the same time, else the end. */
