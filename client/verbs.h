@@ -4,6 +4,11 @@
 
 #include "host/cli.h"
 
+extern const tb_verb verb_join;
+extern const tb_verb verb_run;
+extern const tb_verb verb_status;
+extern const tb_verb verb_pull;
+extern const tb_verb verb_predict;
 extern const tb_verb verb_model_new;
 extern const tb_verb verb_model_inspect;
 extern const tb_verb verb_model_train;

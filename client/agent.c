@@ -1,0 +1,387 @@
+#include "agent.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent_priv.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stop.h"
+#include "wire/receipt.h"
+
+enum { STOP_MS = 2000, STATE_FILE_MAX = 4096, LONGEST_POLL_MS = 1000 };
+
+tb_rc agent_step(agent *a, const tb_cevent *event, tb_err *err)
+{
+    tb_rc rc =
+        tb_client_step(a->machine, event, tb_clock_ms(), &a->actions, err);
+    while (rc == TB_OK && a->at < a->actions.n) {
+        /* Taken out: a step within may move the list. */
+        tb_caction action = a->actions.at[a->at];
+        a->actions.at[a->at].msg = NULL;
+        a->at++;
+        rc = agent_act(a, &action, err);
+        tb_mem_free(action.msg);
+    }
+    if (a->at == a->actions.n) {
+        tb_cactions_release(&a->actions);
+        a->at = 0;
+    }
+    return rc;
+}
+
+void agent_each_request(agent *a, agent_request_fn *fn, void *arg)
+{
+    const request_context c = {.home = a->options.home,
+                               .send = agent_send,
+                               .arg = a,
+                               .now_ms = tb_clock_ms()};
+    if (a->options.request != NULL) {
+        fn(a, a->options.request, &c, arg);
+    }
+    for (size_t i = 0; i < AGENT_REQUESTS_MAX; i++) {
+        if (a->asked[i].connection != 0) {
+            fn(a, &a->asked[i].request, &c, arg);
+        }
+    }
+}
+
+/* --- what comes in -------------------------------------------------------- */
+
+/* A newer certificate of the same root is kept. */
+static tb_rc take_certificate(agent *a, const tb_msg_welcome *welcome,
+                              tb_err *err)
+{
+    const federation *fed = &a->options.home->fed;
+    tb_certificate c;
+    tb_rc rc = tb_certificate_decode(&c, welcome->certificate.data,
+                                     welcome->certificate.len, err);
+    if (rc == TB_OK) {
+        rc = tb_certificate_verify(&c, fed->root, (uint64_t)tb_clock_unix_s(),
+                                   err);
+    }
+    if (rc == TB_OK && c.serial < a->certificate.serial) {
+        rc = tb_fail(err, TB_E_DENIED,
+                     "an older certificate than the one known here");
+    }
+    if (rc == TB_OK && c.serial > a->certificate.serial) {
+        federation newer = *fed;
+        newer.certificate = c;
+        rc = federation_write(a->options.home->folder, &newer, err);
+    }
+    if (rc == TB_OK) {
+        a->certificate = c;
+    }
+    return rc;
+}
+
+/* Whether what a message claims is signed by whom it must be. */
+static bool genuine(agent *a, const tb_msg *msg)
+{
+    const uint8_t *key = a->certificate.sign_key;
+    tb_err err = {0};
+    tb_rc rc = TB_OK;
+    if (msg->kind == TB_MSG_WELCOME) {
+        rc = take_certificate(a, &msg->u.welcome, &err);
+    } else if (msg->kind == TB_MSG_OFFER) {
+        rc = tb_verify(msg->u.offer.signature, key, TB_SIGN_ROUND,
+                       msg->u.offer.config.data, msg->u.offer.config.len, &err);
+    } else if (msg->kind == TB_MSG_RECEIPT) {
+        rc = tb_receipt_verify(&msg->u.receipt, key, &err);
+    }
+    if (rc != TB_OK) {
+        tb_log(TB_LOG_WARN, "event=not_genuine kind=%s why=\"%s\"",
+               tb_msg_kind_name(msg->kind), err.text);
+    }
+    return rc == TB_OK;
+}
+
+/* A message on its way to the requests. */
+typedef struct offered {
+    const tb_msg *msg;
+    const tb_inbound *in;
+    bool taken;
+} offered;
+
+static void offer_request(agent *a, request *r, const request_context *c,
+                          void *arg)
+{
+    offered *o = arg;
+    (void)a;
+    if (!o->taken && r->phase != REQUEST_DONE) {
+        o->taken =
+            request_take(r, c, o->msg, o->in->payload, o->in->payload_bytes);
+    }
+}
+
+bool agent_in_session(const agent *a)
+{
+    tb_client_status s;
+    tb_client_status_get(a->machine, &s);
+    return s.connected && s.phase != TB_CPHASE_OFFLINE &&
+           s.phase != TB_CPHASE_HELLO && s.phase != TB_CPHASE_STOPPED;
+}
+
+static void begin_request(agent *a, request *r, const request_context *c,
+                          void *arg)
+{
+    (void)a;
+    (void)arg;
+    request_begin(r, c);
+}
+
+static tb_rc take_message(agent *a, const tb_inbound *in, tb_err *err)
+{
+    tb_msg msg = {0};
+    tb_err why = {0};
+    offered offer = {.msg = &msg, .in = in};
+    tb_rc rc = tb_msg_decode(&msg, in->envelope, in->envelope_bytes,
+                             in->payload_bytes, &why);
+    if (rc != TB_OK) {
+        tb_log(TB_LOG_WARN, "event=bad_message why=\"%s\"", why.text);
+        return TB_OK;
+    }
+    if (msg.kind == TB_MSG_REFUSE) {
+        tb_log(TB_LOG_WARN, "event=refused about=%s code=%s why=\"%s\"",
+               tb_msg_kind_name(msg.u.refuse.about),
+               tb_refusal_name(msg.u.refuse.code), msg.u.refuse.why);
+    }
+    agent_each_request(a, offer_request, &offer);
+    if (!offer.taken) {
+        const tb_cevent event = {.kind = TB_CEV_MESSAGE,
+                                 .msg = &msg,
+                                 .genuine = genuine(a, &msg),
+                                 .payload_bytes = in->payload_bytes};
+        a->inbound = in;
+        rc = agent_step(a, &event, err);
+        a->inbound = NULL;
+        if (rc == TB_OK && msg.kind == TB_MSG_WELCOME && event.genuine) {
+            agent_each_request(a, begin_request, NULL);
+        }
+    }
+    tb_msg_release(&msg);
+    return rc;
+}
+
+static tb_rc take_inbound(agent *a, const tb_inbound *in, tb_err *err)
+{
+    const tb_cevent connected = {.kind = TB_CEV_CONNECTED};
+    const tb_cevent lost = {.kind = TB_CEV_DISCONNECTED};
+    switch (in->kind) {
+    case TB_IN_MESSAGE:
+        return take_message(a, in, err);
+    case TB_IN_CONNECTED:
+        tb_log(TB_LOG_INFO, "event=connected to=%s",
+               a->options.home->fed.endpoint);
+        return agent_step(a, &connected, err);
+    case TB_IN_LOST:
+        tb_log(TB_LOG_WARN, "event=disconnected why=\"%s\"", in->why);
+        return agent_step(a, &lost, err);
+    case TB_IN_FAILED:
+        return tb_fail(err, TB_E_IO, "the network thread has ended: %s",
+                       in->why);
+    case TB_IN_ENROL:
+    case TB_IN_GONE:
+        break;
+    }
+    return TB_OK;
+}
+
+static tb_rc drain_dial(agent *a, tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    while (rc == TB_OK && a->dial != NULL) {
+        tb_inbound *in = NULL;
+        tb_dial_receive(a->dial, &in);
+        if (in == NULL) {
+            break;
+        }
+        rc = take_inbound(a, in, err);
+        tb_inbound_free(&in);
+    }
+    return rc;
+}
+
+static tb_rc drain_worker(agent *a, tb_err *err)
+{
+    worker_result r;
+    if (a->worker == NULL || !worker_take(a->worker, &r)) {
+        return TB_OK;
+    }
+    if (r.rc == TB_OK) {
+        a->trained_rows += r.weight;
+        tb_log(TB_LOG_INFO, "event=worked rows=%u seconds=%.2f", r.weight,
+               r.seconds);
+    } else {
+        tb_log(TB_LOG_WARN, "event=work_failed code=%s why=\"%s\"",
+               tb_rc_name(r.rc), r.err.text);
+    }
+    const tb_cevent event = {.kind = TB_CEV_WORKED,
+                             .config = r.config,
+                             .rc = r.rc,
+                             .sealed = r.sealed,
+                             .why = r.err.text};
+    return agent_step(a, &event, err);
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+static tb_rc stop(agent *a, tb_err *err)
+{
+    const tb_cevent event = {.kind = TB_CEV_STOP};
+    a->stopping = true;
+    return agent_step(a, &event, err);
+}
+
+static tb_rc drain_stop(agent *a, tb_err *err)
+{
+    uint64_t count = 0;
+    if (read(a->stop_fd, &count, sizeof count) == (ssize_t)sizeof count) {
+        tb_log(TB_LOG_INFO, "event=stopping");
+        return stop(a, err);
+    }
+    return TB_OK;
+}
+
+static void tick_request(agent *a, request *r, const request_context *c,
+                         void *arg)
+{
+    (void)a;
+    (void)arg;
+    request_tick(r, c->now_ms);
+}
+
+static int poll_ms(const agent *a)
+{
+    int64_t left = tb_client_next_ms(a->machine) - tb_clock_ms();
+    if (left <= 0) {
+        return 0;
+    }
+    return left < LONGEST_POLL_MS ? (int)left : LONGEST_POLL_MS;
+}
+
+static tb_rc wait_for_something(const agent *a, tb_err *err)
+{
+    struct pollfd fds[4] = {
+        {.fd = a->stop_fd, .events = POLLIN},
+        {.fd = a->dial != NULL ? tb_dial_fd(a->dial) : -1, .events = POLLIN},
+        {.fd = a->worker != NULL ? worker_fd(a->worker) : -1, .events = POLLIN},
+        {.fd = a->control != NULL ? tb_control_fd(a->control) : -1,
+         .events = POLLIN}};
+    if (poll(fds, sizeof fds / sizeof fds[0], poll_ms(a)) < 0 &&
+        errno != EINTR) {
+        return tb_fail_errno(err, errno, "poll");
+    }
+    return TB_OK;
+}
+
+static tb_rc tick(agent *a, tb_err *err)
+{
+    const tb_cevent event = {.kind = TB_CEV_TICK};
+    agent_each_request(a, tick_request, NULL);
+    return tb_clock_ms() >= tb_client_next_ms(a->machine)
+               ? agent_step(a, &event, err)
+               : TB_OK;
+}
+
+static tb_rc loop(agent *a, tb_err *err)
+{
+    const request *own = a->options.request;
+    const tb_cevent start = {.kind = TB_CEV_TICK};
+    tb_rc rc = agent_step(a, &start, err);
+    while (rc == TB_OK && !a->stopping) {
+        rc = wait_for_something(a, err);
+        rc = rc == TB_OK ? drain_dial(a, err) : rc;
+        rc = rc == TB_OK ? drain_worker(a, err) : rc;
+        rc = rc == TB_OK ? agent_serve_control(a, err) : rc;
+        rc = rc == TB_OK ? tick(a, err) : rc;
+        rc = rc == TB_OK ? drain_stop(a, err) : rc;
+        if (rc == TB_OK && own != NULL && own->phase == REQUEST_DONE) {
+            rc = stop(a, err);
+        }
+    }
+    return rc;
+}
+
+static tb_rc new_machine(agent *a, tb_err *err)
+{
+    const home *h = a->options.home;
+    const char *path = tb_folder_path(h->folder, TB_ITEM_STATE);
+    tb_client_params params = tb_client_defaults();
+    tb_buf state;
+    tb_rc rc = TB_OK;
+    params.name = h->fed.client;
+    params.federation = tb_federation_of(h->fed.root);
+    (void)snprintf(params.software, sizeof params.software, "tributary %s",
+                   TB_VERSION);
+    for (size_t i = 0; i < a->options.n_sets; i++) {
+        params.data_sets[params.n_data_sets++] = a->options.sets[i].name;
+    }
+    tb_buf_init(&state, STATE_FILE_MAX);
+    if (tb_file_exists(path)) {
+        rc = tb_file_read(&state, path, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_client_new(&a->machine, &params, state.data, state.len, err);
+        rc = rc != TB_OK ? tb_err_prefix(err, rc, "%s", path) : TB_OK;
+    }
+    tb_buf_release(&state);
+    return rc;
+}
+
+static tb_rc open_all(agent *a, tb_err *err)
+{
+    const agent_options *o = &a->options;
+    tb_rc rc = tb_stop_open(&a->stop_fd, err);
+    if (rc == TB_OK) {
+        rc = new_machine(a, err);
+    }
+    if (rc == TB_OK && o->n_sets > 0) {
+        rc = worker_new(&a->worker, o->home, o->sets, o->n_sets, err);
+    }
+    if (rc == TB_OK && o->control) {
+        rc = tb_control_open(
+            &a->control, tb_folder_path(o->home->folder, TB_ITEM_CONTROL), err);
+    }
+    return rc;
+}
+
+static void close_all(agent *a)
+{
+    if (tb_dial_stop(&a->dial, STOP_MS, NULL) != TB_OK) {
+        tb_log(TB_LOG_WARN, "event=network_thread_hangs");
+    }
+    worker_free(&a->worker);
+    tb_control_close(&a->control);
+    for (size_t i = 0; i < AGENT_REQUESTS_MAX; i++) {
+        request_release(&a->asked[i].request);
+    }
+    tb_cactions_release(&a->actions);
+    tb_client_free(&a->machine);
+}
+
+tb_rc agent_run(const agent_options *options, tb_err *err)
+{
+    agent *a = tb_mem_array(1, sizeof *a);
+    if (a == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "agent: no memory");
+    }
+    a->options = *options;
+    a->certificate = options->home->fed.certificate;
+    tb_rc rc = open_all(a, err);
+    if (rc == TB_OK) {
+        rc = loop(a, err);
+    }
+    if (a->machine != NULL && options->n_sets > 0 &&
+        agent_save_status(a, rc == TB_OK ? err : NULL) != TB_OK) {
+        rc = rc == TB_OK ? TB_E_IO : rc;
+    }
+    close_all(a);
+    tb_mem_free(a);
+    return rc;
+}

@@ -1,0 +1,62 @@
+/* client/agent_priv.h - what the agent's own files share. */
+#ifndef TB_CLIENT_AGENT_PRIV_H
+#define TB_CLIENT_AGENT_PRIV_H
+
+#include "agent.h"
+#include "host/control.h"
+#include "host/dial.h"
+
+enum { AGENT_REQUESTS_MAX = 8 };
+
+/* A request that came over the control socket. */
+typedef struct asked {
+    uint64_t connection; /* to reply to; 0: this place is free */
+    request request;
+} asked;
+
+struct agent {
+    agent_options options;
+    tb_client *machine;
+    tb_cactions actions; /* of the step at hand */
+    size_t at;           /* the next one to carry out */
+    tb_dial *dial;       /* NULL: not connected, and not trying */
+    worker *worker;      /* NULL: no data sets */
+    tb_control *control; /* NULL: not asked for */
+    int stop_fd;         /* of base/stop.h */
+    bool stopping;
+    tb_certificate certificate;   /* the newest one */
+    const tb_inbound *inbound;    /* the message at hand, for STORE */
+    uint64_t bytes_in, bytes_out; /* of connections that are closed */
+    uint64_t trained_rows;
+    asked asked[AGENT_REQUESTS_MAX];
+};
+
+/* Takes an event and carries out what comes of it. */
+tb_rc agent_step(agent *a, const tb_cevent *event, tb_err *err) TB_MUST_CHECK;
+
+/* Sends a message with a payload that may be empty; arg: the agent. Errors:
+ * BUSY (not connected), FULL, LIMIT, NOMEM. */
+tb_rc agent_send(void *arg, const tb_msg *msg, const uint8_t *payload,
+                 size_t n_payload, tb_err *err) TB_MUST_CHECK;
+
+/* One action of the machine. */
+tb_rc agent_act(agent *a, const tb_caction *action, tb_err *err) TB_MUST_CHECK;
+
+/* Whether the coordinator has welcomed us on this connection. */
+bool agent_in_session(const agent *a);
+
+/* Counters and state, for `status`. */
+tb_rc agent_status(const agent *a, tb_json **out, tb_err *err) TB_MUST_CHECK;
+
+/* Writes them beside the keys, for when no agent runs. */
+tb_rc agent_save_status(const agent *a, tb_err *err) TB_MUST_CHECK;
+
+/* Runs `fn` for the agent's own request and for each that was asked. */
+typedef void agent_request_fn(agent *a, request *r, const request_context *c,
+                              void *arg);
+void agent_each_request(agent *a, agent_request_fn *fn, void *arg);
+
+/* Control requests: takes new ones, answers those that are done. */
+tb_rc agent_serve_control(agent *a, tb_err *err) TB_MUST_CHECK;
+
+#endif

@@ -1,0 +1,76 @@
+/* client/request.h - what a user wants from the coordinator besides rounds:
+ * a model (its manifest, then the blob) or answers of one. A small machine of
+ * its own, driven by the agent; no sockets here. */
+#ifndef TB_CLIENT_REQUEST_H
+#define TB_CLIENT_REQUEST_H
+
+#include "fed/fetch.h"
+#include "home.h"
+#include "host/json.h"
+#include "wire/manifest.h"
+
+typedef enum request_kind { REQUEST_PULL, REQUEST_PREDICT } request_kind;
+
+typedef enum request_phase {
+    REQUEST_NEW,
+    REQUEST_MANIFEST, /* asked for the manifest */
+    REQUEST_FETCH,    /* pull: fetching the blob */
+    REQUEST_ANSWERS,  /* predict: sent rows, waits for the answer */
+    REQUEST_DONE
+} request_phase;
+
+typedef struct request {
+    request_kind kind;
+    tb_name model;
+    tb_artefact_role role; /* 0: the standard one; then the one that was used */
+    tb_buf rows;           /* PREDICT: raw, owned */
+    size_t n_rows;
+    request_phase phase;
+    tb_manifest manifest; /* owned, once it came */
+    tb_fetch fetch;
+    tb_buf stored;    /* PULL: bytes fetched so far, owned */
+    tb_buf answers;   /* PREDICT: float32 [n_rows, n_outputs] so far, owned */
+    size_t n_done;    /* PREDICT: rows answered */
+    size_t n_pending; /* PREDICT: rows asked for */
+    uint64_t n_outputs;
+    uint64_t id;         /* of the last PREDICT */
+    int64_t deadline_ms; /* for the next sign of life */
+    tb_rc rc;            /* when DONE */
+    tb_err err;
+} request;
+
+/* How a request sends: the message, and a payload that may be empty. */
+typedef tb_rc request_send_fn(void *arg, const tb_msg *msg,
+                              const uint8_t *payload, size_t n_payload,
+                              tb_err *err);
+
+typedef struct request_context {
+    const home *home;
+    request_send_fn *send;
+    void *arg;
+    int64_t now_ms;
+} request_context;
+
+/* An empty request for a model. */
+void request_init(request *r, request_kind kind, const tb_name *model);
+void request_release(request *r);
+
+/* "fp32", "int8", ...: the form to pull. Errors: USAGE (lists them). */
+tb_rc request_set_role(request *r, const char *role, tb_err *err) TB_MUST_CHECK;
+
+/* What came of a request that is done and OK: version, and for PULL role, hash
+ * and path; for PREDICT the outputs, row by row. Errors: NOMEM. */
+tb_rc request_result(const request *r, const home *h, tb_json **out,
+                     tb_err *err) TB_MUST_CHECK;
+
+/* Begins (again): after the session is up, and after each reconnect. */
+void request_begin(request *r, const request_context *c);
+
+/* Whether the message was for this request; if so it was taken. */
+bool request_take(request *r, const request_context *c, const tb_msg *msg,
+                  const uint8_t *payload, size_t n_payload);
+
+/* Ends a request that has waited too long. */
+void request_tick(request *r, int64_t now_ms);
+
+#endif

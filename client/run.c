@@ -1,0 +1,117 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "agent.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "crypto/crypto.h"
+#include "verbs.h"
+
+typedef struct options {
+    char home[HOME_BYTES];
+    tb_text_list data;
+} options;
+
+static const tb_setting rows[] = {
+    {.key = "data",
+     .help = "a data set that jobs may use, under this name; again for more",
+     .value = "NAME=PATH",
+     .flags = TB_SETTING_REQUIRED,
+     .type = TB_SETTING_TEXTS,
+     TB_FIELD(options, data)},
+    HOME_ROW(options),
+};
+
+static const tb_setting_table table = {.env = "TRIBUTARY_",
+                                       .rows = rows,
+                                       .n_rows = sizeof rows / sizeof rows[0],
+                                       .bytes = sizeof(options)};
+
+/* "NAME=PATH"; the path must be there now, not only when a job comes. */
+static tb_rc read_set(data_set *out, const char *text, tb_err *err)
+{
+    char name[TB_NAME_BYTES] = "";
+    const char *equals = strchr(text, '=');
+    size_t n = equals != NULL ? (size_t)(equals - text) : 0;
+    if (equals == NULL || n == 0 || n >= sizeof name || equals[1] == '\0') {
+        return tb_fail(err, TB_E_USAGE,
+                       "--data %s: write NAME=PATH, such as "
+                       "fashion=/data/images",
+                       text);
+    }
+    memcpy(name, text, n);
+    if (!tb_name_set(&out->name, name)) {
+        return tb_fail(err, TB_E_USAGE,
+                       "--data %s: \"%s\" is no name (letters, digits, . _ -)",
+                       text, name);
+    }
+    out->path = equals + 1;
+    return tb_file_exists(out->path)
+               ? TB_OK
+               : tb_fail(err, TB_E_NOT_FOUND, "--data %s: no file or folder %s",
+                         text, out->path);
+}
+
+static tb_rc read_sets(data_set **out, const tb_text_list *list, tb_err *err)
+{
+    data_set *sets = tb_mem_array(list->n, sizeof *sets);
+    tb_rc rc =
+        sets != NULL ? TB_OK : tb_fail(err, TB_E_NOMEM, "data: no memory");
+    if (rc == TB_OK && list->n > TB_DATA_SETS_MAX) {
+        rc = tb_fail(err, TB_E_LIMIT, "--data: at most %u sets",
+                     TB_DATA_SETS_MAX);
+    }
+    for (size_t i = 0; rc == TB_OK && i < list->n; i++) {
+        rc = read_set(&sets[i], list->at[i], err);
+        for (size_t j = 0; rc == TB_OK && j < i; j++) {
+            if (tb_name_equal(&sets[i].name, &sets[j].name)) {
+                rc = tb_fail(err, TB_E_USAGE, "--data %s: the name twice",
+                             list->at[i]);
+            }
+        }
+    }
+    if (rc != TB_OK) {
+        tb_mem_free(sets);
+        return rc;
+    }
+    *out = sets;
+    return TB_OK;
+}
+
+static tb_rc run(tb_cli_call *call, tb_err *err)
+{
+    const options *o = call->values[0];
+    data_set *sets = NULL;
+    home h = {0};
+    tb_rc rc = tb_crypto_init(err);
+    if (rc == TB_OK) {
+        rc = read_sets(&sets, &o->data, err);
+    }
+    if (rc == TB_OK) {
+        rc = home_open(&h, o->home, TB_FOLDER_LOCK, err);
+    }
+    if (rc == TB_OK) {
+        const agent_options how = {
+            .home = &h, .sets = sets, .n_sets = o->data.n, .control = true};
+        tb_log(TB_LOG_INFO, "event=start client=%s coordinator=%s",
+               h.fed.client.text, h.fed.endpoint);
+        rc = agent_run(&how, err);
+    }
+    home_close(&h);
+    tb_mem_free(sets);
+    return rc;
+}
+
+const tb_verb verb_run = {
+    .name = "run",
+    .help = "take part in the federation's rounds until stopped",
+    .examples = "tributary run --data fashion=/data/fashion\n"
+                "tributary run --home /var/lib/tributary --data a=a.csv "
+                "--data b=b/\n",
+    .notes = "Data stays here: what leaves is a model's difference, sealed to "
+             "the run's key.\nSIGTERM or Ctrl-C stops it; started again, it "
+             "goes on where it was.\n",
+    .tables = {&table},
+    .run = run,
+};

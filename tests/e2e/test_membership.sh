@@ -1,0 +1,43 @@
+# Invites: used twice, expired, altered; and a stranger's key.
+. "$(dirname "$0")/lib.sh"
+
+make_parts 1
+daemon
+tributaryd invite client-00 >"$tmp/invite"
+
+# Altered: not even sent.
+sed 's/\(.*\)\(.\)\(.....\)$/\1x\3/' "$tmp/invite" >"$tmp/altered"
+expect_code 3 tributary join "$(cat "$tmp/altered")" --home "$tmp/x.home"
+
+# Used, then used again: the same keys get the same answer, other keys do not.
+tributary join - --home "$tmp/client-00.home" <"$tmp/invite" >/dev/null
+rm "$tmp/client-00.home/federation"
+tributary join - --home "$tmp/client-00.home" <"$tmp/invite" >/dev/null
+expect_code 7 tributary join "$(cat "$tmp/invite")" --home "$tmp/other.home"
+expect_text invite
+expect_code 5 tributary join "$(cat "$tmp/invite")" \
+    --home "$tmp/client-00.home"
+
+# Expired.
+tributaryd invite late --expires 1s >"$tmp/invite"
+sleep 1.2
+expect_code 7 tributary join "$(cat "$tmp/invite")" --home "$tmp/late.home"
+expect_text expired
+
+# A stranger: a member's folder with transport keys that nobody enrolled.
+tributaryd init "$tmp/foreign" >/dev/null
+cp -r "$tmp/client-00.home" "$tmp/stranger.home"
+cp "$tmp/foreign/keys/curve.key" "$tmp/stranger.home/keys/curve.key"
+tributary run --home "$tmp/stranger.home" --data "pictures=$tmp/parts/client-00" \
+    >"$tmp/stranger.log" 2>&1 &
+pid[stranger]=$!
+denied() {
+    [ "$(tributaryd status --json | json_field denied)" -gt 0 ]
+}
+until_ok 10 denied
+! grep -q 'event=connected' "$tmp/stranger.log" || fail "a stranger got in"
+same "connected" 0 "$(tributaryd status --json | json_field connected)"
+
+# The member himself does get in.
+client client-00
+until_ok 10 sh -c "tributaryd clients | grep -q connected"

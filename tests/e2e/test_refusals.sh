@@ -1,0 +1,43 @@
+# What a wrong job, and a model that is not served, get.
+. "$(dirname "$0")/lib.sh"
+
+make_parts 3
+job "rounds: 2" "model: {new: mlp:784-16-10}"
+daemon
+fleet 3
+
+# An unknown key: file, line, column and the nearest one.
+sed 's/^batch: 32/bach: 32/' "$tmp/job.yaml" >"$tmp/typo.yaml"
+expect_code 2 tributaryd start "$tmp/typo.yaml"
+expect_text "typo.yaml:7:1"
+expect_text "batch"
+
+# A bad value.
+expect_code 2 tributaryd start "$tmp/job.yaml" --optimiser-lr 0
+
+# A model that does not fit the data.
+expect_code 3 tributaryd start "$tmp/job.yaml" --model-new mlp:100-10
+
+# Data that nobody offers: the run waits, says for what, and can be cancelled.
+tributaryd start "$tmp/job.yaml" --data-set sounds >/dev/null
+until_ok 10 sh -c "tributaryd status | grep -q sounds"
+expect_code 8 tributaryd start "$tmp/job.yaml"
+tributaryd cancel >/dev/null
+expect_code 130 tributaryd watch
+expect_text cancelled
+
+# After that a good job runs; its model is not served.
+tributaryd start "$tmp/job.yaml" >/dev/null
+tributaryd watch >/dev/null
+expect_code 7 tributary predict small "$tmp/held-out" --remote --count 1 \
+    --home "$tmp/client-00.home"
+expect_text not-served
+expect_code 4 tributary pull smell --home "$tmp/client-00.home"
+expect_code 4 tributary predict smell "$tmp/held-out" \
+    --home "$tmp/client-00.home"
+
+# A guard that asks for too much.
+tributaryd start "$tmp/job.yaml" --after-prune-kind unstructured \
+    --after-prune-amount 0.99 --after-guard-max-drop 0.001 >/dev/null
+expect_code 7 tributaryd watch
+expect_text accuracy
