@@ -1,0 +1,490 @@
+/* The daemon: opens everything, then one loop of wait, step, flush. */
+#include "daemon.h"
+
+#include <malloc.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stop.h"
+#include "wire/manifest.h"
+
+#define MESSAGES_A_PASS 256
+#define STOP_MS         5000
+/* Payloads come and go by the hundred kilobytes: keep their pages. */
+#define MMAP_THRESHOLD_BYTES (32 << 20)
+
+/* --- messages ------------------------------------------------------------- */
+
+static bool keep_payload(tb_daemon *d, tb_inbound *in, uint64_t *handle)
+{
+    for (uint64_t i = 0; i < TB_PAYLOADS_MAX; i++) {
+        uint64_t h = ++d->next_payload;
+        tb_payload *slot = &d->payloads[h % TB_PAYLOADS_MAX];
+        if (slot->handle == 0) {
+            *slot = (tb_payload){h, in};
+            *handle = h;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void send_manifest(tb_daemon *d, const tb_name *client,
+                          const tb_msg_model_get *get)
+{
+    tb_err err;
+    tb_buf bytes;
+    tb_buf_init(&bytes, TB_MANIFEST_BYTES_MAX);
+    const tb_rec_version *v =
+        tb_registry_find(&d->state.registry, &get->model, 0);
+    tb_rc rc = v != NULL
+                   ? tb_state_blob_find(&d->state, &v->manifest, &bytes, &err)
+                   : TB_E_NOT_FOUND;
+    if (rc == TB_OK) {
+        tb_msg msg = {.kind = TB_MSG_MANIFEST};
+        msg.u.manifest.manifest = (tb_span){bytes.data, bytes.len};
+        tb_sign(msg.u.manifest.signature, d->keys.sign, TB_SIGN_MANIFEST,
+                bytes.data, bytes.len);
+        tb_daemon_send(d, client, &msg, NULL);
+    } else {
+        tb_daemon_refuse(d, client, TB_MSG_MODEL_GET, TB_REFUSE_NOT_FOUND,
+                         "no such model: `tributaryd models` lists them");
+    }
+    tb_buf_release(&bytes);
+}
+
+static void predict(tb_daemon *d, tb_inbound **in_take, const tb_msg *msg)
+{
+    tb_err err;
+    tb_name client = (*in_take)->client;
+    const tb_msg_predict *p = &msg->u.predict;
+    const tb_rec_version *v =
+        tb_registry_find(&d->state.registry, &p->model, p->sequence);
+    if (v == NULL) {
+        tb_daemon_refuse(d, &client, TB_MSG_PREDICT, TB_REFUSE_NOT_FOUND,
+                         "no such model or version: `tributaryd models` lists "
+                         "them");
+        return;
+    }
+    tb_rc rc = tb_serve_ask(d->serve, p, v, tb_clock_ms(), in_take, &err);
+    if (rc != TB_OK) {
+        tb_daemon_refuse(d, &client, TB_MSG_PREDICT,
+                         rc == TB_E_LIMIT ? TB_REFUSE_RATE : TB_REFUSE_FULL,
+                         err.text);
+    }
+}
+
+static tb_rc step_message(tb_daemon *d, tb_inbound **in_take, const tb_msg *msg,
+                          tb_err *err)
+{
+    tb_event event = {.kind = TB_EV_MESSAGE,
+                      .client = (*in_take)->client,
+                      .msg = msg,
+                      .payload_bytes = (*in_take)->payload_bytes};
+    if (event.payload_bytes > 0) {
+        if (!keep_payload(d, *in_take, &event.payload)) {
+            tb_daemon_refuse(d, &event.client, msg->kind, TB_REFUSE_FULL,
+                             "too many blocks wait here: try again");
+            return TB_OK;
+        }
+        *in_take = NULL; /* the table owns it */
+    }
+    return tb_daemon_event(d, &event, err);
+}
+
+static tb_rc take_message(tb_daemon *d, tb_inbound **in_take, tb_err *err)
+{
+    tb_msg msg;
+    tb_err why;
+    const tb_inbound *in = *in_take;
+    tb_rc rc = tb_msg_decode(&msg, in->envelope, in->envelope_bytes,
+                             in->payload_bytes, &why);
+    if (rc != TB_OK) {
+        tb_log(TB_LOG_WARN, "event=message client=%s error=\"%s\"",
+               in->client.text, why.text);
+        tb_daemon_refuse(d, &in->client, TB_MSG_BYE, TB_REFUSE_MALFORMED,
+                         why.text);
+        return TB_OK;
+    }
+    if (msg.kind == TB_MSG_MODEL_GET) {
+        send_manifest(d, &in->client, &msg.u.model_get);
+    } else if (msg.kind == TB_MSG_PREDICT) {
+        predict(d, in_take, &msg);
+    } else {
+        rc = step_message(d, in_take, &msg, err);
+    }
+    tb_msg_release(&msg);
+    return rc;
+}
+
+static tb_rc take_inbound(tb_daemon *d, tb_inbound **in_take, tb_err *err)
+{
+    const tb_inbound *in = *in_take;
+    tb_event gone = {.kind = TB_EV_GONE, .client = in->client};
+    switch (in->kind) {
+    case TB_IN_MESSAGE:
+        return take_message(d, in_take, err);
+    case TB_IN_ENROL:
+        return tb_daemon_enrol(d, in, err);
+    case TB_IN_GONE:
+        return tb_daemon_event(d, &gone, err);
+    case TB_IN_FAILED:
+        return tb_fail(err, TB_E_IO, "the network has failed: %s", in->why);
+    case TB_IN_CONNECTED:
+    case TB_IN_LOST:
+    default:
+        return TB_OK;
+    }
+}
+
+/* --- one pass ------------------------------------------------------------- */
+
+static tb_rc take_messages(tb_daemon *d, tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    for (int i = 0; i < MESSAGES_A_PASS && !d->stalled && rc == TB_OK; i++) {
+        tb_inbound *in = NULL;
+        tb_transport_receive(d->net, &in);
+        if (in == NULL) {
+            break;
+        }
+        rc = take_inbound(d, &in, err);
+        tb_inbound_free(&in);
+    }
+    return rc;
+}
+
+static tb_rc take_verdicts(tb_daemon *d, tb_err *err)
+{
+    bool took = true;
+    tb_rc rc = TB_OK;
+    while (rc == TB_OK && took) {
+        rc = tb_daemon_verdict(d, &took, err);
+    }
+    return rc;
+}
+
+static void send_answers(tb_daemon *d)
+{
+    for (tb_answer *a = tb_serve_take(d->serve); a != NULL;
+         a = tb_serve_take(d->serve)) {
+        if (a->values != NULL) {
+            tb_part part = {a->values, 0, tb_shared_bytes(a->values)};
+            tb_daemon_send(d, &a->client, &a->msg, &part);
+        } else {
+            tb_daemon_send(d, &a->client, &a->msg, NULL);
+        }
+        tb_answer_free(&a);
+    }
+}
+
+static tb_rc take_requests(tb_daemon *d, tb_err *err)
+{
+    tb_control_request request;
+    tb_rc rc = TB_OK;
+    while (rc == TB_OK && tb_control_next(d->control, &request)) {
+        rc = tb_daemon_request(d, &request, err);
+        tb_control_request_release(&request);
+    }
+    return rc;
+}
+
+static tb_rc tick(tb_daemon *d, tb_err *err)
+{
+    if (d->stalled ||
+        tb_clock_ms() < tb_coordinator_next_ms(d->state.machine)) {
+        return TB_OK;
+    }
+    tb_event event = {.kind = TB_EV_TICK};
+    return tb_daemon_event(d, &event, err);
+}
+
+static int wait_ms(const tb_daemon *d)
+{
+    int64_t next =
+        d->stalled ? d->retry_ms : tb_coordinator_next_ms(d->state.machine);
+    int64_t left = next == INT64_MAX ? 60000 : next - tb_clock_ms();
+    return (int)(left < 0 ? 0 : (left < 60000 ? left : 60000));
+}
+
+static void wait_for_work(tb_daemon *d, int stop)
+{
+    struct pollfd fds[] = {
+        {.fd = d->stalled ? -1 : tb_transport_fd(d->net), .events = POLLIN},
+        {.fd = tb_control_fd(d->control), .events = POLLIN},
+        {.fd = tb_mailbox_fd(d->mailbox), .events = POLLIN},
+        {.fd = tb_serve_fd(d->serve), .events = POLLIN},
+        {.fd = stop, .events = POLLIN}};
+    if (poll(fds, sizeof fds / sizeof *fds, wait_ms(d)) > 0 &&
+        fds[4].revents != 0) {
+        d->stopping = true;
+    }
+}
+
+static tb_rc loop(tb_daemon *d, int stop, tb_err *err)
+{
+    tb_rc rc = tb_daemon_flush(d, err);
+    while (rc == TB_OK && !d->stopping) {
+        wait_for_work(d, stop);
+        rc = take_verdicts(d, err);
+        if (rc == TB_OK) {
+            rc = take_messages(d, err);
+        }
+        if (rc == TB_OK) {
+            rc = tick(d, err);
+        }
+        if (rc == TB_OK) {
+            rc = tb_daemon_flush(d, err);
+        }
+        if (rc == TB_OK) {
+            rc = take_requests(d, err);
+        }
+        send_answers(d);
+    }
+    return rc;
+}
+
+/* --- opening and closing -------------------------------------------------- */
+
+/* "tcp://HOST:PORT" with another host, unless that is "". */
+static tb_rc advertise(char out[static TB_ENDPOINT_BYTES], const char *endpoint,
+                       const char *host, tb_err *err)
+{
+    const char *port = strrchr(endpoint, ':');
+    bool as_bound = host[0] == '\0' || port == NULL;
+    int n = as_bound
+                ? snprintf(out, TB_ENDPOINT_BYTES, "%s", endpoint)
+                : snprintf(out, TB_ENDPOINT_BYTES, "tcp://%s%s", host, port);
+    return n > 0 && n < TB_ENDPOINT_BYTES
+               ? TB_OK
+               : tb_fail(err, TB_E_USAGE,
+                         "advertise: over %d bytes of host and port",
+                         TB_ENDPOINT_BYTES - 1);
+}
+
+/* The endpoints of the last start: a fleet that knows them finds us again. */
+typedef struct endpoints {
+    char listen[TB_PATH_BYTES];
+    char enrol[TB_PATH_BYTES];
+} endpoints;
+
+static bool wants_any_port(const char *endpoint)
+{
+    size_t n = strlen(endpoint);
+    return n >= 2 && (strcmp(endpoint + n - 2, ":0") == 0 ||
+                      strcmp(endpoint + n - 2, ":*") == 0);
+}
+
+static void remembered(const tb_daemon *d, endpoints *out)
+{
+    tb_err err;
+    tb_buf text;
+    tb_buf_init(&text, 2 * TB_PATH_BYTES);
+    endpoints last = {0};
+    if (tb_file_read(&text, tb_folder_path(d->state.folder, TB_ITEM_ENDPOINTS),
+                     &err) == TB_OK &&
+        tb_buf_put_u8(&text, 0, &err) == TB_OK &&
+        sscanf((const char *)text.data, "%1023s %1023s", last.listen,
+               last.enrol) == 2) {
+        if (wants_any_port(out->listen)) {
+            *out = (endpoints){0};
+            memcpy(out, &last, sizeof last);
+        }
+    }
+    tb_buf_release(&text);
+}
+
+static tb_rc bind_endpoints(tb_daemon *d, const endpoints *at, tb_err *err)
+{
+    tb_transport_options options = {
+        .endpoint = at->listen,
+        .enrol_endpoint = at->enrol,
+        .curve_public = tb_box_key_public(d->keys.curve),
+        .curve_secret = tb_box_key_secret(d->keys.curve)};
+    return tb_transport_start(&d->net, &options, err);
+}
+
+static tb_rc listen_net(tb_daemon *d, tb_err *err)
+{
+    endpoints asked = {0};
+    (void)snprintf(asked.listen, sizeof asked.listen, "%s",
+                   d->settings->listen);
+    (void)snprintf(asked.enrol, sizeof asked.enrol, "%s",
+                   d->settings->listen_enrol);
+    endpoints at = asked;
+    remembered(d, &at);
+    tb_rc rc = bind_endpoints(d, &at, err);
+    if (rc == TB_E_BUSY && memcmp(&at, &asked, sizeof at) != 0) {
+        tb_log(TB_LOG_WARN, "event=listen endpoint=%s error=\"%s\"", at.listen,
+               "in use by another program now: clients must join again");
+        rc = bind_endpoints(d, &asked, err);
+    }
+    if (rc == TB_OK) {
+        char text[2 * TB_PATH_BYTES];
+        int n = snprintf(text, sizeof text, "%s %s\n",
+                         tb_transport_endpoint(d->net),
+                         tb_transport_enrol_endpoint(d->net));
+        const char *host = d->settings->advertise;
+        rc = advertise(d->endpoint, tb_transport_endpoint(d->net), host, err);
+        if (rc == TB_OK) {
+            rc = advertise(d->enrol_endpoint,
+                           tb_transport_enrol_endpoint(d->net), host, err);
+        }
+        if (rc == TB_OK) {
+            rc = tb_file_write(
+                tb_folder_path(d->state.folder, TB_ITEM_ENDPOINTS), text,
+                (size_t)n, 0600, err);
+        }
+    }
+    return rc;
+}
+
+static tb_rc allow_members(tb_daemon *d, tb_err *err)
+{
+    tb_member m;
+    tb_rc rc = TB_OK;
+    for (size_t i = 0;
+         rc == TB_OK && tb_coordinator_member(d->state.machine, i, &m); i++) {
+        if (!m.revoked) {
+            rc = tb_transport_allow(d->net, &m.client, m.curve_key, err);
+        }
+    }
+    return rc;
+}
+
+static tb_rc resume_run(tb_daemon *d, tb_err *err)
+{
+    const tb_run_params *run = tb_coordinator_run(d->state.machine);
+    tb_rc rc = TB_OK;
+    if (run != NULL) {
+        rc = tb_live_resume(&d->live, d->state.folder, &d->keys, run, err);
+    }
+    if (rc == TB_OK) {
+        d->durable_seq = tb_store_head(d->state.store, NULL);
+        rc = tb_coordinator_resume(d->state.machine, tb_clock_ms(), &d->actions,
+                                   err);
+    }
+    return rc;
+}
+
+static tb_rc open_folder(tb_daemon *d, tb_err *err)
+{
+    const tb_dir_settings *at = &d->settings->at;
+    tb_rc rc = tb_state_open(&d->state, at->dir, TB_FOLDER_LOCK, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    char *beside = NULL;
+    const char *master = at->master_key;
+    if (master[0] == '\0') {
+        beside = tb_folder_master_path(at->dir);
+        master = beside;
+    }
+    rc = master != NULL ? tb_keys_read(&d->keys, d->state.folder, master, err)
+                        : tb_fail(err, TB_E_NOMEM, "path of the master key");
+    tb_mem_free(beside);
+    return rc;
+}
+
+static size_t n_workers(const tb_daemon_settings *settings)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return settings->workers > 0 ? settings->workers
+                                 : (size_t)(n > 0 && n <= 256 ? n : 1);
+}
+
+static tb_rc open_all(tb_daemon *d, tb_err *err)
+{
+    tb_serve_limits limits = {d->settings->predict_max_rows,
+                              d->settings->predict_per_second};
+    tb_rc rc = open_folder(d, err);
+    if (rc == TB_OK) {
+        rc = tb_mailbox_new(&d->mailbox, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_pool_new(&d->pool, n_workers(d->settings), err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_serve_start(&d->serve, &d->state, &limits, err);
+    }
+    if (rc == TB_OK) {
+        rc = listen_net(d, err);
+    }
+    if (rc == TB_OK) {
+        rc = allow_members(d, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_control_open(
+            &d->control, tb_folder_path(d->state.folder, TB_ITEM_CONTROL), err);
+    }
+    return rc == TB_OK ? resume_run(d, err) : rc;
+}
+
+static void close_all(tb_daemon *d)
+{
+    tb_err err;
+    bool took = true;
+    tb_control_close(&d->control);
+    if (tb_transport_stop(&d->net, STOP_MS, &err) != TB_OK) {
+        tb_log(TB_LOG_WARN, "event=stop error=\"%s\"", err.text);
+    }
+    tb_pool_free(&d->pool); /* ends what is running */
+    while (d->mailbox != NULL && took &&
+           tb_daemon_verdict(d, &took, &err) == TB_OK) {
+    }
+    tb_serve_stop(&d->serve);
+    tb_mailbox_free(&d->mailbox);
+    tb_actions_release(&d->actions);
+    for (size_t i = 0; i < TB_PAYLOADS_MAX; i++) {
+        tb_inbound_free(&d->payloads[i].in);
+    }
+    while (d->rounds != NULL) {
+        tb_hash config = d->rounds->config;
+        tb_daemon_forget(d, &config);
+    }
+    tb_daemon_end_run(d);
+    tb_keys_release(&d->keys);
+    tb_state_close(&d->state);
+}
+
+/* Secrets in memory stay out of core files, and pages of payloads with us. */
+static void harden(void)
+{
+    struct rlimit none = {0, 0};
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    (void)setrlimit(RLIMIT_CORE, &none);
+    (void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
+}
+
+tb_rc tb_daemon_run(const tb_daemon_settings *settings, tb_err *err)
+{
+    tb_daemon *d = tb_mem_array(1, sizeof *d);
+    if (d == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "the daemon");
+    }
+    d->settings = settings;
+    harden();
+    tb_log_set_level((tb_log_level)settings->log_level);
+    int stop = -1;
+    tb_rc rc = tb_stop_open(&stop, err);
+    if (rc == TB_OK) {
+        rc = open_all(d, err);
+    }
+    if (rc == TB_OK) {
+        (void)printf("listening %s\nenrolment %s\n", d->endpoint,
+                     d->enrol_endpoint);
+        (void)fflush(stdout);
+        rc = loop(d, stop, err);
+    }
+    close_all(d);
+    tb_mem_free(d);
+    return rc;
+}

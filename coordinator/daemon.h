@@ -1,0 +1,131 @@
+/* coordinator/daemon.h - the daemon's parts, for the files that make it up. One
+ * thread (the driver) owns all of it; orders run on the pool with what they
+ * were given and report through the inbox. */
+#ifndef TB_COORDINATOR_DAEMON_H
+#define TB_COORDINATOR_DAEMON_H
+
+#include "base/mailbox.h"
+#include "base/pool.h"
+#include "host/control.h"
+#include "host/transport.h"
+#include "keys.h"
+#include "live.h"
+#include "serve.h"
+#include "settings.h"
+#include "state.h"
+#include "work/intake.h"
+
+#define TB_INTAKES_MAX  4 /* open round, and those not yet forgotten */
+#define TB_WATCHERS_MAX 16
+#define TB_PAYLOADS_MAX 4096
+
+/* A round whose updates come together. */
+typedef struct tb_open_round {
+    struct tb_open_round *next;
+    tb_hash config; /* hash of its configuration */
+    tb_intake *intake;
+    uint32_t users; /* orders that work with it */
+    bool forgotten; /* no longer in the daemon's list: the last user frees it */
+} tb_open_round;
+
+/* A payload frame that the machine knows by its handle. */
+typedef struct tb_payload {
+    uint64_t handle; /* 0: free slot */
+    tb_inbound *in;
+} tb_payload;
+
+typedef struct tb_daemon {
+    const tb_daemon_settings *settings;
+    tb_state state;
+    tb_keys keys;
+    tb_transport *net;
+    char endpoint[TB_ENDPOINT_BYTES];       /* as clients are told */
+    char enrol_endpoint[TB_ENDPOINT_BYTES]; /* as invites name it */
+    tb_control *control;
+    tb_pool *pool;
+    tb_mailbox *mailbox;   /* verdicts of orders */
+    tb_serve *serve;       /* prediction worker */
+    tb_live *live;         /* NULL: no run */
+    tb_open_round *rounds; /* the open one, and those not yet forgotten */
+    tb_payload payloads[TB_PAYLOADS_MAX];
+    uint64_t next_payload;
+    tb_actions actions;   /* not yet carried out, oldest first */
+    uint64_t durable_seq; /* last row of the store */
+    bool stalled;         /* the last append failed for want of room */
+    int64_t retry_ms;     /* when to try it again */
+    uint64_t watchers[TB_WATCHERS_MAX];       /* control connections; 0: free */
+    size_t lines_told;                        /* of the history, to watchers */
+    uint64_t round_bytes_in, round_bytes_out; /* counters at the last commit */
+    int64_t round_ms;
+    bool stopping;
+} tb_daemon;
+
+/* --- driver.c: events in, actions out ------------------------------------- */
+
+/* Steps the machine with one event. Errors: those of the machine. */
+tb_rc tb_daemon_event(tb_daemon *d, const tb_event *event, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Makes rows durable and carries out every action that may go. Errors: what the
+ * daemon cannot go on after. */
+tb_rc tb_daemon_flush(tb_daemon *d, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Sends a message, with payload_bytes of payload (may be NULL) from offset. A
+ * client that is gone or does not read is no error. */
+typedef struct tb_part {
+    tb_shared *bytes;
+    size_t offset;
+    size_t len;
+} tb_part;
+void tb_daemon_send(tb_daemon *d, const tb_name *client, const tb_msg *msg,
+                    const tb_part *payload) TB_NONNULL(1, 2, 3);
+
+/* Refuses a request that the machine does not see. */
+void tb_daemon_refuse(tb_daemon *d, const tb_name *client, tb_msg_kind about,
+                      tb_refusal code, const char *why) TB_NONNULL(1, 2, 5);
+
+/* The open round of this configuration hash, or NULL. */
+tb_open_round *tb_daemon_round(tb_daemon *d, const tb_hash *config)
+    TB_NONNULL(1, 2);
+
+/* The payload behind a handle, which the caller then owns; NULL: unknown. */
+tb_inbound *tb_daemon_take_payload(tb_daemon *d, uint64_t handle) TB_NONNULL(1);
+
+/* --- orders.c ------------------------------------------------------------- */
+
+/* Runs an order (taken) on the pool. Its verdict comes through the inbox.
+ * Errors: NOMEM. */
+tb_rc tb_daemon_order(tb_daemon *d, tb_order **order_take, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Takes one letter of the inbox: steps the machine with its verdict and frees
+ * what the order held. false: there was none. Errors: as tb_daemon_event. */
+tb_rc tb_daemon_verdict(tb_daemon *d, bool *took, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* The round, or the run, is over: frees it when its last order is back. */
+void tb_daemon_forget(tb_daemon *d, const tb_hash *config) TB_NONNULL(1, 2);
+void tb_daemon_end_run(tb_daemon *d) TB_NONNULL(1);
+
+/* --- enrol.c, requests.c -------------------------------------------------- */
+
+/* Answers a stranger at the enrolment door. Errors: as tb_daemon_flush. */
+tb_rc tb_daemon_enrol(tb_daemon *d, const tb_inbound *in, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Answers one request of the command line. Errors: as tb_daemon_flush; what is
+ * wrong with the request is answered. */
+tb_rc tb_daemon_request(tb_daemon *d, tb_control_request *request, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Tells the watchers what is new in the history. */
+void tb_daemon_tell_watchers(tb_daemon *d) TB_NONNULL(1);
+
+/* --- daemon.c ------------------------------------------------------------- */
+
+/* Opens everything in the settings' folder, serves until SIGTERM or SIGINT, and
+ * closes it. Errors: what it could not go on after. */
+tb_rc tb_daemon_run(const tb_daemon_settings *settings, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+#endif

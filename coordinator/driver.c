@@ -1,0 +1,343 @@
+/* The driver's pass: events step the machine, rows become durable in one
+ * transaction, then actions go out in their order. While the disk is full no
+ * row can become durable: nothing that waits for one goes out, and no message
+ * is read (daemon.c), so that the fleet waits with us. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon.h"
+#include "wire/receipt.h"
+
+#define RETRY_APPEND_MS 1000
+
+tb_rc tb_daemon_event(tb_daemon *d, const tb_event *event, tb_err *err)
+{
+    return tb_coordinator_step(d->state.machine, event, tb_clock_ms(),
+                               &d->actions, err);
+}
+
+/* --- payloads ------------------------------------------------------------- */
+
+tb_inbound *tb_daemon_take_payload(tb_daemon *d, uint64_t handle)
+{
+    tb_payload *slot = &d->payloads[handle % TB_PAYLOADS_MAX];
+    if (handle == 0 || slot->handle != handle) {
+        return NULL;
+    }
+    tb_inbound *in = slot->in;
+    *slot = (tb_payload){0};
+    return in;
+}
+
+static void discard(tb_daemon *d, uint64_t handle)
+{
+    tb_inbound *in = tb_daemon_take_payload(d, handle);
+    tb_inbound_free(&in);
+}
+
+/* --- sending -------------------------------------------------------------- */
+
+void tb_daemon_send(tb_daemon *d, const tb_name *client, const tb_msg *msg,
+                    const tb_part *payload)
+{
+    tb_err err;
+    tb_buf envelope;
+    tb_buf_init(&envelope, TB_ENVELOPE_BYTES_MAX);
+    tb_rc rc = tb_msg_encode(msg, &envelope, &err);
+    if (rc == TB_OK) {
+        tb_outbound out = {.envelope = envelope.data,
+                           .envelope_bytes = envelope.len};
+        if (payload != NULL) {
+            out.payload = payload->bytes;
+            out.payload_offset = payload->offset;
+            out.payload_bytes = payload->len;
+        }
+        rc = tb_transport_send(d->net, client, &out, &err);
+    }
+    if (rc != TB_OK && rc != TB_E_NOT_FOUND) {
+        tb_log(TB_LOG_WARN, "event=send client=%s message=%s error=\"%s\"",
+               client->text, tb_msg_kind_name(msg->kind), err.text);
+    }
+    tb_buf_release(&envelope);
+}
+
+void tb_daemon_refuse(tb_daemon *d, const tb_name *client, tb_msg_kind about,
+                      tb_refusal code, const char *why)
+{
+    tb_msg msg = {.kind = TB_MSG_REFUSE};
+    msg.u.refuse.code = code;
+    msg.u.refuse.about = about;
+    (void)snprintf(msg.u.refuse.why, sizeof msg.u.refuse.why, "%s", why);
+    tb_daemon_send(d, client, &msg, NULL);
+}
+
+/* Fills in what the machine left to us; false: the message has lapsed. */
+static bool complete(tb_daemon *d, const tb_action *action)
+{
+    tb_msg *msg = action->u.msg;
+    if (msg->kind == TB_MSG_WELCOME) {
+        msg->u.welcome.certificate =
+            (tb_span){d->keys.certificate_bytes, TB_CERTIFICATE_BYTES};
+    } else if (msg->kind == TB_MSG_OFFER) {
+        tb_hash hash;
+        tb_span bytes;
+        if (!tb_coordinator_round(d->state.machine, NULL, &bytes, &hash) ||
+            !tb_hash_equal(&hash, &action->config)) {
+            return false;
+        }
+        msg->u.offer.config = bytes;
+        tb_sign(msg->u.offer.signature, d->keys.sign, TB_SIGN_ROUND, bytes.data,
+                bytes.len);
+    } else if (msg->kind == TB_MSG_RECEIPT) {
+        tb_err err;
+        if (tb_store_chain(d->state.store, msg->u.receipt.sequence,
+                           &msg->u.receipt.head, &err) != TB_OK) {
+            tb_log(TB_LOG_ERROR, "event=receipt error=\"%s\"", err.text);
+            return false;
+        }
+        tb_receipt_sign(&msg->u.receipt, d->keys.sign);
+    }
+    return true;
+}
+
+static void send_chunk(tb_daemon *d, const tb_action *action)
+{
+    tb_err err;
+    tb_shared *bytes = NULL;
+    const tb_hash *blob = &action->u.chunk.blob;
+    uint64_t offset = action->u.chunk.offset;
+    tb_rc rc = tb_blobs_share(d->state.blobs, blob, &bytes, &err);
+    if (rc != TB_OK || offset >= tb_shared_bytes(bytes)) {
+        tb_daemon_refuse(d, &action->client, TB_MSG_FETCH, TB_REFUSE_NOT_FOUND,
+                         "no such blob here: check in again");
+    } else {
+        size_t left = tb_shared_bytes(bytes) - (size_t)offset;
+        size_t len = action->u.chunk.length;
+        tb_part part = {bytes, (size_t)offset, len < left ? len : left};
+        tb_msg msg = {.kind = TB_MSG_CHUNK};
+        msg.u.chunk = (tb_msg_chunk){*blob, offset, tb_shared_bytes(bytes)};
+        tb_daemon_send(d, &action->client, &msg, &part);
+    }
+    tb_shared_free(&bytes);
+}
+
+/* --- rows ----------------------------------------------------------------- */
+
+/* What a durable row changes outside the machine. */
+static tb_rc note_row(tb_daemon *d, const tb_record *record, tb_err *err)
+{
+    tb_rc rc = tb_state_note(&d->state, record, err);
+    tb_transport_totals totals;
+    tb_err ignored;
+    if (rc == TB_OK && record->kind == TB_REC_ENROLLED) {
+        rc = tb_transport_allow(d->net, &record->u.enrolled.client,
+                                record->u.enrolled.curve_key, err);
+    } else if (record->kind == TB_REC_REVOKED) {
+        (void)!tb_transport_revoke(d->net, &record->u.revoked.client, &ignored);
+    } else if (record->kind == TB_REC_ROUND_OPENED) {
+        tb_transport_totals_get(d->net, &totals);
+        d->round_bytes_in = totals.bytes_in;
+        d->round_bytes_out = totals.bytes_out;
+        d->round_ms = tb_clock_ms();
+    } else if (record->kind == TB_REC_COMMITTED &&
+               record->u.committed.task == TB_TASK_TRAIN && d->round_ms > 0) {
+        tb_history *h = &d->state.history;
+        tb_round_line *line = &h->at[h->n - 1];
+        tb_transport_totals_get(d->net, &totals);
+        line->seen = true;
+        line->bytes_up = totals.bytes_in - d->round_bytes_in;
+        line->bytes_down = totals.bytes_out - d->round_bytes_out;
+        line->seconds = (double)(tb_clock_ms() - d->round_ms) / 1000.0;
+    }
+    return rc;
+}
+
+/* One row of the journal, decoded again: what the store and others must know of
+ * it. The records live as long as the rows. */
+typedef struct rows {
+    tb_row *row;
+    tb_record *record;
+    tb_acceptance *acceptance;
+    size_t n;
+} rows;
+
+static void release_rows(rows *r)
+{
+    for (size_t i = 0; r->record != NULL && i < r->n; i++) {
+        tb_record_release(&r->record[i]);
+    }
+    tb_mem_free(r->row);
+    tb_mem_free(r->record);
+    tb_mem_free(r->acceptance);
+}
+
+static tb_rc add_row(rows *r, const tb_action *action, tb_err *err)
+{
+    const tb_buf *body = &action->u.journal.body;
+    tb_record *record = &r->record[r->n];
+    tb_rc rc = tb_record_decode(record, action->u.journal.kind, body->data,
+                                body->len, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    tb_row *row = &r->row[r->n];
+    *row = (tb_row){.seq = action->u.journal.seq,
+                    .kind = action->u.journal.kind,
+                    .body = body->data,
+                    .body_bytes = body->len};
+    if (record->kind == TB_REC_ACCEPTED) {
+        const tb_rec_accepted *a = &record->u.accepted;
+        r->acceptance[r->n] = (tb_acceptance){
+            .config = a->config, .client = a->client, .update = a->update};
+        row->acceptance = &r->acceptance[r->n];
+    }
+    r->n++;
+    return TB_OK;
+}
+
+/* All journal actions that wait, as rows. */
+static tb_rc collect_rows(rows *r, const tb_actions *actions, tb_err *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < actions->n; i++) {
+        n += actions->at[i].kind == TB_ACT_JOURNAL;
+    }
+    *r = (rows){.row = tb_mem_array(n, sizeof *r->row),
+                .record = tb_mem_array(n, sizeof *r->record),
+                .acceptance = tb_mem_array(n, sizeof *r->acceptance)};
+    if (r->row == NULL || r->record == NULL || r->acceptance == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%zu journal rows", n);
+    }
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; i < actions->n && rc == TB_OK; i++) {
+        if (actions->at[i].kind == TB_ACT_JOURNAL) {
+            rc = add_row(r, &actions->at[i], err);
+        }
+    }
+    return rc;
+}
+
+/* The rows are on disk: their actions are done. */
+static tb_rc rows_durable(tb_daemon *d, const rows *r, tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    d->durable_seq = r->row[r->n - 1].seq;
+    for (size_t i = 0; i < d->actions.n; i++) {
+        if (d->actions.at[i].kind == TB_ACT_JOURNAL) {
+            tb_action_release(&d->actions.at[i]);
+        }
+    }
+    for (size_t i = 0; i < r->n && rc == TB_OK; i++) {
+        rc = note_row(d, &r->record[i], err);
+    }
+    return rc;
+}
+
+static tb_rc append_rows(tb_daemon *d, tb_err *err)
+{
+    rows r;
+    tb_rc rc = collect_rows(&r, &d->actions, err);
+    if (rc == TB_OK && r.n > 0) {
+        rc = tb_store_append(d->state.store, r.row, r.n, err);
+        bool full = rc == TB_E_FULL;
+        if (full && !d->stalled) {
+            tb_log(TB_LOG_ERROR, "event=stalled error=\"%s\"", err->text);
+        } else if (rc == TB_OK && d->stalled) {
+            tb_log(TB_LOG_INFO, "event=resumed");
+        }
+        d->stalled = full;
+        d->retry_ms = tb_clock_ms() + RETRY_APPEND_MS;
+        if (rc == TB_OK) {
+            rc = rows_durable(d, &r, err);
+        } else if (full) {
+            rc = TB_OK;
+        }
+    }
+    release_rows(&r);
+    return rc;
+}
+
+/* --- actions -------------------------------------------------------------- */
+
+static void forget_round(tb_daemon *d, const tb_hash *config)
+{
+    tb_err err;
+    const tb_run_params *run = d->live != NULL ? &d->live->params : NULL;
+    tb_daemon_forget(d, config);
+    if (run != NULL && !d->settings->keep_updates &&
+        tb_spool_remove(tb_folder_path(d->state.folder, TB_ITEM_SPOOL),
+                        &run->run, config, &err) != TB_OK) {
+        tb_log(TB_LOG_WARN, "event=spool error=\"%s\"", err.text);
+    }
+}
+
+static void end_run(tb_daemon *d, const tb_run_id *run)
+{
+    tb_err err;
+    tb_rc rc = TB_OK;
+    tb_daemon_end_run(d);
+    if (!d->settings->keep_updates) {
+        rc = tb_live_destroy_key(d->state.folder, run, &err);
+        if (rc == TB_OK) {
+            rc = tb_spool_remove_run(
+                tb_folder_path(d->state.folder, TB_ITEM_SPOOL), run, &err);
+        }
+    }
+    if (rc != TB_OK) {
+        tb_log(TB_LOG_WARN, "event=run_ended error=\"%s\"", err.text);
+    }
+}
+
+static tb_rc carry_out(tb_daemon *d, tb_action *action, tb_err *err)
+{
+    switch (action->kind) {
+    case TB_ACT_SEND:
+        if (complete(d, action)) {
+            tb_daemon_send(d, &action->client, action->u.msg, NULL);
+        }
+        break;
+    case TB_ACT_CHUNK:
+        send_chunk(d, action);
+        break;
+    case TB_ACT_ORDER:
+        return tb_daemon_order(d, &action->u.order, err);
+    case TB_ACT_DISCARD:
+        discard(d, action->u.payload);
+        break;
+    case TB_ACT_FORGET:
+        forget_round(d, &action->config);
+        break;
+    case TB_ACT_CUT:
+        tb_transport_cut(d->net, &action->client);
+        break;
+    case TB_ACT_RUN_ENDED:
+        end_run(d, &action->u.run);
+        break;
+    case TB_ACT_JOURNAL:
+    case TB_ACT_KIND_END:
+    default:
+        break;
+    }
+    return TB_OK;
+}
+
+tb_rc tb_daemon_flush(tb_daemon *d, tb_err *err)
+{
+    tb_rc rc = append_rows(d, err);
+    tb_actions *all = &d->actions;
+    size_t done = 0;
+    while (rc == TB_OK && done < all->n &&
+           all->at[done].after_seq <= d->durable_seq &&
+           all->at[done].kind != TB_ACT_JOURNAL) {
+        rc = carry_out(d, &all->at[done], err);
+        tb_action_release(&all->at[done]);
+        done++;
+    }
+    memmove(all->at, all->at + done, (all->n - done) * sizeof *all->at);
+    all->n -= done;
+    tb_daemon_tell_watchers(d);
+    return rc;
+}

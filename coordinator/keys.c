@@ -1,0 +1,136 @@
+#include "keys.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+
+#define CERTIFICATE_SECONDS (10ull * 365 * 24 * 3600)
+/* The certificate's file: root public key, then the certificate. */
+#define FILE_BYTES (TB_SIGN_PUBLIC_BYTES + TB_CERTIFICATE_BYTES)
+
+static tb_rc write_certificate(const tb_folder *folder, const tb_sign_key *root,
+                               const tb_keys *keys, tb_err *err)
+{
+    uint64_t now = (uint64_t)tb_clock_unix_s();
+    tb_certificate cert = {.serial = 1,
+                           .valid_from = now,
+                           .valid_until = now + CERTIFICATE_SECONDS};
+    memcpy(cert.sign_key, tb_sign_key_public(keys->sign), sizeof cert.sign_key);
+    memcpy(cert.curve_key, tb_box_key_public(keys->curve),
+           sizeof cert.curve_key);
+    tb_certificate_sign(&cert, root);
+    uint8_t bytes[FILE_BYTES];
+    memcpy(bytes, tb_sign_key_public(root), TB_SIGN_PUBLIC_BYTES);
+    tb_certificate_encode(&cert, bytes + TB_SIGN_PUBLIC_BYTES);
+    return tb_file_write(tb_folder_path(folder, TB_ITEM_CERTIFICATE), bytes,
+                         sizeof bytes, 0600, err);
+}
+
+tb_rc tb_keys_create(const tb_folder *folder, const char *master_path,
+                     tb_err *err)
+{
+    tb_keys keys = {0};
+    tb_sign_key *root = NULL;
+    tb_rc rc = tb_sign_key_new(&root, err);
+    if (rc != TB_OK || (rc = tb_sign_key_new(&keys.sign, err)) != TB_OK ||
+        (rc = tb_box_key_new(&keys.curve, err)) != TB_OK ||
+        (rc = tb_master_key_new(&keys.master, err)) != TB_OK) {
+        goto done;
+    }
+    rc = tb_master_key_write(keys.master, master_path, err);
+    if (rc == TB_OK) {
+        rc = tb_sign_key_write(root, tb_folder_path(folder, TB_ITEM_ROOT_KEY),
+                               err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_sign_key_write(keys.sign,
+                               tb_folder_path(folder, TB_ITEM_SIGN_KEY), err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_box_key_write(keys.curve,
+                              tb_folder_path(folder, TB_ITEM_CURVE_KEY), err);
+    }
+    if (rc == TB_OK) {
+        rc = write_certificate(folder, root, &keys, err);
+    }
+done:
+    tb_sign_key_free(&root);
+    tb_keys_release(&keys);
+    return rc;
+}
+
+static tb_rc read_certificate(tb_keys *keys, const tb_folder *folder,
+                              tb_err *err)
+{
+    const char *path = tb_folder_path(folder, TB_ITEM_CERTIFICATE);
+    tb_buf bytes;
+    tb_buf_init(&bytes, FILE_BYTES);
+    tb_rc rc = tb_file_read(&bytes, path, err);
+    if (rc == TB_OK && bytes.len != FILE_BYTES) {
+        rc = tb_fail(err, TB_E_MALFORMED,
+                     "%s: cut short: restore it from a "
+                     "backup",
+                     path);
+    }
+    if (rc == TB_OK) {
+        const uint8_t *cert = bytes.data + TB_SIGN_PUBLIC_BYTES;
+        memcpy(keys->root_public, bytes.data, TB_SIGN_PUBLIC_BYTES);
+        memcpy(keys->certificate_bytes, cert, TB_CERTIFICATE_BYTES);
+        rc = tb_certificate_decode(&keys->certificate, cert,
+                                   TB_CERTIFICATE_BYTES, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_certificate_verify(&keys->certificate, keys->root_public,
+                                   (uint64_t)tb_clock_unix_s(), err);
+    }
+    tb_buf_release(&bytes);
+    return rc;
+}
+
+static tb_rc check_together(const tb_keys *keys, const char *dir, tb_err *err)
+{
+    if (memcmp(keys->certificate.sign_key, tb_sign_key_public(keys->sign),
+               TB_SIGN_PUBLIC_BYTES) != 0 ||
+        memcmp(keys->certificate.curve_key, tb_box_key_public(keys->curve),
+               TB_CURVE_PUBLIC_BYTES) != 0) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "%s: keys/ and certificate do not belong together: "
+                       "restore both from one backup",
+                       dir);
+    }
+    return TB_OK;
+}
+
+tb_rc tb_keys_read(tb_keys *out, const tb_folder *folder,
+                   const char *master_path, tb_err *err)
+{
+    *out = (tb_keys){0};
+    tb_rc rc = tb_sign_key_read(&out->sign,
+                                tb_folder_path(folder, TB_ITEM_SIGN_KEY), err);
+    if (rc == TB_OK) {
+        rc = tb_box_key_read(&out->curve,
+                             tb_folder_path(folder, TB_ITEM_CURVE_KEY), err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_master_key_read(&out->master, master_path, err);
+    }
+    if (rc == TB_OK) {
+        rc = read_certificate(out, folder, err);
+    }
+    if (rc == TB_OK) {
+        rc = check_together(out, tb_folder_dir(folder), err);
+    }
+    if (rc != TB_OK) {
+        tb_keys_release(out);
+    }
+    return rc;
+}
+
+void tb_keys_release(tb_keys *keys)
+{
+    tb_sign_key_free(&keys->sign);
+    tb_box_key_free(&keys->curve);
+    tb_master_key_free(&keys->master);
+    *keys = (tb_keys){0};
+}

@@ -1,0 +1,57 @@
+/* coordinator/live.h - the run that lives: its job, its key, its data at the
+ * coordinator, and the two files that bring it back after a restart:
+ *   runs/<id>.job   canonical text of the whole job
+ *   runs/<id>.key   the run's secret key, wrapped under the master key
+ * But for the driver's two fields immutable once open: any thread may read it.
+ */
+#ifndef TB_COORDINATOR_LIVE_H
+#define TB_COORDINATOR_LIVE_H
+
+#include "data/dataset.h"
+#include "fed/run.h"
+#include "host/job.h"
+#include "keys.h"
+
+typedef struct tb_live {
+    tb_run_params params; /* a copy of the machine's */
+    tb_job job;
+    tb_box_key *key;
+    tb_dataset *evaluate;  /* NULL: not at the coordinator */
+    tb_dataset *calibrate; /* NULL: not at the coordinator */
+    tb_dataset *guard;     /* NULL: as calibrate */
+    uint32_t users; /* orders that work with it; the driver's own count */
+    bool ended;     /* the last user frees it; the driver's own */
+} tb_live;
+
+/* A new run of this job (taken: *job is empty afterwards, on TB_OK): draws id
+ * and key, reads the data, writes both files. params is filled but for the
+ * model. Errors: as tb_work_dataset, FULL, IO, NOMEM. */
+tb_rc tb_live_start(tb_live **out, const tb_folder *folder, const tb_keys *keys,
+                    tb_job *job_take, tb_err *err)
+    TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
+
+/* The run that the journal says is alive, from its files. Errors: NOT_FOUND,
+ * MISMATCH (another job), DENIED (another master key), and as above. */
+tb_rc tb_live_resume(tb_live **out, const tb_folder *folder,
+                     const tb_keys *keys, const tb_run_params *params,
+                     tb_err *err) TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
+
+/* Wipes the key, frees, nulls. NULL is fine. */
+void tb_live_free(tb_live **live) TB_NONNULL(1);
+
+/* Deletes the wrapped key of a run: its sealed updates can never be opened
+ * again. One that is gone is fine. Errors: IO. */
+tb_rc tb_live_destroy_key(const tb_folder *folder, const tb_run_id *run,
+                          tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Reads job and key of any run whose files are still there: for replay. */
+tb_rc tb_live_read(tb_job *job, tb_box_key **key, const tb_folder *folder,
+                   const tb_master_key *master, const tb_run_id *run,
+                   tb_err *err) TB_NONNULL(1, 2, 3, 4, 5) TB_MUST_CHECK;
+
+/* Lower-case hexadecimal of an id, with a closing NUL. */
+#define TB_RUN_HEX_BYTES (2 * TB_RUN_ID_BYTES + 1)
+void tb_run_hex(const tb_run_id *run, char out[static TB_RUN_HEX_BYTES])
+    TB_NONNULL(1, 2);
+
+#endif

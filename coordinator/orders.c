@@ -1,0 +1,390 @@
+/* Orders: what the machine wants computed. Each becomes a task with all that it
+ * needs; a thread of the pool runs it and posts the verdict. The driver counts
+ * who works with a round or a run, so that neither goes while it is used. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon.h"
+#include "fed/select.h"
+#include "work/finish.h"
+#include "work/round.h"
+
+typedef struct order_task {
+    tb_letter letter; /* first: the inbox gives it back as this */
+    tb_verdict verdict;
+    tb_daemon *daemon;
+    tb_order *order;                        /* owned */
+    tb_inbound *payload;                    /* owned; NULL: none */
+    tb_open_round *round;                   /* counted; NULL: not of a round */
+    tb_live *live;                          /* counted; NULL: no run */
+    uint8_t sign_key[TB_SIGN_PUBLIC_BYTES]; /* of the order's client */
+} order_task;
+
+_Static_assert(offsetof(order_task, letter) == 0, "a letter is its task");
+
+/* --- what a task does, on a thread of the pool ---------------------------- */
+
+static void tell(tb_verdict *v, tb_rc rc, const tb_err *err)
+{
+    v->rc = rc;
+    if (rc != TB_OK) {
+        (void)snprintf(v->why, sizeof v->why, "%.*s", (int)sizeof v->why - 1,
+                       err->text);
+    }
+}
+
+static tb_rc load_model(order_task *t, const tb_model_ref *model, tb_buf *out,
+                        tb_err *err)
+{
+    tb_blob_ref ref = tb_state_ref(model);
+    tb_buf_init(out, (size_t)model->raw_bytes);
+    return tb_blobs_load(t->daemon->state.blobs, &ref, out, err);
+}
+
+/* Stores what a round came to, and names it in the verdict. */
+static tb_rc put_result(order_task *t, const tb_buf *bytes, tb_err *err)
+{
+    tb_blob_ref ref;
+    tb_rc rc = tb_blobs_put(t->daemon->state.blobs, bytes->data, bytes->len,
+                            TB_BLOB_LEVEL_FAST, &ref, err);
+    if (rc == TB_OK) {
+        t->verdict.result = tb_state_model(&ref);
+    }
+    return rc;
+}
+
+static void aggregate(order_task *t)
+{
+    tb_err err = {0};
+    tb_verdict *v = &t->verdict;
+    tb_buf model = {0};
+    tb_buf result;
+    tb_buf_init(&result, TB_BLOB_BYTES_MAX);
+    tb_work_round round = {.job = &t->live->job,
+                           .params = &t->live->params,
+                           .config = tb_intake_config(t->round->intake),
+                           .sum = tb_intake_sum(t->round->intake)};
+    tb_rc rc = TB_OK;
+    v->metrics = tb_metrics_none();
+    switch (t->order->task) {
+    case TB_TASK_TRAIN:
+        rc = load_model(t, &t->order->model, &model, &err);
+        if (rc == TB_OK) {
+            rc = tb_work_aggregate(&result, &v->metrics, &round, &model, &err);
+        }
+        break;
+    case TB_TASK_EVALUATE:
+        tb_work_summed_metrics(&v->metrics, &round);
+        break;
+    case TB_TASK_CALIBRATE:
+        rc = tb_work_ranges(&result, &round, &err);
+        break;
+    case TB_TASK_COUNT:
+    default:
+        rc = tb_fail(&err, TB_E_BUG, "unknown task");
+    }
+    if (rc == TB_OK && result.len > 0) {
+        rc = put_result(t, &result, &err);
+    }
+    tb_buf_release(&model);
+    tb_buf_release(&result);
+    tell(v, rc, &err);
+}
+
+static void evaluate(order_task *t)
+{
+    tb_err err = {0};
+    tb_verdict *v = &t->verdict;
+    tb_buf model;
+    v->metrics = tb_metrics_none();
+    tb_rc rc = load_model(t, &t->order->model, &model, &err);
+    if (rc == TB_OK && t->live->evaluate == NULL) {
+        rc = tb_fail(&err, TB_E_BUG, "the job evaluates elsewhere");
+    }
+    if (rc == TB_OK) {
+        rc = tb_work_evaluate(&v->metrics, &t->live->job, &model,
+                              t->live->evaluate, &err);
+    }
+    tb_buf_release(&model);
+    tell(v, rc, &err);
+}
+
+/* Stores one artefact of a finished model. */
+static tb_rc put_artefact(void *arg, const tb_buf *onnx, tb_artefact *out,
+                          tb_err *err)
+{
+    order_task *t = arg;
+    tb_blob_ref ref;
+    tb_rc rc = tb_blobs_put(t->daemon->state.blobs, onnx->data, onnx->len,
+                            TB_BLOB_LEVEL_SMALL, &ref, err);
+    if (rc == TB_OK) {
+        out->raw = ref.raw;
+        out->raw_bytes = ref.raw_bytes;
+        out->stored = ref.stored;
+        out->stored_bytes = ref.stored_bytes;
+    }
+    return rc;
+}
+
+static void finish(order_task *t)
+{
+    tb_err err = {0};
+    tb_verdict *v = &t->verdict;
+    tb_buf model = {0};
+    tb_buf ranges = {0};
+    tb_buf manifest;
+    tb_blob_ref ref;
+    tb_buf_init(&manifest, TB_MANIFEST_BYTES_MAX);
+    tb_rc rc = load_model(t, &t->order->model, &model, &err);
+    if (rc == TB_OK && t->order->ranges.raw_bytes > 0) {
+        rc = load_model(t, &t->order->ranges, &ranges, &err);
+    }
+    tb_work_finish finish = {.job = &t->live->job,
+                             .params = &t->live->params,
+                             .model = &model,
+                             .ranges = ranges.len > 0 ? &ranges : NULL,
+                             .metrics = &t->order->metrics,
+                             .evaluate = t->live->evaluate,
+                             .calibrate = t->live->calibrate,
+                             .guard = t->live->guard,
+                             .sequence = t->order->sequence,
+                             .put = put_artefact,
+                             .arg = t};
+    if (rc == TB_OK) {
+        rc = tb_work_finish_run(&manifest, &finish, &err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_blobs_put(t->daemon->state.blobs, manifest.data, manifest.len,
+                          TB_BLOB_LEVEL_FAST, &ref, &err);
+    }
+    if (rc == TB_OK) {
+        v->manifest = ref.raw;
+    }
+    tb_buf_release(&model);
+    tb_buf_release(&ranges);
+    tb_buf_release(&manifest);
+    tell(v, rc, &err);
+}
+
+static void run_task(void *arg)
+{
+    order_task *t = arg;
+    tb_verdict *v = &t->verdict;
+    const tb_order *order = t->order;
+    tb_intake *intake = t->round != NULL ? t->round->intake : NULL;
+    switch (order->kind) {
+    case TB_ORDER_ADD_BLOCK:
+        tb_intake_add(intake, order, t->payload->payload,
+                      t->payload->payload_bytes, v);
+        break;
+    case TB_ORDER_END_UPLOAD:
+        tb_intake_end(intake, order, t->sign_key, v);
+        break;
+    case TB_ORDER_DROP_UPLOAD:
+        tb_intake_drop(intake, order, v);
+        break;
+    case TB_ORDER_ADD_STORED:
+        tb_intake_add_stored(intake, order, v);
+        break;
+    case TB_ORDER_AGGREGATE:
+        aggregate(t);
+        break;
+    case TB_ORDER_EVALUATE:
+        evaluate(t);
+        break;
+    case TB_ORDER_FINISH:
+        finish(t);
+        break;
+    case TB_ORDER_OPEN_ROUND:
+    case TB_ORDER_KIND_END:
+    default:
+        break; /* done by the driver */
+    }
+    tb_inbound_free(&t->payload); /* its bytes go back to the ingest pool */
+    tb_mailbox_post(t->daemon->mailbox, &t->letter);
+}
+
+/* --- the driver's side ---------------------------------------------------- */
+
+tb_open_round *tb_daemon_round(tb_daemon *d, const tb_hash *config)
+{
+    tb_open_round *r = d->rounds;
+    while (r != NULL && !tb_hash_equal(&r->config, config)) {
+        r = r->next;
+    }
+    return r;
+}
+
+static void free_round(tb_open_round *r)
+{
+    tb_intake_free(&r->intake);
+    tb_mem_free(r);
+}
+
+void tb_daemon_forget(tb_daemon *d, const tb_hash *config)
+{
+    tb_open_round **at = &d->rounds;
+    while (*at != NULL && !tb_hash_equal(&(*at)->config, config)) {
+        at = &(*at)->next;
+    }
+    tb_open_round *r = *at;
+    if (r == NULL) {
+        return;
+    }
+    *at = r->next;
+    r->forgotten = true;
+    if (r->users == 0) {
+        free_round(r);
+    }
+}
+
+void tb_daemon_end_run(tb_daemon *d)
+{
+    if (d->live != NULL) {
+        d->live->ended = true;
+        if (d->live->users == 0) {
+            tb_live_free(&d->live);
+        }
+        d->live = NULL;
+    }
+}
+
+/* An empty sum and a spool segment for the open round. */
+static tb_rc open_round(tb_daemon *d, tb_err *err)
+{
+    const tb_round_config *config = NULL;
+    tb_hash hash;
+    tb_spool *spool = NULL;
+    if (d->live == NULL ||
+        !tb_coordinator_round(d->state.machine, &config, NULL, &hash)) {
+        return tb_fail(err, TB_E_BUG, "no round is open");
+    }
+    tb_open_round *r = tb_mem_array(1, sizeof *r);
+    if (r == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "a round");
+    }
+    tb_rc rc =
+        tb_spool_open(&spool, tb_folder_path(d->state.folder, TB_ITEM_SPOOL),
+                      &config->run, &hash, err);
+    if (rc == TB_OK) {
+        tb_intake_options options = {
+            .config = config,
+            .hash = hash,
+            .max_updates = tb_select_wanted(d->live->params.target,
+                                            d->live->params.over_selection),
+            .key = d->live->key,
+            .spool = spool};
+        rc = tb_intake_new(&r->intake, &options, err);
+    }
+    if (rc != TB_OK) {
+        tb_spool_close(&spool);
+        tb_mem_free(r);
+        return rc;
+    }
+    r->config = hash;
+    r->next = d->rounds;
+    d->rounds = r;
+    return TB_OK;
+}
+
+/* Gives the task what it works with; *verdict says why it cannot. */
+static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
+{
+    const tb_order *order = t->order;
+    tb_member member;
+    bool upload =
+        order->kind >= TB_ORDER_ADD_BLOCK && order->kind <= TB_ORDER_ADD_STORED;
+    tb_hash open;
+    if (order->kind == TB_ORDER_ADD_BLOCK) {
+        t->payload = tb_daemon_take_payload(d, order->payload);
+        if (t->payload == NULL) {
+            return tb_fail(err, TB_E_BUG, "a block's bytes are not here");
+        }
+    }
+    if (order->kind == TB_ORDER_END_UPLOAD) {
+        if (!tb_coordinator_find(d->state.machine, &order->upload.client,
+                                 &member)) {
+            return tb_fail(err, TB_E_BUG, "an unknown client's update");
+        }
+        memcpy(t->sign_key, member.sign_key, sizeof t->sign_key);
+    }
+    if (upload) {
+        t->round = tb_daemon_round(d, &order->upload.config);
+    } else if (order->kind == TB_ORDER_AGGREGATE &&
+               tb_coordinator_round(d->state.machine, NULL, NULL, &open)) {
+        t->round = tb_daemon_round(d, &open);
+    }
+    if (t->round == NULL && (upload || order->kind == TB_ORDER_AGGREGATE)) {
+        return tb_fail(err, TB_E_CANCELLED, "the round is over");
+    }
+    if (d->live == NULL) {
+        return tb_fail(err, TB_E_CANCELLED, "the run is over");
+    }
+    t->live = d->live;
+    t->live->users++;
+    if (t->round != NULL) {
+        t->round->users++;
+    }
+    return TB_OK;
+}
+
+tb_rc tb_daemon_order(tb_daemon *d, tb_order **order_take, tb_err *err)
+{
+    tb_err why = {0};
+    order_task *t = tb_mem_array(1, sizeof *t);
+    if (t == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "an order");
+    }
+    t->daemon = d;
+    t->order = *order_take;
+    *order_take = NULL;
+    t->verdict.order = t->order->id;
+    tb_rc rc = t->order->kind == TB_ORDER_OPEN_ROUND ? open_round(d, &why)
+                                                     : equip(d, t, &why);
+    if (rc == TB_OK && t->order->kind != TB_ORDER_OPEN_ROUND) {
+        rc = tb_pool_submit(d->pool, run_task, t, &why);
+        if (rc == TB_OK) {
+            return TB_OK;
+        }
+    }
+    tell(&t->verdict, rc, &why);
+    tb_mailbox_post(d->mailbox, &t->letter);
+    return TB_OK;
+}
+
+/* What the task held: the last user of a round or run that is over frees it. */
+static void release_task(order_task *t)
+{
+    if (t->round != NULL && --t->round->users == 0 && t->round->forgotten) {
+        free_round(t->round);
+    }
+    if (t->live != NULL && --t->live->users == 0 && t->live->ended) {
+        tb_live_free(&t->live);
+    }
+    tb_inbound_free(&t->payload);
+    tb_mem_free(t->order);
+    tb_mem_free(t);
+}
+
+tb_rc tb_daemon_verdict(tb_daemon *d, bool *took, tb_err *err)
+{
+    tb_letter *letter = tb_mailbox_take(d->mailbox);
+    *took = letter != NULL;
+    if (letter == NULL) {
+        return TB_OK;
+    }
+    order_task *t = (order_task *)(void *)letter;
+    const tb_verdict *v = &t->verdict;
+    if (v->rc != TB_OK) {
+        tb_log(tb_rc_fault(v->rc) == TB_FAULT_PEER ? TB_LOG_INFO : TB_LOG_WARN,
+               "event=order kind=%s client=%s result=%s why=\"%s\"",
+               tb_order_kind_name(t->order->kind), t->order->upload.client.text,
+               tb_rc_name(v->rc), v->why);
+    }
+    tb_event event = {.kind = TB_EV_VERDICT, .verdict = v};
+    tb_rc rc = tb_daemon_event(d, &event, err);
+    release_task(t);
+    return rc;
+}

@@ -1,0 +1,367 @@
+/* Requests of the command line, answered in the driver's thread. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "compress/calibrate.h"
+#include "crypto/crypto.h"
+#include "daemon.h"
+#include "invites.h"
+#include "model/params.h"
+#include "report.h"
+#include "work/model.h"
+#include "work/round.h"
+
+#define DEFAULT_INVITE_S (24u * 3600)
+
+/* --- replies -------------------------------------------------------------- */
+
+/* One reply: rc, and on TB_OK the value (taken), else the error's text. */
+static void answer(tb_daemon *d, uint64_t id, tb_rc rc, tb_json **value_take,
+                   const tb_err *why, bool more)
+{
+    tb_err err;
+    tb_buf text;
+    tb_buf_init(&text, TB_CONTROL_REPLY_BYTES_MAX);
+    tb_json *value = value_take != NULL ? *value_take : NULL;
+    if (rc != TB_OK) {
+        value = tb_json_object();
+        (void)!tb_json_put_text(value, "error", why->text, &err);
+    }
+    if (tb_json_write(value, false, &text, &err) != TB_OK ||
+        tb_buf_put_u8(&text, 0, &err) != TB_OK ||
+        tb_control_reply(d->control, id, rc, (const char *)text.data, more,
+                         &err) != TB_OK) {
+        tb_log(TB_LOG_DEBUG, "event=reply error=\"%s\"", err.text);
+    }
+    tb_json_free(&value);
+    if (value_take != NULL) {
+        if (rc != TB_OK) {
+            tb_json_free(value_take);
+        }
+        *value_take = NULL;
+    }
+    tb_buf_release(&text);
+}
+
+static void answer_text(tb_daemon *d, uint64_t id, const char *key,
+                        const char *text)
+{
+    tb_err err = {0};
+    tb_json *object = tb_json_object();
+    tb_rc rc = tb_json_put_text(object, key, text, &err);
+    answer(d, id, rc, &object, &err, false);
+}
+
+/* --- reading -------------------------------------------------------------- */
+
+static tb_report_live live_of(tb_daemon *d)
+{
+    tb_transport_totals totals;
+    tb_transport_totals_get(d->net, &totals);
+    return (tb_report_live){.running = true,
+                            .endpoint = d->endpoint,
+                            .enrol_endpoint = d->enrol_endpoint,
+                            .bytes_in = totals.bytes_in,
+                            .bytes_out = totals.bytes_out,
+                            .connections = totals.connections,
+                            .denied = totals.denied,
+                            .dropped = totals.dropped,
+                            .cut = totals.cut,
+                            .now_ms = tb_clock_ms(),
+                            .stalled = d->stalled};
+}
+
+static tb_rc reading(tb_daemon *d, const tb_control_request *r, tb_err *err)
+{
+    tb_err why = {0};
+    tb_json *value = NULL;
+    tb_rc rc = TB_OK;
+    (void)err;
+    if (strcmp(r->verb.text, "status") == 0) {
+        tb_report_live live = live_of(d);
+        rc = tb_report_status(&value, &d->state, &live, &why);
+    } else if (strcmp(r->verb.text, "clients") == 0) {
+        rc = tb_report_clients(&value, &d->state, &why);
+    } else {
+        rc = tb_report_models(&value, &d->state, &why);
+    }
+    answer(d, r->id, rc, &value, &why, false);
+    return TB_OK;
+}
+
+/* --- watching ------------------------------------------------------------- */
+
+/* A line is told when nothing more will come to it: at once, unless clients
+ * still evaluate the round. */
+static size_t lines_ready(const tb_daemon *d)
+{
+    const tb_history *h = &d->state.history;
+    const tb_run_params *run = tb_coordinator_run(d->state.machine);
+    bool waits = run != NULL && !h->ended &&
+                 run->evaluate == TB_WHERE_CLIENTS && h->n > 0 &&
+                 h->at[h->n - 1].metrics.samples == 0;
+    return h->n - (waits ? 1 : 0);
+}
+
+static void tell_lines(tb_daemon *d, uint64_t id, size_t from)
+{
+    tb_err err;
+    size_t n = lines_ready(d);
+    for (size_t i = from; i < n; i++) {
+        tb_json *line = NULL;
+        if (tb_report_round(&line, &d->state.history, i, &err) == TB_OK) {
+            answer(d, id, TB_OK, &line, &err, true);
+        }
+    }
+}
+
+static void tell_end(tb_daemon *d, uint64_t id)
+{
+    tb_err err = {0};
+    tb_json *end = NULL;
+    tb_rc rc = tb_report_end(&end, &d->state.history, &err);
+    answer(d, id, rc, &end, &err, false);
+}
+
+void tb_daemon_tell_watchers(tb_daemon *d)
+{
+    const tb_history *h = &d->state.history;
+    size_t n = lines_ready(d);
+    if (n < d->lines_told) {
+        d->lines_told = 0; /* another run has begun */
+    }
+    for (size_t i = 0; i < TB_WATCHERS_MAX; i++) {
+        if (d->watchers[i] != 0) {
+            tell_lines(d, d->watchers[i], d->lines_told);
+            if (h->ended) {
+                tell_end(d, d->watchers[i]);
+                d->watchers[i] = 0;
+            }
+        }
+    }
+    d->lines_told = n;
+}
+
+static tb_rc watch(tb_daemon *d, const tb_control_request *r, tb_err *err)
+{
+    tb_err why;
+    const tb_history *h = &d->state.history;
+    (void)err;
+    if (h->rounds == 0) {
+        tb_rc rc = tb_fail(&why, TB_E_NOT_FOUND,
+                           "no run yet: `tributaryd start JOB` starts one");
+        answer(d, r->id, rc, NULL, &why, false);
+        return TB_OK;
+    }
+    tell_lines(d, r->id, 0);
+    if (h->ended) {
+        tell_end(d, r->id);
+        return TB_OK;
+    }
+    for (size_t i = 0; i < TB_WATCHERS_MAX; i++) {
+        if (d->watchers[i] == 0) {
+            d->watchers[i] = r->id;
+            return TB_OK;
+        }
+    }
+    tb_rc rc = tb_fail(&why, TB_E_BUSY, "%d watch already", TB_WATCHERS_MAX);
+    answer(d, r->id, rc, NULL, &why, false);
+    return TB_OK;
+}
+
+/* --- invite, cancel ------------------------------------------------------- */
+
+static tb_rc invite(tb_daemon *d, const tb_control_request *r, tb_err *err)
+{
+    tb_err why = {0};
+    tb_record record;
+    char text[TB_INVITE_TEXT_BYTES];
+    const char *client = tb_control_arg_get(r, "client");
+    const char *valid = tb_control_arg_get(r, "valid_s");
+    tb_invite_wish wish = {.client = client != NULL ? client : "",
+                           .endpoint = d->enrol_endpoint,
+                           .valid_s = DEFAULT_INVITE_S};
+    tb_rc rc = valid != NULL ? tb_text_u64(valid, &wish.valid_s, &why) : TB_OK;
+    if (rc == TB_OK) {
+        rc = tb_invite_make(text, &record, &d->keys, &wish, &why);
+    }
+    if (rc == TB_OK) {
+        tb_event event = {.kind = TB_EV_RECORD, .record = &record};
+        rc = tb_daemon_event(d, &event, &why);
+    }
+    if (rc != TB_OK) {
+        answer(d, r->id, rc, NULL, &why, false);
+        return tb_rc_fault(rc) == TB_FAULT_PEER ? TB_OK : rc;
+    }
+    rc = tb_daemon_flush(d, err); /* known before it is handed out */
+    if (rc == TB_OK && !d->stalled) {
+        answer_text(d, r->id, "invite", text);
+    } else if (rc == TB_OK) {
+        (void)tb_fail(&why, TB_E_FULL, "the disk is full");
+        answer(d, r->id, TB_E_FULL, NULL, &why, false);
+    }
+    tb_wipe(text, sizeof text);
+    return rc;
+}
+
+static tb_rc cancel(tb_daemon *d, const tb_control_request *r, tb_err *err)
+{
+    tb_err why = {0};
+    tb_event event = {.kind = TB_EV_CANCEL, .why = "cancelled by the operator"};
+    tb_rc rc = tb_daemon_event(d, &event, &why);
+    if (rc != TB_OK) {
+        answer(d, r->id, rc, NULL, &why, false);
+        return tb_rc_fault(rc) == TB_FAULT_US ? rc : TB_OK;
+    }
+    rc = tb_daemon_flush(d, err);
+    answer_text(d, r->id, "cancelled", d->state.history.name.text);
+    return rc;
+}
+
+/* --- start ---------------------------------------------------------------- */
+
+/* The model that the run starts from, stored; what the machine must know. */
+static tb_rc put_model(tb_daemon *d, tb_live *live, const tb_control_request *r,
+                       tb_err *err)
+{
+    tb_blob_ref ref;
+    tb_graph *graph = NULL;
+    tb_ranges ranges = {0};
+    tb_buf onnx;
+    tb_buf_init(&onnx, TB_BLOB_BYTES_MAX);
+    const tb_buf *file = r->n_attachments > 1 ? &r->attachments[1] : NULL;
+    tb_rc rc =
+        tb_work_prepare(&onnx, &live->job, file != NULL ? file->data : NULL,
+                        file != NULL ? file->len : 0, err);
+    if (rc == TB_OK) {
+        rc = tb_work_read(&graph, &live->job, &onnx, err);
+    }
+    if (rc == TB_OK) {
+        live->params.n_params = tb_params_count(graph);
+        if (live->params.calibrate == TB_WHERE_CLIENTS) {
+            rc = tb_ranges_init(&ranges, graph, err);
+            live->params.n_observed = ranges.n;
+        }
+    }
+    if (rc == TB_OK) {
+        rc = tb_blobs_put(d->state.blobs, onnx.data, onnx.len,
+                          TB_BLOB_LEVEL_FAST, &ref, err);
+    }
+    if (rc == TB_OK) {
+        live->params.model = tb_state_model(&ref);
+    }
+    tb_ranges_release(&ranges);
+    tb_graph_free(&graph);
+    tb_buf_release(&onnx);
+    return rc;
+}
+
+/* The model, measured once before it starts: what does not fit is said now, and
+ * not by every client. */
+static tb_rc check_fit(tb_daemon *d, const tb_live *live, tb_err *err)
+{
+    tb_metrics ignored;
+    tb_buf onnx;
+    const tb_dataset *data =
+        live->evaluate != NULL ? live->evaluate : live->calibrate;
+    if (data == NULL) {
+        return TB_OK;
+    }
+    tb_blob_ref ref = tb_state_ref(&live->params.model);
+    tb_buf_init(&onnx, TB_BLOB_BYTES_MAX);
+    tb_rc rc = tb_blobs_load(d->state.blobs, &ref, &onnx, err);
+    if (rc == TB_OK) {
+        rc = tb_work_evaluate(&ignored, &live->job, &onnx, data, err);
+    }
+    tb_buf_release(&onnx);
+    return rc;
+}
+
+static tb_rc begin_run(tb_daemon *d, tb_job *job, const tb_control_request *r,
+                       tb_err *why)
+{
+    tb_live *live = NULL;
+    tb_err ignored;
+    tb_rc rc = tb_live_start(&live, d->state.folder, &d->keys, job, why);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    rc = put_model(d, live, r, why);
+    if (rc == TB_OK) {
+        rc = check_fit(d, live, why);
+    }
+    if (rc == TB_OK) {
+        tb_event event = {.kind = TB_EV_START, .params = &live->params};
+        rc = tb_daemon_event(d, &event, why);
+    }
+    if (rc == TB_OK) {
+        d->live = live;
+    } else {
+        (void)!tb_live_destroy_key(d->state.folder, &live->params.run,
+                                   &ignored);
+        tb_live_free(&live);
+    }
+    return rc;
+}
+
+static tb_rc start(tb_daemon *d, const tb_control_request *r, tb_err *err)
+{
+    tb_err why = {0};
+    tb_job job = {0};
+    char hex[TB_RUN_HEX_BYTES];
+    tb_rc rc = TB_OK;
+    if (r->n_attachments == 0) {
+        rc = tb_fail(&why, TB_E_MALFORMED, "start: no job came");
+    } else if (d->live != NULL) {
+        rc = tb_fail(&why, TB_E_BUSY,
+                     "job %s is running: wait, or `tributaryd cancel`",
+                     d->live->params.name.text);
+    } else {
+        rc = tb_job_decode(&job, (const char *)r->attachments[0].data,
+                           r->attachments[0].len, &why);
+    }
+    if (rc == TB_OK) {
+        rc = begin_run(d, &job, r, &why);
+        tb_job_release(&job);
+    }
+    if (rc != TB_OK) {
+        answer(d, r->id, rc, NULL, &why, false);
+        return tb_rc_fault(rc) == TB_FAULT_US ? rc : TB_OK;
+    }
+    tb_run_hex(&d->live->params.run, hex);
+    tb_log(TB_LOG_INFO, "event=start job=%s run=%s", d->live->params.name.text,
+           hex);
+    rc = tb_daemon_flush(d, err);
+    if (rc == TB_OK) {
+        answer_text(d, r->id, "run", hex);
+    }
+    return rc;
+}
+
+/* --- the table ------------------------------------------------------------ */
+
+static const struct {
+    const char *verb;
+    tb_rc (*run)(tb_daemon *d, const tb_control_request *r, tb_err *err);
+} requests[] = {{"status", reading}, {"clients", reading}, {"models", reading},
+                {"watch", watch},    {"invite", invite},   {"cancel", cancel},
+                {"start", start}};
+
+tb_rc tb_daemon_request(tb_daemon *d, tb_control_request *request, tb_err *err)
+{
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+        if (strcmp(request->verb.text, requests[i].verb) == 0) {
+            return requests[i].run(d, request, err);
+        }
+    }
+    tb_err why;
+    tb_rc rc = tb_fail(&why, TB_E_UNSUPPORTED,
+                       "the daemon does not know \"%s\": is it older than the "
+                       "command?",
+                       request->verb.text);
+    answer(d, request->id, rc, NULL, &why, false);
+    return TB_OK;
+}

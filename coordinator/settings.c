@@ -1,0 +1,91 @@
+#include "settings.h"
+
+#define DIR_ROWS                                                               \
+    {.key = "dir",                                                             \
+     .help = "the coordinator's folder",                                       \
+     .value = "DIR",                                                           \
+     .preset = ".",                                                            \
+     .type = TB_SETTING_PATH,                                                  \
+     TB_FIELD(tb_dir_settings, dir)},                                          \
+    {                                                                          \
+        .key = "master_key",                                                   \
+        .help = "file of the key that wraps the keys of runs (default: "       \
+                "DIR.master-key, beside the folder)",                          \
+        .value = "FILE", .type = TB_SETTING_PATH,                              \
+        TB_FIELD(tb_dir_settings, master_key)                                  \
+    }
+
+static const tb_setting dir_rows[] = {DIR_ROWS};
+
+const tb_setting_table tb_dir_table = {.env = "TRIBUTARY_",
+                                       .rows = dir_rows,
+                                       .n_rows =
+                                           sizeof dir_rows / sizeof *dir_rows,
+                                       .bytes = sizeof(tb_dir_settings)};
+
+static const char *const levels[] = {"debug", "info", "warn",
+                                     "error", "off",  NULL};
+
+static const tb_setting daemon_rows[] = {
+    DIR_ROWS,
+    {.key = "listen",
+     .help = "where clients connect; port 0 lets the system choose, and keeps "
+             "its choice for the next start",
+     .value = "ENDPOINT",
+     .preset = "tcp://127.0.0.1:0",
+     .type = TB_SETTING_TEXT,
+     TB_FIELD(tb_daemon_settings, listen)},
+    {.key = "listen_enrol",
+     .help = "where invites are taken",
+     .value = "ENDPOINT",
+     .preset = "tcp://127.0.0.1:0",
+     .type = TB_SETTING_TEXT,
+     TB_FIELD(tb_daemon_settings, listen_enrol)},
+    {.key = "advertise",
+     .help = "host name or address that clients are told (default: the one "
+             "that was bound)",
+     .value = "HOST",
+     .type = TB_SETTING_TEXT,
+     TB_FIELD(tb_daemon_settings, advertise)},
+    {.key = "workers",
+     .help = "threads that open updates and compute; 0: one a processor",
+     .value = "N",
+     .preset = "0",
+     .max = 256,
+     .type = TB_SETTING_INT,
+     TB_FIELD(tb_daemon_settings, workers)},
+    {.key = "keep_updates",
+     .help = "keep every sealed update and the keys of runs, so that `replay` "
+             "can prove a finished run; off: both are destroyed",
+     .preset = "false",
+     .type = TB_SETTING_BOOL,
+     TB_FIELD(tb_daemon_settings, keep_updates)},
+    {.key = "predict.max_rows",
+     .help = "rows of one remote prediction",
+     .value = "N",
+     .preset = "256",
+     .min = 1,
+     .max = 4096,
+     .type = TB_SETTING_INT,
+     TB_FIELD(tb_daemon_settings, predict_max_rows)},
+    {.key = "predict.per_second",
+     .help = "remote predictions that one client may ask for in a second",
+     .value = "N",
+     .preset = "50",
+     .min = 1,
+     .max = 100000,
+     .type = TB_SETTING_INT,
+     TB_FIELD(tb_daemon_settings, predict_per_second)},
+    {.key = "log_level",
+     .help = "what is logged on standard error",
+     .value = "LEVEL",
+     .preset = "info",
+     .choices = levels,
+     .type = TB_SETTING_ENUM,
+     TB_FIELD(tb_daemon_settings, log_level)}};
+
+const tb_setting_table tb_daemon_table = {.env = "TRIBUTARY_",
+                                          .rows = daemon_rows,
+                                          .n_rows = sizeof daemon_rows /
+                                                    sizeof *daemon_rows,
+                                          .bytes = sizeof(tb_daemon_settings)};

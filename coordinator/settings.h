@@ -1,0 +1,31 @@
+/* coordinator/settings.h - what `tributaryd run` and the other verbs can be
+ * told: one table for flags, environment, settings.yaml and help. */
+#ifndef TB_COORDINATOR_SETTINGS_H
+#define TB_COORDINATOR_SETTINGS_H
+
+#include "host/settings.h"
+
+#define TB_PATH_BYTES 1024
+
+/* Where the folder is: every verb takes it. */
+typedef struct tb_dir_settings {
+    char dir[TB_PATH_BYTES];
+    char master_key[TB_PATH_BYTES]; /* "": beside the folder */
+} tb_dir_settings;
+
+typedef struct tb_daemon_settings {
+    tb_dir_settings at; /* first: the rows are shared */
+    char listen[TB_PATH_BYTES];
+    char listen_enrol[TB_PATH_BYTES];
+    char advertise[TB_PATH_BYTES]; /* host that invites name; "": as bound */
+    uint32_t workers;
+    bool keep_updates;
+    uint32_t predict_max_rows;
+    uint32_t predict_per_second;
+    int log_level; /* tb_log_level */
+} tb_daemon_settings;
+
+extern const tb_setting_table tb_dir_table;
+extern const tb_setting_table tb_daemon_table;
+
+#endif

@@ -1,0 +1,83 @@
+/* init: a new coordinator's folder, and its keys. */
+#include <stdio.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "crypto/crypto.h"
+#include "keys.h"
+#include "settings.h"
+#include "verbs.h"
+
+typedef struct options {
+    char master_key[TB_PATH_BYTES];
+} options;
+
+static const tb_setting rows[] = {
+    {.key = "master_key",
+     .help = "file to make for the key that wraps the keys of runs (default: "
+             "DIR.master-key)",
+     .value = "FILE",
+     .type = TB_SETTING_PATH,
+     TB_FIELD(options, master_key)}};
+
+static const tb_setting_table table = {.env = "TRIBUTARY_",
+                                       .rows = rows,
+                                       .n_rows = sizeof rows / sizeof *rows,
+                                       .bytes = sizeof(options)};
+
+static tb_rc make(const char *dir, const char *master, tb_err *err)
+{
+    tb_folder *folder = NULL;
+    if (tb_file_exists(master)) {
+        return tb_fail(err, TB_E_EXISTS,
+                       "%s: is there already: name another with --master-key",
+                       master);
+    }
+    tb_rc rc = tb_crypto_init(err);
+    if (rc == TB_OK) {
+        rc = tb_folder_create(dir, TB_FOLDER_COORDINATOR, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_folder_open(&folder, dir, TB_FOLDER_COORDINATOR, TB_FOLDER_LOCK,
+                            err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_keys_create(folder, master, err);
+    }
+    if (rc == TB_OK) {
+        (void)printf("made %s\n"
+                     "  root key    %s   move it offline when you can\n"
+                     "  master key  %s   back it up apart from the folder\n"
+                     "next: tributaryd run --dir %s\n",
+                     dir, tb_folder_path(folder, TB_ITEM_ROOT_KEY), master,
+                     dir);
+    }
+    tb_folder_close(&folder);
+    return rc;
+}
+
+static tb_rc run(tb_cli_call *call, tb_err *err)
+{
+    const options *o = call->values[0];
+    const char *dir = call->args[0];
+    if (o->master_key[0] != '\0') {
+        return make(dir, o->master_key, err);
+    }
+    char *beside = tb_folder_master_path(dir);
+    tb_rc rc = beside != NULL ? make(dir, beside, err)
+                              : tb_fail(err, TB_E_NOMEM, "%s", dir);
+    tb_mem_free(beside);
+    return rc;
+}
+
+const tb_verb verb_init = {
+    .name = "init",
+    .args = "DIR",
+    .min_args = 1,
+    .max_args = 1,
+    .help = "make a coordinator's folder with new keys",
+    .examples = "tributaryd init fleet\n"
+                "tributaryd init /srv/fleet --master-key /etc/fleet.key\n",
+    .tables = {&table},
+    .run = run,
+};

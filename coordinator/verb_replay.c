@@ -1,0 +1,298 @@
+/* replay: proves a run from the journal and the spool alone. Every accepted
+ * update of every committed round is opened and added again, the model goes
+ * from round to round as it did, and each hash must be the journal's. */
+#include <stdio.h>
+#include <string.h>
+
+#include "ask.h"
+#include "base/mem.h"
+#include "fed/select.h"
+#include "live.h"
+#include "state.h"
+#include "verbs.h"
+#include "work/intake.h"
+#include "work/round.h"
+
+typedef struct replay {
+    const char *wanted; /* hex digits that the run's id begins with */
+    tb_state *state;    /* borrowed */
+    const tb_master_key *master;
+    bool found;
+    tb_run_params params;
+    tb_job job;
+    tb_box_key *key;
+    tb_buf model;      /* ONNX that the next round starts from */
+    tb_intake *intake; /* of the open round */
+    tb_hash config;    /* hash of its configuration */
+    uint32_t n_rounds, n_updates;
+    tb_hash last; /* model hash that came out */
+} replay;
+
+static tb_rc start(replay *r, const tb_run_params *params, tb_err *err)
+{
+    char hex[TB_RUN_HEX_BYTES];
+    tb_run_hex(&params->run, hex);
+    if (strncmp(hex, r->wanted, strlen(r->wanted)) != 0) {
+        return TB_OK;
+    }
+    if (r->found) {
+        return tb_fail(err, TB_E_USAGE,
+                       "more than one run begins with %s: give more digits",
+                       r->wanted);
+    }
+    r->found = true;
+    r->params = *params;
+    r->last = params->model.raw;
+    tb_blob_ref ref = tb_state_ref(&params->model);
+    tb_buf_init(&r->model, TB_BLOB_BYTES_MAX);
+    tb_rc rc = tb_live_read(&r->job, &r->key, r->state->folder, r->master,
+                            &params->run, err);
+    if (rc == TB_E_NOT_FOUND) {
+        rc = tb_fail(err, rc,
+                     "run %s cannot be replayed: its key and sealed updates "
+                     "were destroyed when it ended; `tributaryd run "
+                     "--keep-updates` keeps them",
+                     hex);
+    }
+    return rc == TB_OK ? tb_blobs_load(r->state->blobs, &ref, &r->model, err)
+                       : rc;
+}
+
+static tb_rc open_round(replay *r, const tb_rec_round_opened *o, tb_err *err)
+{
+    tb_round_config *config = tb_mem_array(1, sizeof *config);
+    tb_spool *spool = NULL;
+    if (config == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "a round");
+    }
+    r->config = tb_hash_of(o->config.data, o->config.len);
+    tb_rc rc =
+        tb_round_config_decode(config, o->config.data, o->config.len, err);
+    if (rc == TB_OK) {
+        rc = tb_spool_open_read(&spool,
+                                tb_folder_path(r->state->folder, TB_ITEM_SPOOL),
+                                &o->run, &r->config, err);
+    }
+    if (rc == TB_OK) {
+        tb_intake_options options = {
+            .config = config,
+            .hash = r->config,
+            .max_updates =
+                tb_select_wanted(r->params.target, r->params.over_selection),
+            .key = r->key,
+            .spool = spool};
+        tb_intake_free(&r->intake);
+        rc = tb_intake_new(&r->intake, &options, err);
+        if (rc != TB_OK) {
+            tb_spool_close(&spool);
+        }
+    }
+    tb_mem_free(config);
+    return rc;
+}
+
+static tb_rc add(replay *r, const tb_rec_accepted *a, tb_err *err)
+{
+    tb_order order = {.kind = TB_ORDER_ADD_STORED, .update = a->update};
+    tb_verdict verdict = {0};
+    order.upload.key = 1;
+    order.upload.config = a->config;
+    order.upload.client = a->client;
+    order.upload.upload = a->upload;
+    order.upload.n_blocks = a->n_blocks;
+    tb_intake_add_stored(r->intake, &order, &verdict);
+    if (verdict.rc == TB_OK && verdict.weight != a->weight) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "the update of %s weighs %u in the spool and %u in the "
+                       "journal",
+                       a->client.text, verdict.weight, a->weight);
+    }
+    r->n_updates += verdict.rc == TB_OK;
+    return verdict.rc == TB_OK ? TB_OK
+                               : tb_fail(err, verdict.rc, "update of %s: %s",
+                                         a->client.text, verdict.why);
+}
+
+static tb_rc commit(replay *r, const tb_rec_committed *c, tb_err *err)
+{
+    tb_metrics metrics;
+    tb_work_round round = {.job = &r->job,
+                           .params = &r->params,
+                           .config = tb_intake_config(r->intake),
+                           .sum = tb_intake_sum(r->intake)};
+    tb_buf next;
+    tb_buf_init(&next, TB_BLOB_BYTES_MAX);
+    tb_rc rc = TB_OK;
+    if (c->task != TB_TASK_TRAIN) {
+        return TB_OK;
+    }
+    rc = tb_work_aggregate(&next, &metrics, &round, &r->model, err);
+    if (rc == TB_OK) {
+        r->last = tb_hash_of(next.data, next.len);
+        if (!tb_hash_equal(&r->last, &c->result.raw)) {
+            char ours[TB_HASH_HEX_BYTES], theirs[TB_HASH_HEX_BYTES];
+            tb_hash_hex(&r->last, ours);
+            tb_hash_hex(&c->result.raw, theirs);
+            rc = tb_fail(err, TB_E_MISMATCH,
+                         "round %u: replay gives %.16s..., the journal says "
+                         "%.16s...",
+                         c->round, ours, theirs);
+        }
+    }
+    if (rc == TB_OK) {
+        tb_buf_release(&r->model);
+        r->model = next;
+        r->n_rounds++;
+    } else {
+        tb_buf_release(&next);
+    }
+    return rc;
+}
+
+static bool is_ours(const replay *r, const tb_record *record)
+{
+    switch (record->kind) {
+    case TB_REC_ROUND_OPENED:
+        return r->found && memcmp(&record->u.round_opened.run, &r->params.run,
+                                  sizeof(tb_run_id)) == 0;
+    case TB_REC_ACCEPTED:
+        return r->intake != NULL &&
+               tb_hash_equal(&record->u.accepted.config, &r->config);
+    case TB_REC_COMMITTED:
+        return r->intake != NULL &&
+               tb_hash_equal(&record->u.committed.config, &r->config);
+    case TB_REC_RUN_STARTED:
+        return true;
+    case TB_REC_INVITED:
+    case TB_REC_ENROLLED:
+    case TB_REC_REVOKED:
+    case TB_REC_CLOCK:
+    case TB_REC_EXPELLED:
+    case TB_REC_CLOSED:
+    case TB_REC_ABANDONED:
+    case TB_REC_VERSION:
+    case TB_REC_RUN_ENDED:
+    case TB_REC_KIND_END:
+    default:
+        return false;
+    }
+}
+
+static tb_rc take_row(void *arg, const tb_row *row, tb_err *err)
+{
+    replay *r = arg;
+    tb_record record;
+    tb_rc rc =
+        tb_record_decode(&record, row->kind, row->body, row->body_bytes, err);
+    if (rc == TB_OK && is_ours(r, &record)) {
+        if (record.kind == TB_REC_RUN_STARTED) {
+            rc = start(r, record.u.run_started, err);
+        } else if (record.kind == TB_REC_ROUND_OPENED) {
+            rc = open_round(r, &record.u.round_opened, err);
+        } else if (record.kind == TB_REC_ACCEPTED) {
+            rc = add(r, &record.u.accepted, err);
+        } else {
+            rc = commit(r, &record.u.committed, err);
+        }
+    }
+    tb_record_release(&record);
+    return rc;
+}
+
+static tb_rc print(const replay *r, bool as_json, tb_err *err)
+{
+    char hex[TB_HASH_HEX_BYTES];
+    tb_hash_hex(&r->last, hex);
+    if (!as_json) {
+        (void)printf("replayed %u rounds, %u updates: every hash is the "
+                     "journal's\nhash %s\n",
+                     r->n_rounds, r->n_updates, hex);
+        return TB_OK;
+    }
+    tb_json *object = tb_json_object();
+    tb_rc rc = tb_json_put_int(object, "rounds", r->n_rounds, err);
+    if (rc == TB_OK) {
+        rc = tb_json_put_int(object, "updates", r->n_updates, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_json_put_text(object, "hash", hex, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_json_print(object, err);
+    }
+    tb_json_free(&object);
+    return rc;
+}
+
+static tb_rc read_master(tb_master_key **out, const tb_dir_settings *at,
+                         tb_err *err)
+{
+    if (at->master_key[0] != '\0') {
+        return tb_master_key_read(out, at->master_key, err);
+    }
+    char *beside = tb_folder_master_path(at->dir);
+    tb_rc rc = beside != NULL ? tb_master_key_read(out, beside, err)
+                              : tb_fail(err, TB_E_NOMEM, "%s", at->dir);
+    tb_mem_free(beside);
+    return rc;
+}
+
+static tb_rc replay_run(replay *r, bool as_json, tb_err *err)
+{
+    tb_rc rc = tb_store_read(r->state->store, 1, take_row, r, err);
+    if (rc == TB_OK && !r->found) {
+        rc = tb_fail(err, TB_E_NOT_FOUND,
+                     "no run %s in the journal: `tributaryd models` and "
+                     "`status` show them",
+                     r->wanted);
+    }
+    if (rc == TB_OK) {
+        rc = print(r, as_json, err);
+    }
+    tb_intake_free(&r->intake);
+    tb_buf_release(&r->model);
+    tb_box_key_free(&r->key);
+    tb_job_release(&r->job);
+    return rc;
+}
+
+static tb_rc run(tb_cli_call *call, tb_err *err)
+{
+    const tb_dir_settings *at = call->values[0];
+    char newest[TB_RUN_HEX_BYTES];
+    tb_state state;
+    tb_master_key *master = NULL;
+    tb_rc rc = tb_state_open(&state, at->dir, TB_FOLDER_READ, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    replay *r = tb_mem_array(1, sizeof *r);
+    rc = r != NULL ? read_master(&master, at, err)
+                   : tb_fail(err, TB_E_NOMEM, "a replay");
+    if (rc == TB_OK) {
+        tb_run_hex(&state.history.run, newest);
+        r->wanted = call->n_args == 1 ? call->args[0] : newest;
+        r->state = &state;
+        r->master = master;
+        rc = replay_run(r, call->json, err);
+    }
+    tb_mem_free(r);
+    tb_master_key_free(&master);
+    tb_state_close(&state);
+    return rc;
+}
+
+const tb_verb verb_replay = {
+    .name = "replay",
+    .args = "[RUN]",
+    .min_args = 0,
+    .max_args = 1,
+    .help = "compute a run again from journal and spool, and compare",
+    .examples = "tributaryd replay --dir fleet\n"
+                "tributaryd replay --dir fleet 3f9a\n",
+    .notes = "RUN: first digits of its id; the newest run unless given. A "
+             "finished run needs what `run --keep-updates` kept.\n",
+    .json = true,
+    .tables = {&tb_dir_table},
+    .run = run,
+};

@@ -1,0 +1,113 @@
+/* start: a job file, with what flags add to it, goes to the daemon. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ask.h"
+#include "base/file.h"
+#include "host/job.h"
+#include "verbs.h"
+
+#define MODEL_BYTES_MAX ((size_t)1 << 30)
+
+/* The daemon has another working folder: paths go to it whole. */
+static tb_rc make_absolute(char *path, size_t size, tb_err *err)
+{
+    char cwd[TB_PATH_BYTES];
+    char whole[2 * TB_PATH_BYTES];
+    if (path[0] == '\0' || path[0] == '/') {
+        return TB_OK;
+    }
+    if (getcwd(cwd, sizeof cwd) == NULL) {
+        return tb_fail(err, TB_E_IO,
+                       "the working folder is gone or its path "
+                       "too long");
+    }
+    int n = snprintf(whole, sizeof whole, "%s/%s", cwd, path);
+    if (n < 0 || (size_t)n >= size) {
+        return tb_fail(err, TB_E_LIMIT, "%s: its whole path is over %zu bytes",
+                       path, size - 1);
+    }
+    memcpy(path, whole, (size_t)n + 1);
+    return TB_OK;
+}
+
+static tb_rc make_paths_absolute(tb_job *job, tb_err *err)
+{
+    char *const paths[] = {job->evaluate.path, job->calibrate.path,
+                           job->guard_data.path};
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths && rc == TB_OK; i++) {
+        rc = make_absolute(paths[i], TB_JOB_PATH_BYTES, err);
+    }
+    return rc;
+}
+
+/* Attachment 0: the whole job in canonical text; 1: the model's bytes. */
+static tb_rc attach(tb_control_request *request, const tb_job *job, tb_err *err)
+{
+    tb_buf *text = &request->attachments[0];
+    tb_buf *model = &request->attachments[1];
+    tb_buf_init(text, TB_SETTINGS_FILE_BYTES_MAX);
+    request->n_attachments = 1;
+    tb_rc rc = tb_job_encode(job, TB_JOB_ALL, text, err);
+    if (rc == TB_OK && job->model.file[0] != '\0') {
+        tb_buf_init(model, MODEL_BYTES_MAX);
+        request->n_attachments = 2;
+        rc = tb_file_read(model, job->model.file, err);
+    }
+    return rc;
+}
+
+static tb_rc read_job(tb_cli_call *call, tb_err *err)
+{
+    tb_settings *settings = &call->settings[1];
+    tb_rc rc = tb_settings_read_file(settings, call->args[0], err);
+    if (rc == TB_OK) {
+        rc = tb_job_finish(settings, err);
+        rc = rc == TB_OK ? rc : tb_err_prefix(err, rc, "%s", call->args[0]);
+    }
+    return rc == TB_OK ? make_paths_absolute(call->values[1], err) : rc;
+}
+
+static tb_rc run(tb_cli_call *call, tb_err *err)
+{
+    const tb_dir_settings *at = call->values[0];
+    const tb_job *job = call->values[1];
+    tb_json *reply = NULL;
+    tb_control_request request;
+    tb_rc rc = tb_control_request_init(&request, "start", err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    rc = read_job(call, err);
+    if (rc == TB_OK) {
+        rc = attach(&request, job, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_ask_once(&reply, at, &request, err);
+    }
+    if (rc == TB_OK && call->json) {
+        rc = tb_json_print(reply, err);
+    } else if (rc == TB_OK) {
+        (void)printf("started %s, run %s\nnext: tributaryd watch --dir %s\n",
+                     job->name.text, tb_json_text(reply, "run", "?"), at->dir);
+    }
+    tb_json_free(&reply);
+    tb_control_request_release(&request);
+    return rc;
+}
+
+const tb_verb verb_start = {
+    .name = "start",
+    .args = "JOB",
+    .min_args = 1,
+    .max_args = 1,
+    .help = "start a run of a job file",
+    .examples = "tributaryd start --dir fleet examples/fashion.yaml\n"
+                "tributaryd start --dir fleet job.yaml --rounds 5 --seed 7\n",
+    .notes = "Every key of the job file is a flag too, and a flag wins.\n",
+    .json = true,
+    .tables = {&tb_dir_table, &tb_job_table},
+    .run = run,
+};

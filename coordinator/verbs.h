@@ -1,0 +1,20 @@
+/* coordinator/verbs.h - the verbs of `tributaryd`, one file each or a few that
+ * are alike. */
+#ifndef TB_COORDINATOR_VERBS_H
+#define TB_COORDINATOR_VERBS_H
+
+#include "host/cli.h"
+
+extern const tb_verb verb_init;
+extern const tb_verb verb_run;
+extern const tb_verb verb_invite;
+extern const tb_verb verb_start;
+extern const tb_verb verb_status;
+extern const tb_verb verb_watch;
+extern const tb_verb verb_cancel;
+extern const tb_verb verb_clients;
+extern const tb_verb verb_models;
+extern const tb_verb verb_export;
+extern const tb_verb verb_replay;
+
+#endif
