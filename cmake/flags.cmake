@@ -16,7 +16,8 @@ endif()
 
 # Every translation unit, generated ones too.
 add_compile_options(-fstack-protector-strong -fPIC)
-set(CMAKE_C_FLAGS_RELEASE "-O3 -g1")
+set(CMAKE_C_FLAGS_RELEASE "-O3 -g1") # asserts stay: no NDEBUG
+set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   add_compile_definitions(_FORTIFY_SOURCE=3)
 endif()

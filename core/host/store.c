@@ -33,8 +33,8 @@ static const char *const sql[N_SQL] = {
     [ROLLBACK] = "ROLLBACK",
     [INSERT] = "INSERT INTO journal VALUES(?,?,?,?)",
     [ACCEPT] = "INSERT INTO acceptance VALUES(?,?,?)",
-    [LOOKUP] = "SELECT update_hash FROM acceptance"
-               " WHERE config=? AND client=?",
+    [LOOKUP] = ("SELECT update_hash FROM acceptance"
+                " WHERE config=? AND client=?"),
     [CHAIN] = "SELECT chain FROM journal WHERE seq=?",
     [ROWS] = "SELECT seq, kind, body, chain FROM journal ORDER BY seq",
 };

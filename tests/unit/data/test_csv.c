@@ -65,8 +65,8 @@ static void every_way_to_write_the_same_table_is_read(void **state)
         "a,b\n1,2\n",
         "a,b\r\n1,2\r\n",
         "a,b\n1,2",
-        "\xef\xbb\xbf"
-        "a,b\n1,2\n",
+        ("\xef\xbb\xbf"
+         "a,b\n1,2\n"),
         "\n  \na , \"b\"\n\n\t1 , \"2\" \n\n",
         "a,b\n1.0,+2\n",
     };
