@@ -108,12 +108,14 @@ static void receipt(tb_coordinator *co, const tb_row *row)
 }
 
 /* Grants what window and pool allow; true when something was granted. */
-static bool grant(tb_coordinator *co, tb_upload *upload)
+static bool grant(tb_coordinator *co, tb_seat *seat)
 {
+    tb_upload *upload = &seat->upload;
     uint32_t window = upload->done + co->params.window_blocks;
     uint32_t want =
         window < upload->ref.n_blocks ? window : upload->ref.n_blocks;
-    if (!upload->live || upload->dropping || want <= upload->until) {
+    if (!seat->row->connected || !upload->live || upload->dropping ||
+        want <= upload->until) {
         return false;
     }
     uint32_t free_blocks = co->pool_max - co->pool_blocks;
@@ -229,7 +231,7 @@ void tb_co_upload_begin(tb_coordinator *co, tb_row *row,
     tb_co_ungrant(co, upload);
     upload->has_end = false;
     upload->moved_ms = co->now;
-    (void)grant(co, upload);
+    (void)grant(co, seat);
     credit(co, row, upload);
 }
 
@@ -378,7 +380,7 @@ void tb_co_pump(tb_coordinator *co)
         uint32_t s = (first + i) % round->n_seats;
         tb_seat *seat = &round->seats[s];
         pump_seat(co, seat);
-        if (grants && grant(co, &seat->upload)) {
+        if (grants && grant(co, seat)) {
             credit(co, seat->row, &seat->upload);
             co->grant_from = s + 1;
         }
@@ -410,7 +412,7 @@ static void block_added(tb_coordinator *co, tb_seat *seat,
     upload->done++;
     upload->moved_ms = co->now;
     co->pool_blocks--;
-    if (!upload->dropping && grant(co, upload)) {
+    if (grant(co, seat)) {
         credit(co, seat->row, upload);
     }
 }
