@@ -82,13 +82,17 @@ void tb_cl_offer(tb_client *cl, const tb_msg_offer *offer, bool genuine)
         return;
     }
     tb_err err = {0};
-    if (tb_round_config_decode(cl->config, offer->config.data,
-                               offer->config.len, &err) != TB_OK) {
-        tb_cl_leave(cl);
+    tb_rc rc = tb_round_config_decode(cl->config, offer->config.data,
+                                      offer->config.len, &err);
+    tb_cl_leave(cl);
+    if (rc == TB_E_NOMEM) {
+        cl->rc = tb_fail(cl->err, rc, "client: an offer");
+        return;
+    }
+    if (rc != TB_OK) {
         tb_cl_count(cl, TB_REFUSE_MALFORMED, err.text);
         return;
     }
-    tb_cl_leave(cl);
     cl->hash = hash;
     cl->restarts = 0;
     cl->failures = 0;

@@ -258,6 +258,10 @@ static tb_rc carry_out(tb_sim *sim, size_t i, const tb_caction *action,
         d->n_state = action->n_bytes;
         return TB_OK;
     case TB_CACT_SETTLE:
+        if (sim->jobs.settled != NULL) {
+            sim->jobs.settled(sim->jobs.arg, i, &action->config,
+                              action->accepted);
+        }
         if (d->has_update && tb_hash_equal(&d->sealed_for, &action->config)) {
             drop_update(d);
         }

@@ -63,6 +63,10 @@ typedef struct tb_sim_jobs {
     void (*row)(void *arg, const tb_record *record, uint64_t seq,
                 int64_t now_ms);
 
+    /* A client heard the end of its update of a round; may be NULL. */
+    void (*settled)(void *arg, size_t client, const tb_hash *config,
+                    bool accepted);
+
     /* May change a block on its way (a fault of the test); may be NULL. */
     void (*tamper)(void *arg, size_t client, uint32_t index, uint8_t *bytes,
                    size_t len);

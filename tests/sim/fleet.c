@@ -268,6 +268,16 @@ static void row(void *arg, const tb_record *record, uint64_t seq,
     }
 }
 
+/* Who holds a receipt must be in the journal, durably. */
+static void settled(void *arg, size_t client, const tb_hash *config,
+                    bool accepted)
+{
+    fleet *f = arg;
+    if (accepted) {
+        CHECK(round_of(f, config)->in[client]);
+    }
+}
+
 static void tamper(void *arg, size_t client, uint32_t index, uint8_t *bytes,
                    size_t len)
 {
@@ -332,6 +342,7 @@ void fleet_init(fleet *f, size_t n_clients, uint32_t rounds, uint64_t seed)
                                    .evaluate = evaluate,
                                    .finish = finish,
                                    .row = row,
+                                   .settled = settled,
                                    .tamper = tamper};
     set_run(f, rounds, seed);
 }

@@ -3,6 +3,7 @@
  * vector. The fleet keeps every model by its hash, watches each journal row,
  * and checks what must hold in every schedule:
  * - an update is accepted at most once for a round and client;
+ * - a client that holds a receipt is in the journal, durably;
  * - no round is committed twice, or committed and abandoned;
  * - a committed model is, to the bit, what a naive sum over exactly its
  *   accepted updates gives. */

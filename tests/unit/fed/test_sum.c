@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/stream.h"
 #include "fed/sum_priv.h"
@@ -294,6 +295,26 @@ static void bytes_give_the_same_sum_back(void **state)
     tb_sum_free(&sum);
 }
 
+static void bytes_packed_by_another_hand_are_read(void **state)
+{
+    tb_round_config config = round_config(8, 1, "f32");
+    tb_sum *sum = NULL;
+    tb_buf bytes;
+    tb_err err = {0};
+    float mean[9];
+    (void)state; /* tests/corpus/make_fed.py made them: -4 to 4, weight 500 */
+    tb_buf_init(&bytes, 4096);
+    CHECK_OK(tb_file_read(&bytes, TB_SOURCE_DIR "/tests/corpus/sum/two-updates",
+                          &err),
+             err);
+    CHECK_OK(tb_sum_decode(&sum, &config, 4, bytes.data, bytes.len, &err), err);
+    CHECK_OK(tb_sum_mean(sum, 0, mean, 9, &err), err);
+    CHECK(mean[0] == (float)(-4.0 / 500.0 * 0x1p-30));
+    CHECK(mean[8] == (float)(4.0 / 2.0 * 0x1p-30));
+    tb_sum_free(&sum);
+    tb_buf_release(&bytes);
+}
+
 /* A sum's bytes with a hash that fits them. */
 static void rehash(tb_buf *bytes)
 {
@@ -368,6 +389,7 @@ int main(void)
         cmocka_unit_test(a_subtracted_update_leaves_no_trace),
         cmocka_unit_test(bad_values_are_refused_and_change_nothing),
         cmocka_unit_test(bytes_give_the_same_sum_back),
+        cmocka_unit_test(bytes_packed_by_another_hand_are_read),
         cmocka_unit_test(cut_or_altered_bytes_are_refused),
         cmocka_unit_test(it_survives_each_allocation_failing),
     };
