@@ -215,6 +215,8 @@ static void open_round(bench *b)
     check_in(b, "bert");
     check_sent(b, "anna", TB_MSG_OFFER);
     check_sent(b, "bert", TB_MSG_OFFER);
+    const tb_action *offer = sent(b, "bert");
+    CHECK(offer == NULL || offer->after_seq == b->rows);
     answer(b, (tb_verdict){.order = the_order(b, TB_ORDER_OPEN_ROUND)->id});
 }
 
