@@ -1,5 +1,5 @@
-/* fuzz: a kind byte and any bytes: decode refuses them, or encode gives the same
- * bytes back. */
+/* fuzz: a kind byte and any bytes: decode refuses them, or encode gives the
+ * same bytes back. */
 #include <stdlib.h>
 #include <string.h>
 

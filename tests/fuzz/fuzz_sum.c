@@ -1,6 +1,6 @@
-/* fuzz: any bytes: a sum of two sections is decoded from them and gives the same
- * bytes back, or they are refused. The closing hash is made to fit, so that the
- * rest is reached. */
+/* fuzz: any bytes: a sum of two sections is decoded from them and gives the
+ * same bytes back, or they are refused. The closing hash is made to fit, so
+ * that the rest is reached. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -17,7 +17,7 @@ typedef struct bench {
     tb_actions out; /* of the last step */
     int64_t now;
     uint64_t discarded; /* payloads */
-    uint64_t rows;
+    uint64_t rows; /* of the journal */
 } bench;
 
 static tb_name named(const char *text)
@@ -33,7 +33,9 @@ static tb_rc step(bench *b, const tb_event *event, tb_err *err)
     tb_rc rc = tb_coordinator_step(b->co, event, b->now, &b->out, err);
     for (size_t i = 0; i < b->out.n; i++) {
         b->discarded += b->out.at[i].kind == TB_ACT_DISCARD;
-        b->rows += b->out.at[i].kind == TB_ACT_JOURNAL;
+        if (b->out.at[i].kind == TB_ACT_JOURNAL) {
+            b->rows = b->out.at[i].u.journal.seq;
+        }
     }
     return rc;
 }
