@@ -17,7 +17,7 @@ typedef struct bench {
     tb_actions out; /* of the last step */
     int64_t now;
     uint64_t discarded; /* payloads */
-    uint64_t rows; /* of the journal */
+    uint64_t rows;      /* of the journal */
 } bench;
 
 static tb_name named(const char *text)
