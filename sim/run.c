@@ -95,6 +95,17 @@ static tb_rc print_json(world *w, const tb_rec_run_ended *ended, tb_err *err)
     return rc;
 }
 
+static void print_artefact(const tb_manifest *m, const tb_artefact *a)
+{
+    char size[32];
+    tb_text_bytes(a->raw_bytes, size, sizeof size);
+    (void)printf("%-7s %10s", tb_artefact_role_name(a->role), size);
+    if (m->metrics.n_samples > 0) {
+        (void)printf("  accuracy %.4f", (double)a->accuracy);
+    }
+    (void)printf("\n");
+}
+
 static tb_rc print_artefacts(const world *w, tb_err *err)
 {
     tb_manifest m;
@@ -103,11 +114,7 @@ static tb_rc print_artefacts(const world *w, tb_err *err)
     }
     tb_rc rc = tb_manifest_decode(&m, w->manifest.data, w->manifest.len, err);
     for (uint32_t i = 0; rc == TB_OK && i < m.n_artefacts; i++) {
-        char size[32];
-        tb_text_bytes(m.artefacts[i].raw_bytes, size, sizeof size);
-        (void)printf("%-7s %10s  accuracy %.4f\n",
-                     tb_artefact_role_name(m.artefacts[i].role), size,
-                     (double)m.artefacts[i].accuracy);
+        print_artefact(&m, &m.artefacts[i]);
     }
     if (rc == TB_OK) {
         tb_manifest_release(&m);

@@ -25,7 +25,7 @@ finish() {
     if [ "$code" -ne 0 ]; then
         tail -n 15 "$tmp"/*.log >&2 2>/dev/null || true
     fi
-    rm -rf "$tmp"
+    [ -n "${KEEP-}" ] || rm -rf "$tmp"
     exit "$code"
 }
 trap finish EXIT
