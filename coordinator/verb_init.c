@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "crypto/crypto.h"
+#include "host/store.h"
 #include "keys.h"
 #include "settings.h"
 #include "verbs.h"
@@ -28,6 +29,7 @@ static const tb_setting_table table = {.env = "TRIBUTARY_",
 static tb_rc make(const char *dir, const char *master, tb_err *err)
 {
     tb_folder *folder = NULL;
+    tb_store *store = NULL;
     if (tb_file_exists(master)) {
         return tb_fail(err, TB_E_EXISTS,
                        "%s: is there already: name another with --master-key",
@@ -44,6 +46,9 @@ static tb_rc make(const char *dir, const char *master, tb_err *err)
     if (rc == TB_OK) {
         rc = tb_keys_create(folder, master, err);
     }
+    if (rc == TB_OK) { /* an empty journal, so that reading verbs find one */
+        rc = tb_store_open(&store, folder, err);
+    }
     if (rc == TB_OK) {
         (void)printf("made %s\n"
                      "  root key    %s   move it offline when you can\n"
@@ -52,6 +57,7 @@ static tb_rc make(const char *dir, const char *master, tb_err *err)
                      dir, tb_folder_path(folder, TB_ITEM_ROOT_KEY), master,
                      dir);
     }
+    tb_store_close(&store);
     tb_folder_close(&folder);
     return rc;
 }

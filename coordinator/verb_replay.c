@@ -242,8 +242,10 @@ static tb_rc replay_run(replay *r, bool as_json, tb_err *err)
     tb_rc rc = tb_store_read(r->state->store, 1, take_row, r, err);
     if (rc == TB_OK && !r->found) {
         rc = tb_fail(err, TB_E_NOT_FOUND,
-                     "no run %s in the journal: `tributaryd models` and "
-                     "`status` show them",
+                     r->state->history.rounds == 0
+                         ? "no run yet%.0s"
+                         : "no run %s in the journal: `tributaryd status` and "
+                           "`models` show them",
                      r->wanted);
     }
     if (rc == TB_OK) {

@@ -6,6 +6,7 @@
 #include "ask.h"
 #include "base/text.h"
 #include "host/term.h"
+#include "report.h"
 #include "verbs.h"
 
 typedef struct watcher {
@@ -87,6 +88,37 @@ static tb_rc take(void *arg, const tb_json *reply, tb_err *err)
     return TB_OK;
 }
 
+/* The rounds as the folder tells them, when no daemon runs. */
+static tb_rc read_folder(watcher *w, const tb_dir_settings *at, tb_err *err)
+{
+    tb_state state;
+    tb_rc rc = tb_state_open(&state, at->dir, TB_FOLDER_READ, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    const tb_history *h = &state.history;
+    for (size_t i = 0; i <= h->n && rc == TB_OK; i++) {
+        tb_json *line = NULL;
+        if (i == h->n && !h->ended) {
+            rc = tb_fail(err, TB_E_NOT_FOUND,
+                         h->rounds == 0
+                             ? "no run yet, and no daemon runs in %s"
+                             : "the run goes on when the daemon does: "
+                               "`tributaryd run --dir %s`",
+                         at->dir);
+            break;
+        }
+        rc = i < h->n ? tb_report_round(&line, h, i, err)
+                      : tb_report_end(&line, h, err);
+        if (rc == TB_OK) {
+            rc = take(w, line, err);
+        }
+        tb_json_free(&line);
+    }
+    tb_state_close(&state);
+    return rc;
+}
+
 static tb_rc run(tb_cli_call *call, tb_err *err)
 {
     watcher w = {.json = call->json};
@@ -98,7 +130,9 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
         rc = tb_ask(call->values[0], &request, -1, &asker, err);
         tb_control_request_release(&request);
     }
-    return rc;
+    return rc == TB_E_NOT_FOUND && !asker.answered
+               ? read_folder(&w, call->values[0], err)
+               : rc;
 }
 
 const tb_verb verb_watch = {
