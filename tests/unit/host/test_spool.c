@@ -208,7 +208,7 @@ static void each_altered_byte_is_seen_when_read(void **state)
         /* ... and when it is opened again. */
         s = open_spool(*state);
         CHECK(tb_spool_next(s, &first) == 2);
-        CHECK(!has_text(s, &second, 2, "brook 2"));
+        CHECK(tb_spool_bytes(s) == last);
         tb_spool_close(&s);
         CHECK_OK(tb_file_write(path, whole.data, whole.len, 0600, &err), err);
     }
