@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -47,26 +48,41 @@ static size_t resident_bytes(void)
     return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static uint8_t flood_frame[60000];
-
-/* The rogue lives in a child of its own, so that the memory measured is the
- * server's alone. */
-static pid_t fork_flood(const char *endpoint, const keys *k)
+/* Sends messages of 100 MB until it is killed. Its keys come as Z85. */
+static _Noreturn void flood(char **args)
 {
-    (void)fflush(NULL);
-    pid_t child = fork();
-    if (child != 0) {
-        return child;
-    }
-    rogue r = start_rogue(endpoint, k);
-    for (;;) { /* a message of 100 MB; the socket comes back by itself */
+    static uint8_t frame[60000];
+    keys k;
+    CHECK(zmq_z85_decode(server_keys.public, args[1]) != NULL);
+    CHECK(zmq_z85_decode(k.public, args[2]) != NULL);
+    CHECK(zmq_z85_decode(k.secret, args[3]) != NULL);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    rogue r = start_rogue(args[0], &k);
+    for (;;) { /* the socket comes back by itself */
         for (int i = 0; i < 1700; i++) {
-            (void)zmq_send(r.socket, flood_frame, sizeof flood_frame,
-                           ZMQ_SNDMORE);
+            (void)zmq_send(r.socket, frame, sizeof frame, ZMQ_SNDMORE);
         }
-        (void)zmq_send(r.socket, flood_frame, 1, 0);
+        (void)zmq_send(r.socket, frame, 1, 0);
         (void)poll(NULL, 0, 500); /* or its queue would grow without end */
     }
+}
+
+/* The rogue is a process of its own, so that the memory measured is the
+ * server's alone. */
+static pid_t start_flood(const char *endpoint, const keys *k)
+{
+    char texts[3][41];
+    (void)fflush(NULL);
+    (void)zmq_z85_encode(texts[0], server_keys.public, 32);
+    (void)zmq_z85_encode(texts[1], k->public, 32);
+    (void)zmq_z85_encode(texts[2], k->secret, 32);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)execl("/proc/self/exe", "flood", endpoint, texts[0], texts[1],
+                    texts[2], (char *)NULL);
+        _exit(1);
+    }
+    return child;
 }
 
 static void an_endless_message_is_cut_and_memory_stays_bounded(void **state)
@@ -82,7 +98,7 @@ static void an_endless_message_is_cut_and_memory_stays_bounded(void **state)
     CHECK_OK(tb_transport_allow(t, &name, k.public, &err), err);
     size_t before = resident_bytes();
     size_t peak = before;
-    pid_t child = fork_flood(tb_transport_endpoint(t), &k);
+    pid_t child = start_flood(tb_transport_endpoint(t), &k);
     int64_t until = tb_clock_ms() + LIMIT_MS;
     do { /* an honest client is served all the while */
         say(d, "still here");
@@ -274,8 +290,11 @@ static void two_hundred_clients_are_served(void **state)
     stop_server(&t);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 5) {
+        flood(argv + 1);
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(three_frames_or_a_huge_one_end_the_connection),
         cmocka_unit_test(an_endless_message_is_cut_and_memory_stays_bounded),
