@@ -163,7 +163,7 @@ static tb_rc begin_upload(tb_intake *in, const tb_upload_ref *ref,
                           const uint8_t *header, upload **out, tb_err *err)
 {
     forget_upload(in, ref->key);
-    upload *u = tb_mem_array(1, sizeof *u);
+    upload *u = tb_mem_aligned(1, sizeof *u); /* libsodium: 64-byte state */
     if (u == NULL) {
         return tb_fail(err, TB_E_NOMEM, "upload");
     }
