@@ -15,6 +15,11 @@ fail() {
     exit 1
 }
 
+# What a test adds to the clean-up.
+undo() {
+    :
+}
+
 finish() {
     local code=$? name
     trap - EXIT
@@ -23,9 +28,13 @@ finish() {
         wait "${pid[$name]}" 2>/dev/null || true
     done
     if [ "$code" -ne 0 ]; then
-        tail -n 15 "$tmp"/*.log >&2 2>/dev/null || true
+        tail -n 20 "$tmp/daemon.log" >&2 2>/dev/null || true
+        for name in "$tmp"/client-0[0-2].log "$tmp"/[!cd]*.log; do
+            [ ! -e "$name" ] || tail -n 5 -v "$name" >&2
+        done
     fi
-    [ -n "${KEEP-}" ] || rm -rf "$tmp"
+    undo
+    rm -rf "$tmp"
     exit "$code"
 }
 trap finish EXIT
