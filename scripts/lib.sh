@@ -26,16 +26,19 @@ as_root() {
     fi
 }
 
-# build PRESET: configures and builds build/PRESET; its output is shown only
-# when it fails, and kept in build/PRESET/build.log. Returns 1 on failure.
+# build PRESET [TARGET...]: configures and builds build/PRESET, all of it or
+# these targets; its output is shown only when it fails, and kept in
+# build/PRESET/build.log. Returns 1 on failure.
 build() {
-    local dir=build/$1
+    local preset=$1 dir=build/$1
+    shift
     mkdir -p "$dir"
-    if ! { cmake --preset "$1" &&
-        cmake --build "$dir" -j "$(nproc)"; } >"$dir/build.log" 2>&1; then
+    if ! { cmake --preset "$preset" &&
+        cmake --build "$dir" -j "$(nproc)" ${1+--target "$@"}; } \
+        >"$dir/build.log" 2>&1; then
         grep -E 'error|warning|FAILED|CMake Error' "$dir/build.log" |
             head -n 40 >&2 || true
-        say "$1: the build failed: $dir/build.log"
+        say "$preset: the build failed: $dir/build.log"
         return 1
     fi
 }
