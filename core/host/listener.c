@@ -168,7 +168,7 @@ static void read_monitor(tb_listener *l, tb_door door)
         if (e.kind == ZMQ_EVENT_ACCEPTED) {
             tb_rc rc = tb_watchdog_accepted(&l->dog, e.value, door,
                                             tb_clock_ms(), l->max_connections);
-            (void)rc; /* out of memory: the connection is shut down */
+            (void)rc; /* over the limit: it was shut down */
         } else if (e.kind == ZMQ_EVENT_DISCONNECTED) {
             tb_link was = tb_watchdog_closed(&l->dog, e.value);
             (void)pthread_mutex_lock(&l->lock);
@@ -236,6 +236,9 @@ static bool find_link(tb_listener *l, arrival *a)
     a->link = tb_watchdog_link(&l->dog, a->fd);
     if (a->link == NULL) {
         read_monitors(l); /* its beginning may wait there */
+        tb_rc rc = tb_watchdog_accepted(&l->dog, a->fd, a->door, tb_clock_ms(),
+                                        l->max_connections);
+        (void)rc; /* then there is no link */
         a->link = tb_watchdog_link(&l->dog, a->fd);
     }
     tb_link *link = a->link;

@@ -40,11 +40,17 @@ void tb_watchdog_release(tb_watchdog *dog)
     *dog = (tb_watchdog){0};
 }
 
+/* The kernel's number of a TCP socket; 0: the descriptor is not one now. */
 static uint64_t cookie_of(int fd)
 {
     uint64_t cookie = 0;
-    socklen_t len = sizeof cookie;
-    if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) != 0) {
+    int protocol = 0;
+    socklen_t cookie_len = sizeof cookie;
+    socklen_t protocol_len = sizeof protocol;
+    if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &cookie_len) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &protocol_len) !=
+            0 ||
+        protocol != IPPROTO_TCP) {
         return 0;
     }
     return cookie;
@@ -90,17 +96,19 @@ static bool reserve(tb_watchdog *dog, int fd)
 tb_rc tb_watchdog_accepted(tb_watchdog *dog, int fd, tb_door door,
                            int64_t now_ms, size_t n_max)
 {
-    bool room = fd >= 0 && reserve(dog, fd);
-    if (!room || dog->n_open >= n_max) {
-        (void)shutdown(fd, SHUT_RDWR);
+    uint64_t cookie = cookie_of(fd);
+    const tb_link *known = tb_watchdog_link(dog, fd);
+    if (cookie == 0 || (known != NULL && known->cookie == cookie)) {
+        return TB_OK;
     }
-    if (!room) {
-        return TB_E_NOMEM;
+    if (dog->n_open >= n_max || !reserve(dog, fd)) {
+        (void)shutdown(fd, SHUT_RDWR);
+        return TB_E_LIMIT;
     }
     (void)tb_watchdog_closed(dog, fd); /* should its end have been missed */
     dog->links[fd] = (tb_link){.open = true,
                                .door = door,
-                               .cookie = cookie_of(fd),
+                               .cookie = cookie,
                                .serial = ++dog->serial,
                                .since_ms = now_ms};
     dog->n_open++;

@@ -40,8 +40,9 @@ typedef struct tb_watchdog {
 /* Frees the table; connections stay as they are. */
 void tb_watchdog_release(tb_watchdog *dog) TB_NONNULL(1);
 
-/* A connection was accepted; over n_max it is shut down at once. Errors:
- * NOMEM (it is then shut down). */
+/* A connection was accepted. libzmq may tell so late, after its first message
+ * or even its end: one that is known already or has ended is fine. Errors:
+ * LIMIT (over n_max, or no memory): it was shut down. */
 tb_rc tb_watchdog_accepted(tb_watchdog *dog, int fd, tb_door door,
                            int64_t now_ms, size_t n_max) TB_NONNULL(1);
 

@@ -4,7 +4,7 @@
 #include "base/actor.h"
 #include "support/check.h"
 
-#define LIMIT_MS 20000
+#define LIMIT_MS 120000
 
 typedef struct job {
     tb_rc start;      /* what to say of the start */
