@@ -18,8 +18,6 @@
 
 #define MESSAGES_A_PASS 256
 #define STOP_MS         5000
-/* Payloads come and go by the hundred kilobytes: keep their pages. */
-#define MMAP_THRESHOLD_BYTES (32 << 20)
 
 /* --- messages ------------------------------------------------------------- */
 
@@ -455,13 +453,12 @@ static void close_all(tb_daemon *d)
     tb_state_close(&d->state);
 }
 
-/* Secrets in memory stay out of core files, and pages of payloads with us. */
+/* Secrets in memory stay out of core files. */
 static void harden(void)
 {
     struct rlimit none = {0, 0};
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     (void)setrlimit(RLIMIT_CORE, &none);
-    (void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
 }
 
 tb_rc tb_daemon_run(const tb_daemon_settings *settings, tb_err *err)
@@ -472,6 +469,9 @@ tb_rc tb_daemon_run(const tb_daemon_settings *settings, tb_err *err)
     }
     d->settings = settings;
     harden();
+    /* Blocks are born in one thread and freed in another: with an arena for
+     * each, the process would keep the sum of all threads' peaks. */
+    (void)mallopt(M_ARENA_MAX, 1);
     tb_log_set_level((tb_log_level)settings->log_level);
     int stop = -1;
     tb_rc rc = tb_stop_open(&stop, err);

@@ -25,7 +25,10 @@
 /* A message is one envelope frame and at most one payload frame. */
 #define TB_ENVELOPE_BYTES_MAX 65536u
 #define TB_PAYLOAD_BYTES_MAX  (TB_BLOCK_BYTES_MAX + 1024u)
-#define TB_FETCH_BYTES_MAX    TB_BLOCK_BYTES_MAX
+
+/* A piece of a download. Small: CURVE keeps an encrypted copy of one for each
+ * connection that reads slowly, and a whole cohort fetches at one time. */
+#define TB_FETCH_BYTES_MAX    32768u
 
 #define TB_PREDICT_ROWS_MAX   65536u
 #define TB_OUTPUTS_MAX        (1u << 20)   /* values of one sample's output */

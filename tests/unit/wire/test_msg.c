@@ -229,10 +229,10 @@ static void a_value_that_would_be_refused_is_not_sent(void **state)
     refuses(&m, TB_E_LIMIT, "certificate=191");
     m = sample_msg(TB_MSG_FETCH);
     m.u.fetch.length = 0;
-    refuses(&m, TB_E_LIMIT, "length=0 outside 1 to 262144");
+    refuses(&m, TB_E_LIMIT, "length=0 outside 1 to 32768");
     m = sample_msg(TB_MSG_FETCH);
     m.u.fetch.length = TB_FETCH_BYTES_MAX + 1;
-    refuses(&m, TB_E_LIMIT, "length=262145");
+    refuses(&m, TB_E_LIMIT, "length=32769");
     m = sample_msg(TB_MSG_UPLOAD_BEGIN);
     m.u.upload_begin.n_blocks = 0;
     refuses(&m, TB_E_LIMIT, "n_blocks=0");
