@@ -44,6 +44,7 @@ of_rogue() {
     tributaryd clients --json | sed -n '/rogue/,$p' | json_field "$1"
 }
 
+# (The scale of the sum follows the cohort: 3 and 4 give the same one.)
 honest=$(sim_hash 2)
 expelled=0
 while read -r trick code; do
