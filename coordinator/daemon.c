@@ -105,11 +105,13 @@ static tb_rc take_message(tb_daemon *d, tb_inbound **in_take, tb_err *err)
     const tb_inbound *in = *in_take;
     tb_rc rc = tb_msg_decode(&msg, in->envelope, in->envelope_bytes,
                              in->payload_bytes, &why);
-    if (rc != TB_OK) {
-        tb_log(TB_LOG_WARN, "event=message client=%s error=\"%s\"",
-               in->client.text, why.text);
-        tb_daemon_refuse(d, &in->client, TB_MSG_BYE, TB_REFUSE_MALFORMED,
+    if (rc == TB_E_UNSUPPORTED) { /* of a newer protocol: no mischief */
+        tb_daemon_refuse(d, &in->client, TB_MSG_BYE, TB_REFUSE_PROTOCOL,
                          why.text);
+        return TB_OK;
+    }
+    if (rc != TB_OK) {
+        tb_daemon_cut(d, &in->client, why.text);
         return TB_OK;
     }
     if (msg.kind == TB_MSG_MODEL_GET) {

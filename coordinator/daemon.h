@@ -80,6 +80,11 @@ typedef struct tb_part {
 void tb_daemon_send(tb_daemon *d, const tb_name *client, const tb_msg *msg,
                     const tb_part *payload) TB_NONNULL(1, 2, 3);
 
+/* Ends the connection of a client that breaks the rules of talking, and logs
+ * why; not again for what still comes of it. */
+void tb_daemon_cut(tb_daemon *d, const tb_name *client, const char *why)
+    TB_NONNULL(1, 2, 3);
+
 /* Refuses a request that the machine does not see. */
 void tb_daemon_refuse(tb_daemon *d, const tb_name *client, tb_msg_kind about,
                       tb_refusal code, const char *why) TB_NONNULL(1, 2, 5);

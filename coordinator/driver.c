@@ -40,6 +40,14 @@ static void discard(tb_daemon *d, uint64_t handle)
 
 /* --- sending -------------------------------------------------------------- */
 
+void tb_daemon_cut(tb_daemon *d, const tb_name *client, const char *why)
+{
+    if (tb_transport_cut(d->net, client)) {
+        tb_log(TB_LOG_WARN, "event=cut client=%s error=\"%s\"", client->text,
+               why);
+    }
+}
+
 void tb_daemon_send(tb_daemon *d, const tb_name *client, const tb_msg *msg,
                     const tb_part *payload)
 {
@@ -57,7 +65,9 @@ void tb_daemon_send(tb_daemon *d, const tb_name *client, const tb_msg *msg,
         }
         rc = tb_transport_send(d->net, client, &out, &err);
     }
-    if (rc != TB_OK && rc != TB_E_NOT_FOUND) {
+    if (rc == TB_E_FULL) {
+        tb_daemon_cut(d, client, err.text);
+    } else if (rc != TB_OK && rc != TB_E_NOT_FOUND) {
         tb_log(TB_LOG_WARN, "event=send client=%s message=%s error=\"%s\"",
                client->text, tb_msg_kind_name(msg->kind), err.text);
     }

@@ -383,6 +383,7 @@ static bool send_to(tb_listener *l, tb_peer *peer)
     if (peer->cut) {
         peer->cut = false;
         tb_watchdog_shut(&l->dog, peer->fd);
+        l->dog.n_cut++;
         tb_outbox_clear(&peer->out);
         return false;
     }

@@ -65,7 +65,7 @@ typedef struct tb_transport_totals {
     uint64_t connections;   /* accepted and alive, both listeners */
     uint64_t denied;        /* handshakes with a key that is not allowed */
     uint64_t dropped;       /* messages that broke a rule of the transport */
-    uint64_t cut;           /* connections that the watchdog ended */
+    uint64_t cut;           /* connections that were ended on purpose */
     size_t pool_bytes_held; /* payload that the application has not freed */
 } tb_transport_totals;
 

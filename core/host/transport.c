@@ -165,15 +165,19 @@ tb_rc tb_transport_revoke(tb_transport *t, const tb_name *client, tb_err *err)
                            client->text);
 }
 
-void tb_transport_cut(tb_transport *t, const tb_name *client)
+bool tb_transport_cut(tb_transport *t, const tb_name *client)
 {
     lock(t);
     tb_peer *peer = tb_peers_by_name(&t->l.peers, client);
-    if (peer != NULL) {
+    bool live = peer != NULL && peer->connection != 0 && !peer->cut;
+    if (live) {
         ask_to_cut(t, peer);
     }
     unlock(t);
-    tb_actor_wake(t->actor);
+    if (live) {
+        tb_actor_wake(t->actor);
+    }
+    return live;
 }
 
 int tb_transport_fd(const tb_transport *t)

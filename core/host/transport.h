@@ -57,9 +57,9 @@ tb_rc tb_transport_allow(tb_transport *t, const tb_name *client,
 tb_rc tb_transport_revoke(tb_transport *t, const tb_name *client, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Ends the client's connection; it may come back. A client that is not
- * connected is fine. */
-void tb_transport_cut(tb_transport *t, const tb_name *client) TB_NONNULL(1, 2);
+/* Ends the client's connection; it may come back. false: it has none, or that
+ * one is being ended already. */
+bool tb_transport_cut(tb_transport *t, const tb_name *client) TB_NONNULL(1, 2);
 
 /* Readable when tb_transport_receive has something. For poll(2). */
 int tb_transport_fd(const tb_transport *t) TB_NONNULL(1);

@@ -1,0 +1,141 @@
+/* tests/support/flood.c - a member that floods the coordinator until it is
+ * killed:
+ *   flood HOME garbage    messages of noise
+ *   flood HOME three      messages of three frames
+ *   flood HOME oversized  frames over every limit
+ *   flood HOME endless    messages of 100 MB in frames that are small enough
+ *   flood HOME deaf       good requests, whose answers it never reads
+ * It says "cut" whenever it is disconnected, and comes back. */
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <zmq.h>
+
+#include "base/buf.h"
+#include "crypto/crypto.h"
+#include "support/member.h"
+
+#define FRAME_BYTES     60000u
+#define OVERSIZED_BYTES (TB_PAYLOAD_BYTES_MAX + 1u)
+#define ENDLESS_FRAMES  1700
+#define PAUSE_MS        200 /* after what our own memory has to hold whole */
+
+static uint8_t bytes[OVERSIZED_BYTES];
+
+typedef struct flood {
+    void *context, *socket, *monitor;
+} flood;
+
+static void check(bool good)
+{
+    if (!good) {
+        die("%s", zmq_strerror(zmq_errno()));
+    }
+}
+
+static void set(void *socket, int option, const void *value, size_t n)
+{
+    check(zmq_setsockopt(socket, option, value, n) == 0);
+}
+
+static void dial(flood *f, const home *h)
+{
+    int few = 16;
+    f->context = zmq_ctx_new();
+    f->socket = zmq_socket(f->context, ZMQ_DEALER);
+    f->monitor = zmq_socket(f->context, ZMQ_PAIR);
+    check(f->socket != NULL && f->monitor != NULL);
+    set(f->socket, ZMQ_SNDHWM, &few, sizeof few);
+    set(f->socket, ZMQ_RCVHWM, &few, sizeof few);
+    set(f->socket, ZMQ_CURVE_SERVERKEY, h->fed.certificate.curve_key, 32);
+    set(f->socket, ZMQ_CURVE_PUBLICKEY, tb_box_key_public(h->curve_key), 32);
+    set(f->socket, ZMQ_CURVE_SECRETKEY, tb_box_key_secret(h->curve_key), 32);
+    check(zmq_socket_monitor(f->socket, "inproc://flood",
+                             ZMQ_EVENT_DISCONNECTED) == 0);
+    check(zmq_connect(f->monitor, "inproc://flood") == 0);
+    check(zmq_connect(f->socket, h->fed.endpoint) == 0);
+}
+
+static void tell_cuts(flood *f)
+{
+    char event[512];
+    while (zmq_recv(f->monitor, event, sizeof event, ZMQ_DONTWAIT) >= 0) {
+        check(zmq_recv(f->monitor, event, sizeof event, 0) >= 0); /* address */
+        (void)puts("cut");
+    }
+}
+
+/* One message; while the coordinator does not read, cuts are told. */
+static void send_frames(flood *f, const void *frame, size_t len, int n)
+{
+    for (int i = 0; i < n; i++) {
+        int more = i < n - 1 ? ZMQ_SNDMORE : 0;
+        while (zmq_send(f->socket, frame, len, more | ZMQ_DONTWAIT) < 0) {
+            check(zmq_errno() == EAGAIN);
+            tell_cuts(f);
+            (void)poll(NULL, 0, 1);
+        }
+    }
+}
+
+static void send_message(flood *f, const tb_msg *msg)
+{
+    tb_err err;
+    tb_buf envelope;
+    tb_buf_init(&envelope, TB_ENVELOPE_BYTES_MAX);
+    if (tb_msg_encode(msg, &envelope, &err) != TB_OK) {
+        die("%s", err.text);
+    }
+    send_frames(f, envelope.data, envelope.len, 1);
+    tb_buf_release(&envelope);
+}
+
+static void ask(flood *f, const home *h)
+{
+    tb_msg msg = {.kind = TB_MSG_HELLO,
+                  .u.hello = {.protocol_min = TB_PROTOCOL_MIN,
+                              .protocol_max = TB_PROTOCOL_MAX,
+                              .client = h->fed.client,
+                              .software = "flood"}};
+    send_message(f, &msg);
+    msg = (tb_msg){.kind = TB_MSG_FETCH, .u.fetch.length = TB_FETCH_BYTES_MAX};
+    for (int i = 0; i < 1000; i++) {
+        send_message(f, &msg);
+    }
+}
+
+static void pour(flood *f, const home *h, const char *what)
+{
+    if (strcmp(what, "garbage") == 0) {
+        send_frames(f, bytes, bytes[0] + 1u, 1);
+        tb_random_bytes(bytes, 256);
+    } else if (strcmp(what, "three") == 0) {
+        send_frames(f, bytes, 100, 3);
+    } else if (strcmp(what, "oversized") == 0) {
+        send_frames(f, bytes, OVERSIZED_BYTES, 1);
+    } else if (strcmp(what, "endless") == 0) {
+        send_frames(f, bytes, FRAME_BYTES, ENDLESS_FRAMES);
+        (void)poll(NULL, 0, PAUSE_MS);
+    } else if (strcmp(what, "deaf") == 0) {
+        ask(f, h);
+    } else {
+        die("no flood of %s", what);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    member m;
+    flood f;
+    if (argc != 3) {
+        die("usage: flood HOME garbage|three|oversized|endless|deaf");
+    }
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
+    member_open(&m, argv[1]);
+    dial(&f, &m.home);
+    for (;;) {
+        pour(&f, &m.home, argv[2]);
+        tell_cuts(&f);
+    }
+}
