@@ -342,6 +342,7 @@ static tb_rc open_all(agent *a, tb_err *err)
         rc = new_machine(a, err);
     }
     if (rc == TB_OK && o->n_sets > 0) {
+        agent_drop_leftovers(a);
         rc = worker_new(&a->worker, o->home, o->sets, o->n_sets, err);
     }
     if (rc == TB_OK && o->control) {
@@ -373,6 +374,9 @@ tb_rc agent_run(const agent_options *options, tb_err *err)
     }
     a->options = *options;
     a->certificate = options->home->fed.certificate;
+    if (options->n_sets > 0) {
+        agent_load_counts(a);
+    }
     tb_rc rc = open_all(a, err);
     if (rc == TB_OK) {
         rc = loop(a, err);

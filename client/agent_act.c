@@ -88,12 +88,14 @@ static tb_rc act_close(agent *a, tb_err *err)
 
 /* --- the model of a round ------------------------------------------------- */
 
-/* Drops the models of earlier rounds. */
-static void keep_only(const home *h, const tb_hash *stored)
+/* Drops all files of a folder but the one with this name. */
+static void keep_only(const home *h, tb_folder_item item, const tb_hash *name)
 {
-    char hex[TB_HASH_HEX_BYTES];
-    tb_hash_hex(stored, hex);
-    DIR *dir = opendir(tb_folder_path(h->folder, TB_ITEM_BLOBS));
+    char hex[TB_HASH_HEX_BYTES] = "";
+    if (name != NULL) {
+        tb_hash_hex(name, hex);
+    }
+    DIR *dir = opendir(tb_folder_path(h->folder, item));
     if (dir == NULL) {
         return;
     }
@@ -105,13 +107,20 @@ static void keep_only(const home *h, const tb_hash *stored)
     (void)closedir(dir);
 }
 
+void agent_drop_leftovers(const agent *a)
+{
+    tb_hash config;
+    bool needed = tb_client_sealed(a->machine, &config);
+    keep_only(a->options.home, TB_ITEM_SEALED, needed ? &config : NULL);
+}
+
 static tb_rc act_find(agent *a, const tb_hash *config, const tb_hash *blob,
                       tb_err *err)
 {
     tb_cevent event = {.kind = TB_CEV_FOUND, .config = *config};
     struct stat st;
     char *path = NULL;
-    keep_only(a->options.home, blob);
+    keep_only(a->options.home, TB_ITEM_BLOBS, blob); /* of earlier rounds */
     tb_rc rc = worker_blob_path(&path, a->options.home, blob, err);
     if (rc == TB_OK) {
         event.have = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
@@ -123,9 +132,10 @@ static tb_rc act_find(agent *a, const tb_hash *config, const tb_hash *blob,
 
 /* A failed write costs a fetch, no more: what is found later says how far it
  * came, and the whole is checked before use. */
-static tb_rc act_store(agent *a, const tb_caction *action, tb_err *err)
+static tb_rc act_store(const agent *a, const tb_caction *action, tb_err *err)
 {
     char *path = NULL;
+    tb_err why = {0};
     tb_rc rc = worker_blob_path(&path, a->options.home, &action->blob, err);
     if (rc != TB_OK || a->inbound == NULL) {
         tb_mem_free(path);
@@ -133,16 +143,19 @@ static tb_rc act_store(agent *a, const tb_caction *action, tb_err *err)
     }
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || lseek(fd, (off_t)action->offset, SEEK_SET) < 0) {
-        rc = tb_fail_errno(err, errno, "cannot write %s", path);
+        rc = tb_fail_errno(&why, errno, "cannot write %s", path);
     } else {
         rc = tb_file_write_fd(fd, a->inbound->payload,
-                              a->inbound->payload_bytes, err);
+                              a->inbound->payload_bytes, &why);
     }
     if (fd >= 0) {
         (void)close(fd);
     }
+    if (rc != TB_OK) {
+        tb_log(TB_LOG_WARN, "event=model_not_stored why=\"%s\"", why.text);
+    }
     tb_mem_free(path);
-    return rc;
+    return TB_OK;
 }
 
 /* --- work and its update -------------------------------------------------- */
@@ -154,6 +167,7 @@ static tb_rc act_work(agent *a, const tb_caction *action, tb_err *err)
     }
     tb_log(TB_LOG_INFO, "event=work round=%u of=%s", action->round->round,
            action->round->data_set.text);
+    agent_count_job(a, &action->round->run);
     return worker_start(a->worker, action->round, &action->config, err);
 }
 

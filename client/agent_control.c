@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "agent_priv.h"
@@ -28,6 +29,7 @@ static tb_rc put_texts(tb_json *o, const agent *a, const tb_client_status *s,
         {"last_refusal",
          s->last_refusal != 0 ? tb_refusal_name(s->last_refusal) : NULL},
         {"last_refusal_why", or_null(s->last_why)},
+        {"last_run", or_null(a->job)},
     };
     tb_rc rc = TB_OK;
     for (size_t i = 0; rc == TB_OK && i < sizeof texts / sizeof *texts; i++) {
@@ -48,9 +50,10 @@ static tb_rc put_counts(tb_json *o, const agent *a, const tb_client_status *s,
         uint64_t n;
     } counts[] = {
         {"round", s->round},
-        {"updates_accepted", s->n_receipts},
+        {"jobs", a->jobs},
+        {"updates_accepted", a->accepted_before + s->n_receipts},
         {"rows_trained", a->trained_rows},
-        {"refusals", s->n_refused},
+        {"refusals", a->refused_before + s->n_refused},
         {"bytes_sent", a->bytes_out + net.bytes_out},
         {"bytes_received", a->bytes_in + net.bytes_in},
     };
@@ -121,6 +124,41 @@ tb_rc agent_saved_status(const home *h, tb_json **out, tb_err *err)
     tb_mem_free(path);
     tb_buf_release(&text);
     return rc;
+}
+
+static uint64_t counted(const tb_json *status, const char *key)
+{
+    int64_t n = tb_json_int(status, key, 0);
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+void agent_load_counts(agent *a)
+{
+    tb_json *s = NULL;
+    if (agent_saved_status(a->options.home, &s, NULL) != TB_OK) {
+        return; /* the first one here, or a file that is no use */
+    }
+    a->jobs = counted(s, "jobs");
+    a->accepted_before = counted(s, "updates_accepted");
+    a->trained_rows = counted(s, "rows_trained");
+    a->refused_before = counted(s, "refusals");
+    a->bytes_out = counted(s, "bytes_sent");
+    a->bytes_in = counted(s, "bytes_received");
+    (void)snprintf(a->job, sizeof a->job, "%s",
+                   tb_json_text(s, "last_run", ""));
+    tb_json_free(&s);
+}
+
+void agent_count_job(agent *a, const tb_run_id *run)
+{
+    char hex[sizeof a->job];
+    for (size_t i = 0; i < sizeof run->bytes; i++) {
+        (void)snprintf(hex + 2 * i, 3, "%02x", run->bytes[i]);
+    }
+    if (strcmp(hex, a->job) != 0) {
+        memcpy(a->job, hex, sizeof hex);
+        a->jobs++;
+    }
 }
 
 /* --- requests ------------------------------------------------------------- */

@@ -28,6 +28,9 @@ struct agent {
     const tb_inbound *inbound;    /* the message at hand, for STORE */
     uint64_t bytes_in, bytes_out; /* of connections that are closed */
     uint64_t trained_rows;
+    uint64_t jobs;                     /* that it worked for */
+    char job[2 * TB_RUN_ID_BYTES + 1]; /* run of the last one; "": none */
+    uint64_t accepted_before, refused_before; /* by agents before this one */
     asked asked[AGENT_REQUESTS_MAX];
 };
 
@@ -42,6 +45,9 @@ tb_rc agent_send(void *arg, const tb_msg *msg, const uint8_t *payload,
 /* One action of the machine. */
 tb_rc agent_act(agent *a, const tb_caction *action, tb_err *err) TB_MUST_CHECK;
 
+/* At start: drops sealed updates that a crash left behind. */
+void agent_drop_leftovers(const agent *a);
+
 /* Whether the coordinator has welcomed us on this connection. */
 bool agent_in_session(const agent *a);
 
@@ -50,6 +56,12 @@ tb_rc agent_status(const agent *a, tb_json **out, tb_err *err) TB_MUST_CHECK;
 
 /* Writes them beside the keys, for when no agent runs. */
 tb_rc agent_save_status(const agent *a, tb_err *err) TB_MUST_CHECK;
+
+/* Goes on counting where the last agent of this folder stopped. */
+void agent_load_counts(agent *a);
+
+/* Counts the job of a round that work begins for. */
+void agent_count_job(agent *a, const tb_run_id *run);
 
 /* Runs `fn` for the agent's own request and for each that was asked. */
 typedef void agent_request_fn(agent *a, request *r, const request_context *c,

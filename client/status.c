@@ -27,6 +27,7 @@ static void print_bytes(const tb_json *status, const char *key,
 static void print(const tb_json *status, bool runs)
 {
     const char *refusal = tb_json_text(status, "last_refusal", NULL);
+    const char *why = tb_json_text(status, "last_refusal_why", NULL);
     (void)printf("%-18s%s\n", "client", tb_json_text(status, "client", "-"));
     (void)printf("%-18s%s\n", "coordinator",
                  tb_json_text(status, "coordinator", "-"));
@@ -36,15 +37,18 @@ static void print(const tb_json *status, bool runs)
         (void)printf("%-18s%lld\n", "round",
                      (long long)tb_json_int(status, "round", 0));
     }
+    (void)printf("%-18s%lld\n", "jobs",
+                 (long long)tb_json_int(status, "jobs", 0));
     (void)printf("%-18s%lld\n", "updates accepted",
                  (long long)tb_json_int(status, "updates_accepted", 0));
     print_bytes(status, "bytes_sent", "sent");
     print_bytes(status, "bytes_received", "received");
     (void)printf("%-18s%lld\n", "refusals",
                  (long long)tb_json_int(status, "refusals", 0));
-    if (refusal != NULL) {
-        (void)printf("%-18s%s: %s\n", "last refusal", refusal,
-                     tb_json_text(status, "last_refusal_why", ""));
+    if (why != NULL) { /* without a code: this client itself declined */
+        (void)printf("%-18s%s%s%s\n", "last refusal",
+                     refusal != NULL ? refusal : "",
+                     refusal != NULL ? ": " : "", why);
     }
 }
 

@@ -185,8 +185,9 @@ static void judge(tb_run *run)
     bool first = run->best_round == 0;
     bool better = isfinite(now) && (first || !isfinite(best) || now > best);
     bool gain =
-        better && (first || !isfinite(best) || now > best + p->min_delta);
+        better && (first || !isfinite(best) || now > run->mark + p->min_delta);
     run->without_gain = gain ? 0 : run->without_gain + 1;
+    run->mark = gain ? now : run->mark; /* small steps add up */
     if (better) {
         run->best = run->model;
         run->best_metrics = run->metrics;

@@ -185,6 +185,7 @@ void tb_cl_restart(tb_client *cl, uint64_t ms)
     if (!cl->has_sealed && !cl->working) {
         tb_cl_leave(cl);
     }
+    ms = ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX;
     tb_cl_wait(cl, TB_CPHASE_HELLO, (ms > 0 ? ms : 1) << n);
 }
 
@@ -427,6 +428,14 @@ tb_rc tb_client_step(tb_client *client, const tb_cevent *event, int64_t now_ms,
 int64_t tb_client_next_ms(const tb_client *client)
 {
     return client->due_ms;
+}
+
+bool tb_client_sealed(const tb_client *client, tb_hash *config)
+{
+    if (client->has_sealed) {
+        *config = client->sealed_for;
+    }
+    return client->has_sealed;
 }
 
 void tb_client_status_get(const tb_client *client, tb_client_status *out)

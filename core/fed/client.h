@@ -134,6 +134,11 @@ tb_rc tb_client_step(tb_client *client, const tb_cevent *event, int64_t now_ms,
 /* When to step next with a TICK; INT64_MAX: not before another event. */
 int64_t tb_client_next_ms(const tb_client *client) TB_NONNULL(1);
 
+/* The round whose sealed update the machine still needs, or false: any other
+ * such file is left over from a crash. */
+bool tb_client_sealed(const tb_client *client, tb_hash *config)
+    TB_NONNULL(1, 2);
+
 typedef enum tb_cphase {
     TB_CPHASE_OFFLINE,
     TB_CPHASE_HELLO,    /* connected, waits for WELCOME */
@@ -159,8 +164,8 @@ typedef struct tb_client_status {
     uint64_t n_receipts; /* updates that count, over the machine's life */
     uint64_t n_refused;
     uint64_t blocks_sent;
-    tb_refusal last_refusal; /* 0: none */
-    char last_why[TB_TEXT_BYTES];
+    tb_refusal last_refusal;      /* 0: none, or last_why is of this machine */
+    char last_why[TB_TEXT_BYTES]; /* "": nothing went wrong */
 } tb_client_status;
 
 /* A copy of what the machine counts. */

@@ -22,12 +22,20 @@ void tb_cl_leave(tb_client *cl)
     }
 }
 
+/* What this machine could not do, as the last thing that went wrong; no
+ * refusal's code belongs to it. */
+static void note(tb_client *cl, const char *what, const char *why)
+{
+    cl->last_refusal = 0;
+    (void)snprintf(cl->last_why, sizeof cl->last_why, "%s: %.200s", what, why);
+}
+
 void tb_cl_decline(tb_client *cl, const char *why)
 {
     tb_msg_answer *answer = &tb_cl_send(cl, TB_MSG_DECLINE)->u.answer;
     answer->config = cl->hash;
     (void)snprintf(answer->why, sizeof answer->why, "%s", why);
-    (void)snprintf(cl->last_why, sizeof cl->last_why, "declined: %.200s", why);
+    note(cl, "declined", why);
     tb_cl_leave(cl);
     tb_cl_wait(cl, TB_CPHASE_WAITING, cl->params.answer_ms);
 }
@@ -205,7 +213,7 @@ static void work_failed(tb_client *cl, const tb_cevent *event)
         tb_cl_decline(cl, why);
         return;
     }
-    (void)snprintf(cl->last_why, sizeof cl->last_why, "%s", why);
+    note(cl, "failed, and is tried again", why);
     if (model) {
         find_model(cl);
     } else {

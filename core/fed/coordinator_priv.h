@@ -105,7 +105,8 @@ typedef struct tb_run {
     tb_model_ref model, best, ranges;
     tb_metrics metrics, best_metrics; /* of model and best */
     uint32_t best_round;
-    uint32_t without_gain; /* evaluated rounds since the best one */
+    double mark;           /* accuracy, or -loss, of the last gain */
+    uint32_t without_gain; /* evaluated rounds since then */
     uint64_t seq;          /* journal row that a next order depends on */
     char why[TB_TEXT_BYTES];
 } tb_run;

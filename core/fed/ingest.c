@@ -287,7 +287,8 @@ void tb_co_upload_end(tb_coordinator *co, tb_row *row,
             receipt(co, row);
         } else {
             tb_co_refuse(co, &row->name, TB_MSG_UPLOAD_END, TB_REFUSE_DUPLICATE,
-                         0, "another update of yours counts in this round");
+                         0, "another update of yours counts in this round")
+                ->config = last->config;
         }
         return;
     }

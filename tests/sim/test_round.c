@@ -296,6 +296,23 @@ static void training_stops_early_and_the_best_model_is_published(void **state)
     fleet_release(&f);
 }
 
+static void small_steps_that_add_up_to_a_gain_do_not_stop_it(void **state)
+{
+    fleet f;
+    (void)state;
+    fleet_init(&f, 2, 9, 1);
+    f.run.evaluate = TB_WHERE_COORDINATOR;
+    f.run.patience = 3;
+    f.run.min_delta = 0.01;
+    for (size_t i = 1; i <= 9; i++) { /* a gain in every second round */
+        f.accuracy[i] = 0.5 + 0.006 * (double)i;
+    }
+    fleet_start(&f);
+    fleet_finish(&f, 60000);
+    CHECK(f.n_rounds == 9);
+    fleet_release(&f);
+}
+
 static void clients_evaluate_each_round_and_calibrate_at_the_end(void **state)
 {
     fleet f;
@@ -368,6 +385,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_run_ends_with_the_operators_reason),
         cmocka_unit_test(a_second_run_is_refused_while_one_lives),
         cmocka_unit_test(training_stops_early_and_the_best_model_is_published),
+        cmocka_unit_test(small_steps_that_add_up_to_a_gain_do_not_stop_it),
         cmocka_unit_test(clients_evaluate_each_round_and_calibrate_at_the_end),
         cmocka_unit_test(more_are_asked_than_needed_and_late_ones_are_refused),
         cmocka_unit_test(many_clients_share_a_small_pool),

@@ -286,6 +286,65 @@ static void a_bad_model_is_fetched_again_a_hopeless_job_declined(void **state)
     tear_down(&b);
 }
 
+static void a_decline_is_not_told_under_an_older_refusals_code(void **state)
+{
+    bench b;
+    tb_client_status status;
+    (void)state;
+    set_up(&b);
+    welcome(&b);
+    tb_msg offer = offer_of(&b);
+    step(&b, (tb_cevent){.kind = TB_CEV_MESSAGE, .msg = &offer});
+    tb_client_status_get(b.cl, &status);
+    CHECK(status.last_refusal == TB_REFUSE_IDENTITY);
+    tell(&b, &offer);
+    step(&b, (tb_cevent){.kind = TB_CEV_FOUND, .config = b.round, .have = 10});
+    step(&b, (tb_cevent){.kind = TB_CEV_WORKED,
+                         .config = b.round,
+                         .rc = TB_E_REFUSED,
+                         .why = "row 3 holds NaN"});
+    CHECK(said(&b, TB_MSG_DECLINE));
+    tb_client_status_get(b.cl, &status);
+    CHECK(status.last_refusal == 0);
+    CHECK(strstr(status.last_why, "row 3 holds NaN") != NULL);
+    tear_down(&b);
+}
+
+static void a_huge_pause_from_the_coordinator_is_cut_not_wrapped(void **state)
+{
+    bench b;
+    (void)state;
+    set_up(&b);
+    tb_msg no = {.kind = TB_MSG_REFUSE,
+                 .u.refuse = {.code = TB_REFUSE_STATE,
+                              .about = TB_MSG_CHECK_IN,
+                              .retry_ms = UINT64_C(1) << 63}};
+    for (int i = 0; i < 3; i++) { /* doubled each time */
+        welcome(&b);
+        tell(&b, &no);
+        CHECK(tb_client_next_ms(b.cl) == b.now + 3600000);
+    }
+    tear_down(&b);
+}
+
+static void only_the_update_that_is_still_needed_is_named(void **state)
+{
+    bench b;
+    tb_hash config;
+    (void)state;
+    set_up(&b);
+    CHECK(!tb_client_sealed(b.cl, &config));
+    work(&b);
+    worked(&b, 5);
+    tb_client_free(&b.cl);
+    start(&b);
+    CHECK(tb_client_sealed(b.cl, &config));
+    CHECK(tb_hash_equal(&config, &b.round));
+    step(&b, (tb_cevent){.kind = TB_CEV_LOST});
+    CHECK(!tb_client_sealed(b.cl, &config));
+    tear_down(&b);
+}
+
 static void after_a_restart_it_sends_the_same_sealed_update(void **state)
 {
     bench b;
@@ -464,6 +523,9 @@ int main(void)
         cmocka_unit_test(an_offer_of_data_that_is_not_here_is_declined),
         cmocka_unit_test(the_model_is_fetched_from_where_it_stopped),
         cmocka_unit_test(a_bad_model_is_fetched_again_a_hopeless_job_declined),
+        cmocka_unit_test(a_decline_is_not_told_under_an_older_refusals_code),
+        cmocka_unit_test(a_huge_pause_from_the_coordinator_is_cut_not_wrapped),
+        cmocka_unit_test(only_the_update_that_is_still_needed_is_named),
         cmocka_unit_test(after_a_restart_it_sends_the_same_sealed_update),
         cmocka_unit_test(a_lost_sealed_file_leads_to_new_work),
         cmocka_unit_test(a_final_refusal_settles_a_passing_one_waits),
