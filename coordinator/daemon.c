@@ -75,7 +75,9 @@ static void predict(tb_daemon *d, tb_inbound **in_take, const tb_msg *msg)
     tb_rc rc = tb_serve_ask(d->serve, p, v, tb_clock_ms(), in_take, &err);
     if (rc != TB_OK) {
         tb_daemon_refuse(d, &client, TB_MSG_PREDICT,
-                         rc == TB_E_LIMIT ? TB_REFUSE_RATE : TB_REFUSE_FULL,
+                         rc == TB_E_USAGE   ? TB_REFUSE_SIZE
+                         : rc == TB_E_LIMIT ? TB_REFUSE_RATE
+                                            : TB_REFUSE_FULL,
                          err.text);
     }
 }
@@ -270,36 +272,45 @@ static tb_rc advertise(char out[static TB_ENDPOINT_BYTES], const char *endpoint,
                          TB_ENDPOINT_BYTES - 1);
 }
 
-/* The endpoints of the last start: a fleet that knows them finds us again. */
+/* Where to listen: as asked, or as at the last start. */
 typedef struct endpoints {
     char listen[TB_PATH_BYTES];
     char enrol[TB_PATH_BYTES];
 } endpoints;
 
-static bool wants_any_port(const char *endpoint)
-{
-    size_t n = strlen(endpoint);
-    return n >= 2 && (strcmp(endpoint + n - 2, ":0") == 0 ||
-                      strcmp(endpoint + n - 2, ":*") == 0);
-}
-
-static void remembered(const tb_daemon *d, endpoints *out)
+/* The same wish as at the last start gets what that was bound to: a port that
+ * the system chose stays ours, and a fleet that knows it finds us again. File:
+ * for each of the two, what was asked and what was bound. */
+static void remembered(const tb_daemon *d, endpoints *at)
 {
     tb_err err;
     tb_buf text;
-    tb_buf_init(&text, 2 * TB_PATH_BYTES);
-    endpoints last = {0};
+    endpoints asked = {0};
+    endpoints bound = {0};
+    tb_buf_init(&text, 4 * TB_PATH_BYTES);
     if (tb_file_read(&text, tb_folder_path(d->state.folder, TB_ITEM_ENDPOINTS),
                      &err) == TB_OK &&
         tb_buf_put_u8(&text, 0, &err) == TB_OK &&
-        sscanf((const char *)text.data, "%1023s %1023s", last.listen,
-               last.enrol) == 2) {
-        if (wants_any_port(out->listen)) {
-            *out = (endpoints){0};
-            memcpy(out, &last, sizeof last);
+        sscanf((const char *)text.data, "%1023s %1023s %1023s %1023s",
+               asked.listen, bound.listen, asked.enrol, bound.enrol) == 4) {
+        if (strcmp(asked.listen, at->listen) == 0) {
+            memcpy(at->listen, bound.listen, sizeof at->listen);
+        }
+        if (strcmp(asked.enrol, at->enrol) == 0) {
+            memcpy(at->enrol, bound.enrol, sizeof at->enrol);
         }
     }
     tb_buf_release(&text);
+}
+
+static tb_rc remember(const tb_daemon *d, tb_err *err)
+{
+    char text[4 * TB_PATH_BYTES];
+    int n = snprintf(text, sizeof text, "%s %s\n%s %s\n", d->settings->listen,
+                     tb_transport_endpoint(d->net), d->settings->listen_enrol,
+                     tb_transport_enrol_endpoint(d->net));
+    return tb_file_write(tb_folder_path(d->state.folder, TB_ITEM_ENDPOINTS),
+                         text, (size_t)n, 0600, err);
 }
 
 static tb_rc bind_endpoints(tb_daemon *d, const endpoints *at, tb_err *err)
@@ -322,16 +333,14 @@ static tb_rc listen_net(tb_daemon *d, tb_err *err)
     endpoints at = asked;
     remembered(d, &at);
     tb_rc rc = bind_endpoints(d, &at, err);
-    if (rc == TB_E_BUSY && memcmp(&at, &asked, sizeof at) != 0) {
+    bool kept = strcmp(at.listen, asked.listen) != 0 ||
+                strcmp(at.enrol, asked.enrol) != 0;
+    if (rc == TB_E_BUSY && kept) {
         tb_log(TB_LOG_WARN, "event=listen endpoint=%s error=\"%s\"", at.listen,
                "in use by another program now: clients must join again");
         rc = bind_endpoints(d, &asked, err);
     }
     if (rc == TB_OK) {
-        char text[2 * TB_PATH_BYTES];
-        int n = snprintf(text, sizeof text, "%s %s\n",
-                         tb_transport_endpoint(d->net),
-                         tb_transport_enrol_endpoint(d->net));
         const char *host = d->settings->advertise;
         rc = advertise(d->endpoint, tb_transport_endpoint(d->net), host, err);
         if (rc == TB_OK) {
@@ -339,9 +348,7 @@ static tb_rc listen_net(tb_daemon *d, tb_err *err)
                            tb_transport_enrol_endpoint(d->net), host, err);
         }
         if (rc == TB_OK) {
-            rc = tb_file_write(
-                tb_folder_path(d->state.folder, TB_ITEM_ENDPOINTS), text,
-                (size_t)n, 0600, err);
+            rc = remember(d, err);
         }
     }
     return rc;
@@ -363,14 +370,24 @@ static tb_rc allow_members(tb_daemon *d, tb_err *err)
 static tb_rc resume_run(tb_daemon *d, tb_err *err)
 {
     const tb_run_params *run = tb_coordinator_run(d->state.machine);
+    const tb_history *h = &d->state.history;
+    bool lost = run != NULL && tb_live_lost(d->state.folder, &run->run);
     tb_rc rc = TB_OK;
-    if (run != NULL) {
+    if (run != NULL && !lost) {
         rc = tb_live_resume(&d->live, d->state.folder, &d->keys, run, err);
+    } else if (run == NULL && h->ended) {
+        tb_daemon_settle(d, &h->run); /* we may have died before it was */
     }
     if (rc == TB_OK) {
         d->durable_seq = tb_store_head(d->state.store, NULL);
         rc = tb_coordinator_resume(d->state.machine, tb_clock_ms(), &d->actions,
                                    err);
+    }
+    if (rc == TB_OK && lost) {
+        tb_event cancel = {.kind = TB_EV_CANCEL,
+                           .why = "the run's files in runs/ are gone"};
+        tb_log(TB_LOG_ERROR, "event=resume error=\"%s\"", cancel.why);
+        rc = tb_daemon_event(d, &cancel, err);
     }
     return rc;
 }
@@ -431,14 +448,13 @@ static tb_rc open_all(tb_daemon *d, tb_err *err)
 static void close_all(tb_daemon *d)
 {
     tb_err err;
-    bool took = true;
     tb_control_close(&d->control);
     if (tb_transport_stop(&d->net, STOP_MS, &err) != TB_OK) {
         tb_log(TB_LOG_WARN, "event=stop error=\"%s\"", err.text);
     }
     tb_pool_free(&d->pool); /* ends what is running */
-    while (d->mailbox != NULL && took &&
-           tb_daemon_verdict(d, &took, &err) == TB_OK) {
+    if (d->mailbox != NULL) {
+        tb_daemon_drop_verdicts(d);
     }
     tb_serve_stop(&d->serve);
     tb_mailbox_free(&d->mailbox);

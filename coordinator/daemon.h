@@ -15,8 +15,7 @@
 #include "state.h"
 #include "work/intake.h"
 
-#define TB_INTAKES_MAX  4 /* open round, and those not yet forgotten */
-#define TB_WATCHERS_MAX 16
+#define TB_WATCHERS_MAX 12 /* further callers of the control socket get in */
 #define TB_PAYLOADS_MAX 4096
 
 /* A round whose updates come together. */
@@ -53,10 +52,13 @@ typedef struct tb_daemon {
     uint64_t durable_seq; /* last row of the store */
     bool stalled;         /* the last append failed for want of room */
     int64_t retry_ms;     /* when to try it again */
-    uint64_t watchers[TB_WATCHERS_MAX];       /* control connections; 0: free */
+    uint64_t watchers[TB_WATCHERS_MAX];       /* control connections, or those
+                                               * that were; 0: free */
     size_t lines_told;                        /* of the history, to watchers */
     uint64_t round_bytes_in, round_bytes_out; /* counters at the last commit */
     int64_t round_ms;
+    bool
+        broken; /* a step of the machine failed: the journal must be replayed */
     bool stopping;
 } tb_daemon;
 
@@ -85,6 +87,9 @@ void tb_daemon_send(tb_daemon *d, const tb_name *client, const tb_msg *msg,
 void tb_daemon_cut(tb_daemon *d, const tb_name *client, const char *why)
     TB_NONNULL(1, 2, 3);
 
+/* The run is over: destroys its key and spool, or marks that they are kept. */
+void tb_daemon_settle(tb_daemon *d, const tb_run_id *run) TB_NONNULL(1, 2);
+
 /* Refuses a request that the machine does not see. */
 void tb_daemon_refuse(tb_daemon *d, const tb_name *client, tb_msg_kind about,
                       tb_refusal code, const char *why) TB_NONNULL(1, 2, 5);
@@ -98,15 +103,19 @@ tb_inbound *tb_daemon_take_payload(tb_daemon *d, uint64_t handle) TB_NONNULL(1);
 
 /* --- orders.c ------------------------------------------------------------- */
 
-/* Runs an order (taken) on the pool. Its verdict comes through the inbox.
+/* Runs an order (taken) on the pool. Its verdict comes through the mailbox.
  * Errors: NOMEM. */
 tb_rc tb_daemon_order(tb_daemon *d, tb_order **order_take, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Takes one letter of the inbox: steps the machine with its verdict and frees
+/* Takes one letter of the mailbox: steps the machine with its verdict and frees
  * what the order held. false: there was none. Errors: as tb_daemon_event. */
 tb_rc tb_daemon_verdict(tb_daemon *d, bool *took, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Frees what orders held whose verdicts no machine shall hear any more: for the
+ * end, when no order is out. */
+void tb_daemon_drop_verdicts(tb_daemon *d) TB_NONNULL(1);
 
 /* The round, or the run, is over: frees it when its last order is back. */
 void tb_daemon_forget(tb_daemon *d, const tb_hash *config) TB_NONNULL(1, 2);

@@ -15,8 +15,11 @@
 
 tb_rc tb_daemon_event(tb_daemon *d, const tb_event *event, tb_err *err)
 {
-    return tb_coordinator_step(d->state.machine, event, tb_clock_ms(),
-                               &d->actions, err);
+    tb_rc rc = tb_coordinator_step(d->state.machine, event, tb_clock_ms(),
+                                   &d->actions, err);
+    d->broken = d->broken || (rc != TB_OK && rc != TB_E_BUSY &&
+                              tb_rc_fault(rc) != TB_FAULT_PEER);
+    return rc;
 }
 
 /* --- payloads ------------------------------------------------------------- */
@@ -284,21 +287,29 @@ static void forget_round(tb_daemon *d, const tb_hash *config)
     }
 }
 
-static void end_run(tb_daemon *d, const tb_run_id *run)
+void tb_daemon_settle(tb_daemon *d, const tb_run_id *run)
 {
     tb_err err;
+    const tb_folder *folder = d->state.folder;
     tb_rc rc = TB_OK;
-    tb_daemon_end_run(d);
-    if (!d->settings->keep_updates) {
-        rc = tb_live_destroy_key(d->state.folder, run, &err);
+    if (d->settings->keep_updates) {
+        rc = tb_live_keep(folder, run, &err);
+    } else if (!tb_live_kept(folder, run)) {
+        rc = tb_live_destroy_key(folder, run, &err);
         if (rc == TB_OK) {
-            rc = tb_spool_remove_run(
-                tb_folder_path(d->state.folder, TB_ITEM_SPOOL), run, &err);
+            rc = tb_spool_remove_run(tb_folder_path(folder, TB_ITEM_SPOOL), run,
+                                     &err);
         }
     }
     if (rc != TB_OK) {
         tb_log(TB_LOG_WARN, "event=run_ended error=\"%s\"", err.text);
     }
+}
+
+static void end_run(tb_daemon *d, const tb_run_id *run)
+{
+    tb_daemon_end_run(d);
+    tb_daemon_settle(d, run);
 }
 
 static tb_rc carry_out(tb_daemon *d, tb_action *action, tb_err *err)
@@ -346,8 +357,10 @@ tb_rc tb_daemon_flush(tb_daemon *d, tb_err *err)
         tb_action_release(&all->at[done]);
         done++;
     }
-    memmove(all->at, all->at + done, (all->n - done) * sizeof *all->at);
-    all->n -= done;
+    if (done > 0) {
+        memmove(all->at, all->at + done, (all->n - done) * sizeof *all->at);
+        all->n -= done;
+    }
     tb_daemon_tell_watchers(d);
     return rc;
 }

@@ -27,6 +27,22 @@ static tb_rc check_proof(const tb_daemon *d, const tb_msg_enrol *e,
     return tb_enrolment_verify(&enrolment, invited->public_key, err);
 }
 
+/* The transport tells clients apart by CURVE key: one key, one client. */
+static tb_rc check_key_is_new(const tb_daemon *d, const tb_msg_enrol *e,
+                              tb_err *err)
+{
+    tb_member m;
+    for (size_t i = 0; tb_coordinator_member(d->state.machine, i, &m); i++) {
+        if (!m.revoked &&
+            memcmp(m.curve_key, e->curve_key, sizeof m.curve_key) == 0) {
+            return tb_fail(err, TB_E_DENIED,
+                           "these keys are those of another client: join from "
+                           "a folder of its own");
+        }
+    }
+    return TB_OK;
+}
+
 /* Whether this request may become a member. *again: it is one already. */
 static tb_rc check(const tb_daemon *d, const tb_msg_enrol *e,
                    tb_rec_invited *invited, bool *again, tb_err *err)
@@ -55,7 +71,7 @@ static tb_rc check(const tb_daemon *d, const tb_msg_enrol *e,
         return tb_fail(err, TB_E_DENIED,
                        "the invite has expired: ask for a new one");
     }
-    return TB_OK;
+    return check_key_is_new(d, e, err);
 }
 
 static tb_rc record_member(tb_daemon *d, const tb_msg_enrol *e,
@@ -135,7 +151,9 @@ tb_rc tb_daemon_enrol(tb_daemon *d, const tb_inbound *in, tb_err *err)
     tb_msg_release(&msg);
     if (rc != TB_OK) {
         reply_refused(d, in, &why);
-        return tb_rc_fault(rc) == TB_FAULT_PEER ? TB_OK : rc;
+        return tb_rc_fault(rc) == TB_FAULT_PEER
+                   ? TB_OK
+                   : tb_fail(err, rc, "enrolment: %s", why.text);
     }
     rc = tb_daemon_flush(d, err); /* a member once the row is durable */
     if (rc == TB_OK && d->stalled) {

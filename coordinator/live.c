@@ -197,13 +197,51 @@ void tb_live_free(tb_live **live)
     *live = NULL;
 }
 
-tb_rc tb_live_destroy_key(const tb_folder *folder, const tb_run_id *run,
-                          tb_err *err)
+static tb_rc destroy(const tb_folder *folder, const tb_run_id *run,
+                     const char *suffix, tb_err *err)
 {
     char path[PATH_BYTES];
-    path_of(path, folder, run, "key");
+    path_of(path, folder, run, suffix);
     if (unlink(path) != 0 && errno != ENOENT) {
         return tb_fail_errno(err, errno, "%s", path);
     }
     return tb_file_sync_dir(tb_folder_path(folder, TB_ITEM_RUNS), err);
+}
+
+tb_rc tb_live_destroy_key(const tb_folder *folder, const tb_run_id *run,
+                          tb_err *err)
+{
+    return destroy(folder, run, "key", err);
+}
+
+tb_rc tb_live_discard(const tb_folder *folder, const tb_run_id *run,
+                      tb_err *err)
+{
+    tb_rc rc = destroy(folder, run, "key", err);
+    return rc == TB_OK ? destroy(folder, run, "job", err) : rc;
+}
+
+static bool is_there(const tb_folder *folder, const tb_run_id *run,
+                     const char *suffix)
+{
+    char path[PATH_BYTES];
+    path_of(path, folder, run, suffix);
+    return tb_file_exists(path);
+}
+
+bool tb_live_lost(const tb_folder *folder, const tb_run_id *run)
+{
+    return !is_there(folder, run, "job") || !is_there(folder, run, "key");
+}
+
+tb_rc tb_live_keep(const tb_folder *folder, const tb_run_id *run, tb_err *err)
+{
+    char path[PATH_BYTES];
+    path_of(path, folder, run, "kept");
+    return tb_file_write(path, "", 0, 0600, err);
+}
+
+bool tb_live_kept(const tb_folder *folder, const tb_run_id *run)
+{
+    return is_there(folder, run, "kept");
 }

@@ -2,6 +2,8 @@
  * coordinator, and the two files that bring it back after a restart:
  *   runs/<id>.job   canonical text of the whole job
  *   runs/<id>.key   the run's secret key, wrapped under the master key
+ * and one that only has to be there:
+ *   runs/<id>.kept  the key and the spool of this ended run stay, for replay
  * But for the driver's two fields immutable once open: any thread may read it.
  */
 #ifndef TB_COORDINATOR_LIVE_H
@@ -43,6 +45,21 @@ void tb_live_free(tb_live **live) TB_NONNULL(1);
  * again. One that is gone is fine. Errors: IO. */
 tb_rc tb_live_destroy_key(const tb_folder *folder, const tb_run_id *run,
                           tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Whether the job or the key that the run needs is gone for good. */
+bool tb_live_lost(const tb_folder *folder, const tb_run_id *run)
+    TB_NONNULL(1, 2);
+
+/* Deletes both files of a run that never began. Errors: IO. */
+tb_rc tb_live_discard(const tb_folder *folder, const tb_run_id *run,
+                      tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Marks an ended run whose key and spool stay, and whether it is. Errors: FULL,
+ * IO. */
+tb_rc tb_live_keep(const tb_folder *folder, const tb_run_id *run, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+bool tb_live_kept(const tb_folder *folder, const tb_run_id *run)
+    TB_NONNULL(1, 2);
 
 /* Reads job and key of any run whose files are still there: for replay. */
 tb_rc tb_live_read(tb_job *job, tb_box_key **key, const tb_folder *folder,

@@ -289,14 +289,15 @@ static tb_rc open_round(tb_daemon *d, tb_err *err)
     return TB_OK;
 }
 
-/* Gives the task what it works with; *verdict says why it cannot. */
+/* Gives the task what it works with. Errors: why it cannot have it. */
 static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
 {
     const tb_order *order = t->order;
     tb_member member;
     bool upload =
         order->kind >= TB_ORDER_ADD_BLOCK && order->kind <= TB_ORDER_ADD_STORED;
-    tb_hash open;
+    bool of_round = upload || order->kind == TB_ORDER_AGGREGATE;
+    tb_open_round *round = NULL;
     if (order->kind == TB_ORDER_ADD_BLOCK) {
         t->payload = tb_daemon_take_payload(d, order->payload);
         if (t->payload == NULL) {
@@ -310,13 +311,10 @@ static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
         }
         memcpy(t->sign_key, member.sign_key, sizeof t->sign_key);
     }
-    if (upload) {
-        t->round = tb_daemon_round(d, &order->upload.config);
-    } else if (order->kind == TB_ORDER_AGGREGATE &&
-               tb_coordinator_round(d->state.machine, NULL, NULL, &open)) {
-        t->round = tb_daemon_round(d, &open);
+    if (of_round) {
+        round = tb_daemon_round(d, &order->upload.config);
     }
-    if (t->round == NULL && (upload || order->kind == TB_ORDER_AGGREGATE)) {
+    if (of_round && round == NULL) {
         return tb_fail(err, TB_E_CANCELLED, "the round is over");
     }
     if (d->live == NULL) {
@@ -324,7 +322,8 @@ static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
     }
     t->live = d->live;
     t->live->users++;
-    if (t->round != NULL) {
+    if (round != NULL) {
+        t->round = round;
         t->round->users++;
     }
     return TB_OK;
@@ -368,14 +367,25 @@ static void release_task(order_task *t)
     tb_mem_free(t);
 }
 
+static order_task *take_task(tb_daemon *d)
+{
+    return (order_task *)(void *)tb_mailbox_take(d->mailbox);
+}
+
+void tb_daemon_drop_verdicts(tb_daemon *d)
+{
+    for (order_task *t = take_task(d); t != NULL; t = take_task(d)) {
+        release_task(t);
+    }
+}
+
 tb_rc tb_daemon_verdict(tb_daemon *d, bool *took, tb_err *err)
 {
-    tb_letter *letter = tb_mailbox_take(d->mailbox);
-    *took = letter != NULL;
-    if (letter == NULL) {
+    order_task *t = take_task(d);
+    *took = t != NULL;
+    if (t == NULL) {
         return TB_OK;
     }
-    order_task *t = (order_task *)(void *)letter;
     const tb_verdict *v = &t->verdict;
     if (v->rc != TB_OK) {
         tb_log(tb_rc_fault(v->rc) == TB_FAULT_PEER ? TB_LOG_INFO : TB_LOG_WARN,

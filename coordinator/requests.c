@@ -15,6 +15,10 @@
 #include "work/round.h"
 
 #define DEFAULT_INVITE_S (24u * 3600)
+#define TOO_LONG                                                               \
+    "{\"error\":\"the answer is too long for one reply: stop the daemon, "     \
+    "then "                                                                    \
+    "the same command reads the folder itself\"}"
 
 /* --- replies -------------------------------------------------------------- */
 
@@ -30,10 +34,16 @@ static void answer(tb_daemon *d, uint64_t id, tb_rc rc, tb_json **value_take,
         value = tb_json_object();
         (void)!tb_json_put_text(value, "error", why->text, &err);
     }
-    if (tb_json_write(value, false, &text, &err) != TB_OK ||
-        tb_buf_put_u8(&text, 0, &err) != TB_OK ||
-        tb_control_reply(d->control, id, rc, (const char *)text.data, more,
-                         &err) != TB_OK) {
+    tb_rc written = tb_json_write(value, false, &text, &err);
+    if (written == TB_OK) {
+        written = tb_buf_put_u8(&text, 0, &err);
+    }
+    tb_rc sent =
+        written == TB_OK
+            ? tb_control_reply(d->control, id, rc, (const char *)text.data,
+                               more, &err)
+            : tb_control_reply(d->control, id, written, TOO_LONG, false, &err);
+    if (sent != TB_OK) {
         tb_log(TB_LOG_DEBUG, "event=reply error=\"%s\"", err.text);
     }
     tb_json_free(&value);
@@ -44,6 +54,28 @@ static void answer(tb_daemon *d, uint64_t id, tb_rc rc, tb_json **value_take,
         *value_take = NULL;
     }
     tb_buf_release(&text);
+}
+
+/* What failed in a request: the asker hears it, and when we cannot go on after
+ * it, so does our caller. */
+static tb_rc answer_failed(tb_daemon *d, uint64_t id, tb_rc rc,
+                           const tb_err *why, tb_err *err)
+{
+    answer(d, id, rc, NULL, why, false);
+    return d->broken || tb_rc_fault(rc) == TB_FAULT_US
+               ? tb_fail(err, rc, "%s", why->text)
+               : TB_OK;
+}
+
+/* The request was taken, but its row waits for room on the disk. */
+static void answer_stalled(tb_daemon *d, uint64_t id, const char *what)
+{
+    tb_err why;
+    tb_rc rc = tb_fail(&why, TB_E_FULL,
+                       "the coordinator's disk is full: %s as soon as there is "
+                       "room",
+                       what);
+    answer(d, id, rc, NULL, &why, false);
 }
 
 static void answer_text(tb_daemon *d, uint64_t id, const char *key,
@@ -162,7 +194,7 @@ static tb_rc watch(tb_daemon *d, const tb_control_request *r, tb_err *err)
         return TB_OK;
     }
     for (size_t i = 0; i < TB_WATCHERS_MAX; i++) {
-        if (d->watchers[i] == 0) {
+        if (!tb_control_waits(d->control, d->watchers[i])) {
             d->watchers[i] = r->id;
             return TB_OK;
         }
@@ -193,8 +225,7 @@ static tb_rc invite(tb_daemon *d, const tb_control_request *r, tb_err *err)
         rc = tb_daemon_event(d, &event, &why);
     }
     if (rc != TB_OK) {
-        answer(d, r->id, rc, NULL, &why, false);
-        return tb_rc_fault(rc) == TB_FAULT_PEER ? TB_OK : rc;
+        return answer_failed(d, r->id, rc, &why, err);
     }
     rc = tb_daemon_flush(d, err); /* known before it is handed out */
     if (rc == TB_OK && !d->stalled) {
@@ -213,11 +244,14 @@ static tb_rc cancel(tb_daemon *d, const tb_control_request *r, tb_err *err)
     tb_event event = {.kind = TB_EV_CANCEL, .why = "cancelled by the operator"};
     tb_rc rc = tb_daemon_event(d, &event, &why);
     if (rc != TB_OK) {
-        answer(d, r->id, rc, NULL, &why, false);
-        return tb_rc_fault(rc) == TB_FAULT_US ? rc : TB_OK;
+        return answer_failed(d, r->id, rc, &why, err);
     }
     rc = tb_daemon_flush(d, err);
-    answer_text(d, r->id, "cancelled", d->state.history.name.text);
+    if (rc == TB_OK && d->stalled) {
+        answer_stalled(d, r->id, "the run ends");
+    } else if (rc == TB_OK) {
+        answer_text(d, r->id, "cancelled", d->state.history.name.text);
+    }
     return rc;
 }
 
@@ -300,8 +334,7 @@ static tb_rc begin_run(tb_daemon *d, tb_job *job, const tb_control_request *r,
     if (rc == TB_OK) {
         d->live = live;
     } else {
-        (void)!tb_live_destroy_key(d->state.folder, &live->params.run,
-                                   &ignored);
+        (void)!tb_live_discard(d->state.folder, &live->params.run, &ignored);
         tb_live_free(&live);
     }
     return rc;
@@ -328,14 +361,15 @@ static tb_rc start(tb_daemon *d, const tb_control_request *r, tb_err *err)
         tb_job_release(&job);
     }
     if (rc != TB_OK) {
-        answer(d, r->id, rc, NULL, &why, false);
-        return tb_rc_fault(rc) == TB_FAULT_US ? rc : TB_OK;
+        return answer_failed(d, r->id, rc, &why, err);
     }
     tb_run_hex(&d->live->params.run, hex);
     tb_log(TB_LOG_INFO, "event=start job=%s run=%s", d->live->params.name.text,
            hex);
     rc = tb_daemon_flush(d, err);
-    if (rc == TB_OK) {
+    if (rc == TB_OK && d->stalled) {
+        answer_stalled(d, r->id, "the run begins");
+    } else if (rc == TB_OK) {
         answer_text(d, r->id, "run", hex);
     }
     return rc;

@@ -226,7 +226,7 @@ void tb_serve_stop(tb_serve **serve)
     *serve = NULL;
 }
 
-/* The client's bucket, or instead of the fullest: it forgets the least. */
+/* The client's bucket, or a full one in place of that unused for longest. */
 static bucket *find_bucket(tb_serve *serve, const tb_name *client)
 {
     bucket *oldest = &serve->buckets[0];
@@ -263,7 +263,7 @@ tb_rc tb_serve_ask(tb_serve *serve, const tb_msg_predict *request,
                    tb_inbound **in_take, tb_err *err)
 {
     if (request->n_rows == 0 || request->n_rows > serve->limits.max_rows) {
-        return tb_fail(err, TB_E_LIMIT, "%u rows: 1 to %u in one request",
+        return tb_fail(err, TB_E_USAGE, "%u rows: 1 to %u in one request",
                        request->n_rows, serve->limits.max_rows);
     }
     if (!take_token(serve, &(*in_take)->client, now_ms)) {

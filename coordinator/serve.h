@@ -35,7 +35,8 @@ tb_rc tb_serve_start(tb_serve **out, tb_state *state,
 void tb_serve_stop(tb_serve **serve) TB_NONNULL(1);
 
 /* Queues a request; version: of the registry. in (its payload) is taken on
- * TB_OK. Errors: FULL (queue), LIMIT (this client's rate, rows), NOMEM. */
+ * TB_OK. Errors: USAGE (rows), LIMIT (this client's rate), FULL (queue),
+ * NOMEM. */
 tb_rc tb_serve_ask(tb_serve *serve, const tb_msg_predict *request,
                    const tb_rec_version *version, int64_t now_ms,
                    tb_inbound **in_take, tb_err *err)

@@ -334,6 +334,17 @@ tb_rc tb_control_reply(tb_control *control, uint64_t id, tb_rc rc,
     return tb_fail(err, TB_E_NOT_FOUND, "control: the asker has gone");
 }
 
+bool tb_control_waits(const tb_control *control, uint64_t id)
+{
+    for (size_t i = 0; i < TB_CONTROL_CONNECTIONS_MAX; i++) {
+        const caller *l = &control->links[i];
+        if (l->state == SERVED && l->id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* --- opening and closing --- */
 
 tb_rc tb_control_open(tb_control **out, const char *path, tb_err *err)

@@ -39,6 +39,9 @@ tb_rc tb_control_reply(tb_control *control, uint64_t id, tb_rc rc,
                        const char *json, bool more, tb_err *err)
     TB_NONNULL(1, 4) TB_MUST_CHECK;
 
+/* Whether the asker of this id still waits for a reply. */
+bool tb_control_waits(const tb_control *control, uint64_t id) TB_NONNULL(1);
+
 /* --- the command line's side --- */
 
 /* One reply: rc, its text, and whether further ones follow. Another code than

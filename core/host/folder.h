@@ -33,7 +33,7 @@ typedef enum tb_folder_item {
     TB_ITEM_SPOOL,       /* spool/ */
     TB_ITEM_CHECKPOINTS, /* checkpoints/ */
     TB_ITEM_RUNS,        /* runs/: wrapped run keys, job files */
-    TB_ITEM_ENDPOINTS,   /* endpoints: where the listeners were last */
+    TB_ITEM_ENDPOINTS,   /* endpoints: of the listeners, asked and bound */
     /* client */
     TB_ITEM_FEDERATION, /* federation: what the invite pinned */
     TB_ITEM_STATE,      /* state: of the client machine */

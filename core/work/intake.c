@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "crypto/crypto.h"
 #include "crypto/seal.h"
 #include "fed/update.h"
 
@@ -15,6 +16,7 @@ typedef struct upload {
     struct upload *next;
     uint64_t key; /* of tb_upload_ref */
     tb_opener *opener;
+    uint32_t n_undone; /* value blocks, from the first, taken back already */
     tb_update_hasher hasher;
 } upload;
 
@@ -95,6 +97,7 @@ void tb_intake_free(tb_intake **intake)
         scratch *s = in->idle;
         in->idle = s->next;
         tb_buf_release(&s->sealed);
+        tb_wipe(s, sizeof *s); /* clients' values */
         tb_mem_free(s);
     }
     tb_spool_close(&in->spool);
@@ -395,13 +398,14 @@ static tb_rc read_block(turn *t, const tb_upload_id *id, uint32_t index)
     return rc;
 }
 
-/* Takes back value blocks [1, end) of an upload that had been added. */
+/* Takes back value blocks [1, end) of an upload that had been added. When it
+ * fails midway, another call goes on from there. */
 static tb_rc subtract(turn *t, const tb_upload_id *id, uint32_t end)
 {
     tb_rc rc = TB_OK;
     tb_update_sink sink = {&t->in->config, t->in->sum, t->s->values};
     tb_buf *sealed = &t->s->sealed;
-    for (uint32_t i = 1; i < end && rc == TB_OK; i++) {
+    for (uint32_t i = 1 + t->u->n_undone; i < end && rc == TB_OK; i++) {
         rc = read_block(t, id, i);
         if (rc == TB_OK) {
             rc = tb_opener_block(t->u->opener, i, sealed->data, sealed->len,
@@ -414,6 +418,7 @@ static tb_rc subtract(turn *t, const tb_upload_id *id, uint32_t end)
                                           t->weight, &t->err);
             (void)pthread_mutex_unlock(&t->in->sum_lock);
         }
+        t->u->n_undone += rc == TB_OK;
     }
     return rc;
 }
@@ -433,7 +438,8 @@ void tb_intake_drop(tb_intake *in, const tb_order *order, tb_verdict *verdict)
     end_turn(&t, rc, verdict);
 }
 
-/* Adds every block, or none: what was added before a failure is taken back. */
+/* Adds every block, or none: what was added before a failure is taken back. A
+ * sum that cannot be put right is given up: its round must not go on. */
 static tb_rc add_all(turn *t, const tb_order *order)
 {
     const tb_upload_id *id = &order->upload.upload;
@@ -454,10 +460,28 @@ static tb_rc add_all(turn *t, const tb_order *order)
         rc = count(t);
     }
     if (rc != TB_OK) {
-        tb_err why = t->err;
-        (void)!subtract(t, id, n_added); /* the first failure is told */
+        tb_err why = t->err; /* the first failure is told */
+        if (subtract(t, id, n_added) != TB_OK) {
+            rc = TB_E_BUG;
+        }
         t->err = why;
     }
+    return rc;
+}
+
+static tb_rc find_header(turn *t, const tb_upload_ref *ref,
+                         uint8_t out[static TB_UPLOAD_HEADER_BYTES])
+{
+    (void)pthread_mutex_lock(&t->in->spool_lock);
+    const tb_spool_upload *head = tb_spool_find(t->in->spool, &ref->upload);
+    tb_rc rc = TB_OK;
+    if (head != NULL) {
+        memcpy(out, head->header, TB_UPLOAD_HEADER_BYTES);
+    } else {
+        rc = tb_fail(&t->err, TB_E_NOT_FOUND,
+                     "the spool has lost the update of %s", ref->client.text);
+    }
+    (void)pthread_mutex_unlock(&t->in->spool_lock);
     return rc;
 }
 
@@ -465,16 +489,13 @@ void tb_intake_add_stored(tb_intake *in, const tb_order *order,
                           tb_verdict *verdict)
 {
     turn t;
+    uint8_t header[TB_UPLOAD_HEADER_BYTES];
     tb_rc rc = begin_turn(&t, in);
-    const tb_spool_upload *head =
-        tb_spool_find(in->spool, &order->upload.upload);
-    if (rc == TB_OK && head == NULL) {
-        rc = tb_fail(&t.err, TB_E_NOT_FOUND,
-                     "the spool has lost the update of %s",
-                     order->upload.client.text);
+    if (rc == TB_OK) {
+        rc = find_header(&t, &order->upload, header);
     }
     if (rc == TB_OK) {
-        rc = begin_upload(in, &order->upload, head->header, &t.u, &t.err);
+        rc = begin_upload(in, &order->upload, header, &t.u, &t.err);
     }
     if (rc == TB_OK) {
         rc = add_all(&t, order);

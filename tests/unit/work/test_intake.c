@@ -1,6 +1,8 @@
 /* Updates on their way into a round's sum, with real seals and a real spool. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "crypto/crypto.h"
@@ -332,6 +334,54 @@ static void an_upload_that_starts_again_must_send_the_same_bytes(void **state)
     teardown(&f);
 }
 
+/* Cuts the last n bytes off the spool's segment, or puts them back. */
+static void tear(const fixture *f, uint8_t *bytes, size_t n, bool back)
+{
+    char name[2 * TB_RUN_ID_BYTES + 1 + TB_HASH_HEX_BYTES];
+    memset(name, '0', 2 * TB_RUN_ID_BYTES); /* the run of the fixture */
+    name[2 * TB_RUN_ID_BYTES] = '/';
+    tb_hash_hex(&f->hash, name + 2 * TB_RUN_ID_BYTES + 1);
+    FILE *file = fopen(tb_test_folder_path(f->dir, name), "r+b");
+    CHECK(file != NULL);
+    CHECK(fseek(file, back ? 0 : -(long)n, SEEK_END) == 0);
+    if (back) {
+        CHECK(fwrite(bytes, 1, n, file) == n);
+    } else {
+        long at = ftell(file);
+        CHECK(fread(bytes, 1, n, file) == n);
+        CHECK(ftruncate(fileno(file), at) == 0);
+    }
+    CHECK(fclose(file) == 0);
+}
+
+static void a_drop_that_failed_midway_goes_on_where_it_stopped(void **state)
+{
+    fixture f;
+    uint8_t last[8];
+    setup(&f, *state);
+    sent honest = seal(&f, "h", 10, 0.25F, 0.25F);
+    send_all(&f, &honest);
+    tb_hash before = tb_sum_hash(tb_intake_sum(f.intake));
+    sent s = seal(&f, "m", 10, 1.0F, 1.0F);
+    for (uint32_t i = 0; i < N_BLOCKS; i++) {
+        CHECK(add_block(&f, &s, i).rc == TB_OK);
+    }
+    s.order.index = N_BLOCKS;
+    tb_verdict v = {0};
+    tear(&f, last, sizeof last, false); /* block 1 can be read, 2 cannot */
+    tb_intake_drop(f.intake, &s.order, &v);
+    CHECK(v.rc != TB_OK);
+    tear(&f, last, sizeof last, true);
+    v = (tb_verdict){0};
+    tb_intake_drop(f.intake, &s.order, &v);
+    CHECK(v.rc == TB_OK);
+    tb_hash after = tb_sum_hash(tb_intake_sum(f.intake));
+    CHECK(tb_hash_equal(&before, &after));
+    release(&s);
+    release(&honest);
+    teardown(&f);
+}
+
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, tb_test_folder_setup,                \
                                     tb_test_folder_teardown)
@@ -346,6 +396,7 @@ int main(void)
         TEST(the_spool_gives_the_same_sum_after_a_restart),
         TEST(a_stored_update_with_another_hash_is_not_counted),
         TEST(an_upload_that_starts_again_must_send_the_same_bytes),
+        TEST(a_drop_that_failed_midway_goes_on_where_it_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
