@@ -21,6 +21,7 @@ typedef struct data_options {
     char label[128];
     tb_text_list classes;
     bool values;
+    bool unlabelled; /* features only */
 } data_options;
 
 /* The rows of a settings table for a member `data` of struct `owner`. */

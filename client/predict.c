@@ -44,6 +44,10 @@ static const tb_setting rows[] = {
      .value = "FORM",
      .type = TB_SETTING_TEXT,
      TB_FIELD(options, artefact)},
+    {.key = "unlabelled",
+     .help = "csv, npy: the input is features only, without a label",
+     .type = TB_SETTING_BOOL,
+     TB_FIELD(options, data.unlabelled)},
     DATA_FORMAT_ROWS(options),
     HOME_ROW(options),
 };
@@ -58,6 +62,8 @@ typedef struct answers {
     size_t n_rows, n_outputs;
     float *y;               /* owned [n_rows, n_outputs] */
     tb_class_name *classes; /* owned [n_outputs], or NULL */
+    bool classify;          /* name the largest output, though no labels say
+                             * that outputs are classes */
 } answers;
 
 static void answers_release(answers *a)
@@ -311,7 +317,8 @@ static tb_rc put_row(tb_json *list, const answers *a, const input *in, size_t i,
 {
     const float *y = a->y + i * a->n_outputs;
     const tb_sample_spec *spec = tb_dataset_spec(in->data);
-    bool classes = spec->target == TB_TARGET_CLASS;
+    bool labels = spec->target == TB_TARGET_CLASS;
+    bool classes = labels || a->classify;
     char number[32];
     size_t best = 0;
     tb_json *row = tb_json_object();
@@ -325,7 +332,7 @@ static tb_rc put_row(tb_json *list, const answers *a, const input *in, size_t i,
     if (rc == TB_OK) {
         rc = tb_json_put_float(row, "score", (double)y[best], err);
     }
-    if (rc == TB_OK && classes) {
+    if (rc == TB_OK && labels) {
         size_t label = (size_t)tb_dataset_label(in->data, in->first + i);
         rc = tb_json_put_text(
             row, "label",
@@ -378,6 +385,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     }
     if (rc == TB_OK) {
         a.n_rows = in.count;
+        a.classify = o->data.unlabelled && !o->data.values;
         rc = o->remote ? predict_there(&a, model, &in, o, err)
                        : predict_here(&a, model, &in, o, err);
     }
@@ -402,7 +410,8 @@ const tb_verb verb_predict = {
     .help = "let a model answer: here, or at the coordinator",
     .examples = "tributary predict fashion images/ --count 5\n"
                 "tributary predict fashion images/ --count 5 --remote\n"
-                "tributary predict model.onnx table.csv --json\n",
+                "tributary predict model.onnx table.csv --json\n"
+                "tributary predict fashion new.npy --unlabelled\n",
     .notes = "MODEL: an ONNX file, or the name of a model that was pulled. "
              "With --remote the\nrows leave this device, and the model must "
              "be served.\n",

@@ -23,6 +23,8 @@ typedef struct tb_read_options {
     size_t n_classes;
     tb_target target; /* csv: CLASS or VALUE; npy, npz: CLASS with float y
                          is an error */
+    bool unlabelled;  /* csv, npy: features only, to predict; npy may be a
+                         file then. The targets are VALUE, all 0 */
 } tb_read_options;
 
 /* One format. */

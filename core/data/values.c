@@ -179,8 +179,7 @@ static tb_rc check_targets(const tb_array_source *y, tb_target target,
     return TB_OK;
 }
 
-static tb_rc check_pair(const tb_array_source *x, const tb_array_source *y,
-                        tb_target target, tb_err *err)
+static tb_rc check_rows(const tb_array_source *x, tb_err *err)
 {
     char text[TB_SHAPE_TEXT_BYTES];
     const tb_shape *shape = &x->head.shape;
@@ -190,7 +189,17 @@ static tb_rc check_pair(const tb_array_source *x, const tb_array_source *y,
             "%s: shape %s has no rows; the first axis counts samples",
             tb_source_name(x->source), tb_shape_text(shape, text));
     }
-    tb_rc rc = check_targets(y, target, err);
+    return TB_OK;
+}
+
+static tb_rc check_pair(const tb_array_source *x, const tb_array_source *y,
+                        tb_target target, tb_err *err)
+{
+    const tb_shape *shape = &x->head.shape;
+    tb_rc rc = check_rows(x, err);
+    if (rc == TB_OK) {
+        rc = check_targets(y, target, err);
+    }
     if (rc != TB_OK) {
         return rc;
     }
@@ -252,6 +261,37 @@ tb_rc tb_values_read_pair(tb_dataset **out, const tb_array_source *x,
     }
     if (rc == TB_OK && (rc = tb_dataset_seal(ds, err)) != TB_OK) {
         rc = tb_err_prefix(err, rc, "%s", tb_source_name(y->source));
+    }
+    if (rc == TB_OK) {
+        *out = ds;
+        ds = NULL;
+    }
+    tb_dataset_free(&ds);
+    return rc;
+}
+
+tb_rc tb_values_read_features(tb_dataset **out, const tb_array_source *x,
+                              tb_err *err)
+{
+    const tb_array_head none = {0};
+    tb_dataset *ds = NULL;
+    *out = NULL;
+    tb_rc rc = check_rows(x, err);
+    if (rc == TB_OK) {
+        rc = check_promise(x, err);
+    }
+    if (rc != TB_OK) {
+        return rc;
+    }
+    tb_sample_spec spec = spec_of(&x->head, &none, TB_TARGET_VALUE, 0);
+    rc = tb_dataset_new(&ds, &spec, x->head.shape.dim[0], err);
+    if (rc == TB_OK) {
+        rc = read_to_end(
+            x, tb_dataset_x(ds), spec.x_dtype,
+            tb_shape_product(&x->head.shape, 0, x->head.shape.rank), err);
+    }
+    if (rc == TB_OK && (rc = tb_dataset_seal(ds, err)) != TB_OK) {
+        rc = tb_err_prefix(err, rc, "%s", tb_source_name(x->source));
     }
     if (rc == TB_OK) {
         *out = ds;

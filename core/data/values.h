@@ -47,4 +47,8 @@ tb_rc tb_values_read_pair(tb_dataset **out, const tb_array_source *x,
                           size_t n_classes, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
+/* The same for x alone: the targets are VALUE, one a row, all 0. */
+tb_rc tb_values_read_features(tb_dataset **out, const tb_array_source *x,
+                              tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 #endif

@@ -227,21 +227,31 @@ static tb_rc no_column(const plan *p, const csv *c, const char *name,
 static tb_rc plan_columns(plan *p, const csv *c, tb_err *err)
 {
     const tb_read_options *o = p->options;
-    if (p->n < 2) {
+    if (p->n < 2 && !o->unlabelled) {
         return tb_fail(err, TB_E_MALFORMED,
                        "%s:1: one column only; features and a label are "
                        "needed, separated by commas",
                        c->name);
     }
     size_t label = o->label != NULL ? find_name(p, o->label) : p->n - 1;
-    if (label == p->n) {
+    if (o->unlabelled && o->label != NULL) {
+        return tb_fail(err, TB_E_USAGE,
+                       "%s: unlabelled, and yet its label is column \"%.64s\"; "
+                       "name the columns to use instead",
+                       c->name, o->label);
+    }
+    if (o->unlabelled) {
+        label = p->n; /* no column */
+    } else if (label == p->n) {
         return no_column(p, c, o->label, err);
     }
     for (size_t i = 0; i < p->n; i++) {
         bool all = o->columns == NULL && i != label;
         p->use[i] = all ? p->n_features++ : USE_SKIP;
     }
-    p->use[label] = USE_LABEL;
+    if (label < p->n) {
+        p->use[label] = USE_LABEL;
+    }
     for (size_t i = 0; o->columns != NULL && i < o->n_columns; i++) {
         size_t at = find_name(p, o->columns[i]);
         if (at == p->n) {
@@ -365,10 +375,11 @@ static tb_rc read_rows(tb_dataset **out, const plan *p, csv *c, tb_err *err)
     size_t n = count_lines(*c);
     size_t n_fields = 0;
     tb_dataset *ds = NULL;
-    tb_sample_spec spec = {.x_dtype = TB_F32,
-                           .x_shape = TB_SHAPE(p->n_features),
-                           .target = p->options->target,
-                           .n_targets = 1};
+    tb_sample_spec spec = {
+        .x_dtype = TB_F32,
+        .x_shape = TB_SHAPE(p->n_features),
+        .target = p->options->unlabelled ? TB_TARGET_VALUE : p->options->target,
+        .n_targets = 1};
     spec.n_classes = spec.target == TB_TARGET_CLASS ? p->options->n_classes : 0;
     if (n == 0 || tb_mem_mul(&n_fields, n, p->n) != 0 ||
         n_fields > (size_t)(c->end - c->at) + 1) {

@@ -270,7 +270,7 @@ static bool is_features(const char *name, const void *arg)
 
 static tb_rc probe(bool *found, const char *path, tb_err *err)
 {
-    *found = false;
+    *found = tb_text_ends(path, ".npy");
     return tb_folder_is(path) ? tb_folder_probe(found, path, is_features, err)
                               : TB_OK;
 }
@@ -285,16 +285,37 @@ static tb_rc open_in(tb_source **out, const char *dir, const char *name,
     return rc;
 }
 
-static tb_rc read_folder(tb_dataset **out, const char *path,
-                         const tb_read_options *options, tb_err *err)
+/* x.npy of a folder, or the one file. */
+static tb_rc read_features(tb_dataset **out, const char *path, tb_err *err)
+{
+    tb_source *x = NULL;
+    tb_array_source xs = {0};
+    tb_rc rc = tb_folder_is(path) ? open_in(&x, path, "x.npy", err)
+                                  : tb_source_open(&x, path, err);
+    if (rc == TB_OK) {
+        xs.source = x;
+        rc = tb_npy_head(&xs.head, x, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_values_read_features(out, &xs, err);
+    }
+    tb_source_close(&x);
+    return rc;
+}
+
+static tb_rc read_path(tb_dataset **out, const char *path,
+                       const tb_read_options *options, tb_err *err)
 {
     tb_source *x = NULL;
     tb_source *y = NULL;
     *out = NULL;
+    if (options->unlabelled) {
+        return read_features(out, path, err);
+    }
     if (!tb_folder_is(path)) {
         return tb_fail(err, TB_E_UNSUPPORTED,
                        "%s: is no folder; give the one that holds x.npy and "
-                       "y.npy",
+                       "y.npy, or predict with --unlabelled",
                        path);
     }
     tb_rc rc = open_in(&x, path, "x.npy", err);
@@ -394,6 +415,6 @@ const tb_reader tb_reader_npy = {
     .name = "npy",
     .takes = "a folder with x.npy and y.npy",
     .probe = probe,
-    .read = read_folder,
+    .read = read_path,
     .write = write_folder,
 };

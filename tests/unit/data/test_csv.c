@@ -38,6 +38,29 @@ static void labels_become_indexes_of_the_class_list(void **state)
     assert_int_equal(tb_mem_live(), 0);
 }
 
+static void an_unlabelled_table_is_all_features(void **state)
+{
+    (void)state;
+    tb_err err;
+    tb_dataset *ds = NULL;
+    static const char *const one[] = {"width"};
+    tb_read_options o = {.unlabelled = true};
+    static const float x[] = {5.1F, 3.5F, 7.0F, 3.2F};
+    CHECK_OK(decode(&ds, "length,width\n5.1,3.5\n7,3.2\n", &o, &err), err);
+    assert_int_equal(tb_dataset_rows(ds), 2);
+    assert_int_equal(tb_dataset_spec(ds)->target, TB_TARGET_VALUE);
+    assert_memory_equal(tb_dataset_x(ds), x, sizeof x);
+    tb_dataset_free(&ds);
+    o.columns = one; /* or those that are named: text is skipped then */
+    o.n_columns = 1;
+    CHECK_OK(decode(&ds, iris, &o, &err), err);
+    assert_memory_equal(tb_dataset_x(ds), &x[1], sizeof x[1]);
+    tb_dataset_free(&ds);
+    o.label = "species";
+    CHECK_ERR(decode(&ds, iris, &o, &err), TB_E_USAGE, err, "species");
+    assert_int_equal(tb_mem_live(), 0);
+}
+
 static void columns_are_chosen_and_ordered_by_name(void **state)
 {
     (void)state;
@@ -232,6 +255,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(labels_become_indexes_of_the_class_list),
+        cmocka_unit_test(an_unlabelled_table_is_all_features),
         cmocka_unit_test(columns_are_chosen_and_ordered_by_name),
         cmocka_unit_test(every_way_to_write_the_same_table_is_read),
         cmocka_unit_test(a_quoted_field_may_hold_commas_and_quotes),

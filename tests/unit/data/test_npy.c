@@ -74,6 +74,25 @@ static void each_element_type_is_read_and_kept(void **state)
     assert_int_equal(tb_mem_live(), 0);
 }
 
+static void features_alone_are_read_from_one_file(void **state)
+{
+    (void)state;
+    tb_err err;
+    tb_dataset *ds = NULL;
+    const tb_read_options o = {.unlabelled = true};
+    const char *path = TB_SOURCE_DIR "/tests/golden/npy/x_f8.npy";
+    CHECK_OK(tb_dataset_read(&ds, path, &o, &err), err);
+    assert_int_equal(tb_dataset_rows(ds), 3);
+    assert_int_equal(tb_dataset_spec(ds)->target, TB_TARGET_VALUE);
+    for (size_t i = 0; i < 6; i++) {
+        CHECK(fabs(value_at(ds, i) - (double)i * 1.5) < 1e-12);
+    }
+    tb_dataset_free(&ds);
+    CHECK_ERR(tb_dataset_read(&ds, path, NULL, &err), TB_E_UNSUPPORTED, err,
+              "--unlabelled");
+    assert_int_equal(tb_mem_live(), 0);
+}
+
 static void booleans_become_zero_and_one(void **state)
 {
     (void)state;
@@ -322,6 +341,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_element_type_is_read_and_kept),
+        cmocka_unit_test(features_alone_are_read_from_one_file),
         cmocka_unit_test(booleans_become_zero_and_one),
         cmocka_unit_test(float_targets_are_values_of_one_or_more_columns),
         cmocka_unit_test(what_cannot_be_kept_is_refused_with_a_hint),
