@@ -11,6 +11,7 @@
 #include "invites.h"
 #include "model/params.h"
 #include "report.h"
+#include "work/finish.h"
 #include "work/model.h"
 #include "work/round.h"
 
@@ -270,6 +271,9 @@ static tb_rc put_model(tb_daemon *d, tb_live *live, const tb_control_request *r,
     tb_rc rc =
         tb_work_prepare(&onnx, &live->job, file != NULL ? file->data : NULL,
                         file != NULL ? file->len : 0, err);
+    if (rc == TB_OK) {
+        rc = tb_work_check_publish(&live->params, &onnx, err);
+    }
     if (rc == TB_OK) {
         rc = tb_work_read(&graph, &live->job, &onnx, err);
     }

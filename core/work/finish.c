@@ -112,18 +112,21 @@ static tb_rc put_classes(tb_manifest *m, const tb_graph *graph, tb_err *err)
     for (size_t i = 0; i < n; i++) {
         size_t len = 0;
         const char *name = tb_preprocess_class(graph, i, &len);
+        if (len >= TB_CLASS_BYTES) {
+            return tb_fail(err, TB_E_LIMIT, "class \"%.*s\": over %d bytes",
+                           (int)TB_CLASS_BYTES, name, TB_CLASS_BYTES - 1);
+        }
         (void)snprintf(m->output.classes[i].text, TB_CLASS_BYTES, "%.*s",
                        (int)len, name);
     }
     return TB_OK;
 }
 
-/* What goes in and comes out is read off the first artefact. */
-static tb_rc put_spec(tb_manifest *m, const tb_stage *stage, tb_err *err)
+/* What goes in and comes out of every artefact, read off one of them. */
+static tb_rc put_spec(tb_manifest *m, const tb_buf *onnx, tb_err *err)
 {
     tb_predictor *predictor = NULL;
-    tb_rc rc =
-        tb_predictor_new(&predictor, stage->onnx.data, stage->onnx.len, err);
+    tb_rc rc = tb_predictor_new(&predictor, onnx->data, onnx->len, err);
     if (rc == TB_OK) {
         m->output.n_values = (uint32_t)tb_predictor_n_outputs(predictor);
         rc = put_input(m, tb_predictor_input(predictor), err);
@@ -186,7 +189,7 @@ static tb_rc put_all(tb_buf *out, const tb_work_finish *f,
     m.output.softmax = f->job->softmax;
     m.metrics.loss =
         isfinite(f->metrics->loss) ? (float)f->metrics->loss : 0.0F;
-    tb_rc rc = put_spec(&m, &after->stage[0], err);
+    tb_rc rc = put_spec(&m, &after->stage[0].onnx, err);
     for (size_t i = 0; i < after->n && rc == TB_OK; i++) {
         rc = put_artefact(&m, f, &after->stage[i], err);
     }
@@ -195,6 +198,29 @@ static tb_rc put_all(tb_buf *out, const tb_work_finish *f,
     }
     tb_manifest_release(&m);
     return rc;
+}
+
+tb_rc tb_work_check_publish(const tb_run_params *params, const tb_buf *onnx,
+                            tb_err *err)
+{
+    tb_manifest m = {.name = params->name,
+                     .sequence = 1,
+                     .software = "tributary " TB_VERSION,
+                     .standard = TB_ARTEFACT_FP32,
+                     .n_artefacts = 1};
+    tb_buf bytes;
+    m.artefacts[0] = (tb_artefact){
+        .role = TB_ARTEFACT_FP32, .raw_bytes = onnx->len, .stored_bytes = 1};
+    tb_buf_init(&bytes, TB_MANIFEST_BYTES_MAX);
+    tb_rc rc = put_spec(&m, onnx, err);
+    if (rc == TB_OK) {
+        rc = tb_manifest_encode(&m, &bytes, err);
+    }
+    tb_manifest_release(&m);
+    tb_buf_release(&bytes);
+    return rc == TB_OK
+               ? rc
+               : tb_err_prefix(err, rc, "the model could not be published");
 }
 
 /* --- the stages ----------------------------------------------------------- */

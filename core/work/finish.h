@@ -35,4 +35,11 @@ typedef struct tb_work_finish {
 tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
                          tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* Whether a run that starts from this prepared model could publish what comes
+ * of it, so that it is said before the first round. Errors: MISMATCH,
+ * MALFORMED, LIMIT, UNSUPPORTED (its input, output or class names do not fit a
+ * manifest), NOMEM. */
+tb_rc tb_work_check_publish(const tb_run_params *params, const tb_buf *onnx,
+                            tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 #endif

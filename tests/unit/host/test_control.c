@@ -142,12 +142,14 @@ static void a_stream_of_replies_ends_with_the_last(void **state)
     run_asker(&a);
     tb_control_request r = next_request(c);
     CHECK_OK(tb_control_reply(c, r.id, TB_OK, "1", true, &err), err);
+    CHECK(tb_control_waits(c, r.id) && !tb_control_waits(c, r.id + 1));
     CHECK_OK(tb_control_reply(c, r.id, TB_OK, "2", true, &err), err);
     CHECK_OK(tb_control_reply(c, r.id, TB_E_CANCELLED, "", false, &err), err);
     tb_control_request_release(&r);
     stop_asker(&a);
     CHECK_OK(a.rc, a.err);
     assert_string_equal(a.heard, "ok:1 more;ok:2 more;cancelled:;");
+    CHECK(!tb_control_waits(c, r.id) && !tb_control_waits(c, 0));
     tb_control_close(&c);
 }
 
