@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -111,6 +112,7 @@ typedef struct progress {
     size_t per_epoch; /* steps */
     tb_score before;  /* at the start of this epoch */
     int64_t began_ms;
+    bool classes; /* else accuracy says nothing */
 } progress;
 
 static bool show(void *arg, size_t done, size_t total, const tb_score *so_far)
@@ -128,8 +130,13 @@ static bool show(void *arg, size_t done, size_t total, const tb_score *so_far)
         return true;
     }
     double seconds = (double)(tb_clock_ms() - p->began_ms) / 1000.0;
-    tb_term_line(&p->term, "epoch %zu: loss %.4f, accuracy %.4f, %.1f s",
-                 done / p->per_epoch, loss, right, seconds);
+    if (p->classes) {
+        tb_term_line(&p->term, "epoch %zu: loss %.4f, accuracy %.4f, %.1f s",
+                     done / p->per_epoch, loss, right, seconds);
+    } else {
+        tb_term_line(&p->term, "epoch %zu: loss %.6g, %.1f s",
+                     done / p->per_epoch, loss, seconds);
+    }
     p->before = *so_far;
     return true;
 }
@@ -170,7 +177,8 @@ static tb_rc train(tb_graph *graph, const tb_dataset *data, const options *o,
 {
     size_t n_rows = tb_dataset_rows(data);
     progress p = {.per_epoch = (n_rows + o->batch - 1) / o->batch,
-                  .began_ms = tb_clock_ms()};
+                  .began_ms = tb_clock_ms(),
+                  .classes = !o->data.values};
     const tb_local_options local = {.epochs = o->epochs,
                                     .seed = o->seed,
                                     .client = "",
@@ -183,6 +191,11 @@ static tb_rc train(tb_graph *graph, const tb_dataset *data, const options *o,
     if (rc == TB_OK) {
         rc = tb_train_local(t, data, &local, &score, err);
         tb_term_clear(&p.term);
+    }
+    if (rc == TB_OK && !isfinite(score.loss_sum)) {
+        rc = tb_fail(err, TB_E_REFUSED,
+                     "training diverged (the loss is no number any more): "
+                     "lower --lr; nothing was written");
     }
     if (rc == TB_OK) {
         rc = tb_params_set(graph, tb_trainer_params(t), tb_trainer_n_params(t),
@@ -211,10 +224,12 @@ static tb_rc test(const tb_graph *graph, const options *o, tb_err *err)
         rc = tb_evaluate(e, NULL, data, 0, tb_dataset_rows(data), &score, err);
     }
     if (rc == TB_OK) {
-        (void)printf("test: loss %.4f, accuracy %.4f on %zu rows\n",
-                     score.loss_sum / (double)score.n_rows,
-                     (double)score.n_correct / (double)score.n_rows,
-                     score.n_rows);
+        (void)printf("test: loss %.4f", score.loss_sum / (double)score.n_rows);
+        if (!o->data.values) {
+            (void)printf(", accuracy %.4f",
+                         (double)score.n_correct / (double)score.n_rows);
+        }
+        (void)printf(" on %zu rows\n", score.n_rows);
     }
     tb_evaluator_free(&e);
     tb_dataset_free(&data);

@@ -51,3 +51,12 @@ grep -q 'in 2/3' "$tmp/rounds" || fail "$(cat "$tmp/rounds")"
 tributary status --home "$tmp/client-00.home" >"$tmp/status"
 grep -q 'last refusal.*declined' "$tmp/status" || fail "$(cat "$tmp/status")"
 same "alive" true "$(status running)"
+
+# Training here that diverges leaves the file as it was.
+printf 'a,b,y\n1,2,0.5\n2,3,0.7\n3,4,0.9\n' >"$tmp/values.csv"
+tributary model new mlp:2-4-1 -o "$tmp/values.onnx" >/dev/null
+cp "$tmp/values.onnx" "$tmp/before.onnx"
+expect_code 7 tributary model train "$tmp/values.onnx" --data "$tmp/values.csv" \
+    --values --loss mse --lr 1000 --epochs 200
+expect_text "diverged"
+cmp "$tmp/values.onnx" "$tmp/before.onnx"
