@@ -25,6 +25,8 @@ tributaryd start "$tmp/job.yaml" >/dev/null
 tributaryd watch >/dev/null
 same "no flood" "$honest" "$(network_hash)"
 before=$(memory)
+most=65536
+[ -z "${2:-}" ] || most=1048576 # sanitizers keep freed memory for a while
 for what in garbage three oversized endless deaf; do
     rm -f "$tmp/flood.out"
     flood "$tmp/rogue.home" "$what" >"$tmp/flood.out" 2>"$tmp/flood.log" &
@@ -37,6 +39,6 @@ for what in garbage three oversized endless deaf; do
     grown=$(($(memory) - before))
     logged=$(stat -c %s "$tmp/daemon.log")
     echo "$what: memory grew by $grown KB, log $logged bytes"
-    [ "$grown" -lt 65536 ] || fail "$what: $grown KB"
+    [ "$grown" -lt "$most" ] || fail "$what: $grown KB"
     [ "$logged" -lt 1000000 ] || fail "$what: $logged bytes logged"
 done
