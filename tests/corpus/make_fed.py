@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Seeds of fuzz_record and fuzz_sum, packed by hand from the formats at the
-heads of core/fed/record.h and core/fed/sum.h. Run it in this folder."""
+"""Seeds of fuzz_record, fuzz_sum and fuzz_update, packed by hand from the
+formats at the heads of record.h, sum.h, update.h and codec.h in core/fed. Run
+it in this folder."""
 import hashlib
 import os
 import struct
@@ -62,3 +63,13 @@ layout = (b"TBSM" + u32(1, 30) + struct.pack("<f", 8) + u32(1000, 4, 2)
 body = layout + u64(500) + u32(2) + struct.pack("<9q", *range(-4, 5))
 put("sum", "two-updates",
     body + hashlib.blake2b(body, digest_size=32).digest())
+
+put("update", "head",
+    bytes([0, 0]) + b"TBUH" + u32(1, 300, 2) + u64(10) + bytes(40))
+put("update", "values-f32",
+    bytes([0, 1]) + struct.pack("<10f", *(i / 4 - 1 for i in range(10))))
+put("update", "values-q8",
+    bytes([1, 1]) + struct.pack("<f10b", 0.5 / 127, *range(-5, 5)))
+put("update", "not-finite",
+    bytes([0, 1]) + struct.pack("<10f", *([float("nan")] * 10)))
+put("update", "too-large", bytes([0, 1]) + struct.pack("<10f", *([9.0] * 10)))
