@@ -4,148 +4,17 @@
 #include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stop.h"
-#include "wire/manifest.h"
 
 #define MESSAGES_A_PASS 256
 #define STOP_MS         5000
-
-/* --- messages ------------------------------------------------------------- */
-
-static bool keep_payload(tb_daemon *d, tb_inbound *in, uint64_t *handle)
-{
-    for (uint64_t i = 0; i < TB_PAYLOADS_MAX; i++) {
-        uint64_t h = ++d->next_payload;
-        tb_payload *slot = &d->payloads[h % TB_PAYLOADS_MAX];
-        if (slot->handle == 0) {
-            *slot = (tb_payload){h, in};
-            *handle = h;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void send_manifest(tb_daemon *d, const tb_name *client,
-                          const tb_msg_model_get *get)
-{
-    tb_err err;
-    tb_buf bytes;
-    tb_buf_init(&bytes, TB_MANIFEST_BYTES_MAX);
-    const tb_rec_version *v =
-        tb_registry_find(&d->state.registry, &get->model, 0);
-    tb_rc rc = v != NULL
-                   ? tb_state_blob_find(&d->state, &v->manifest, &bytes, &err)
-                   : TB_E_NOT_FOUND;
-    if (rc == TB_OK) {
-        tb_msg msg = {.kind = TB_MSG_MANIFEST};
-        msg.u.manifest.manifest = (tb_span){bytes.data, bytes.len};
-        tb_sign(msg.u.manifest.signature, d->keys.sign, TB_SIGN_MANIFEST,
-                bytes.data, bytes.len);
-        tb_daemon_send(d, client, &msg, NULL);
-    } else {
-        tb_daemon_refuse(d, client, TB_MSG_MODEL_GET, TB_REFUSE_NOT_FOUND,
-                         "no such model: `tributaryd models` lists them");
-    }
-    tb_buf_release(&bytes);
-}
-
-static void predict(tb_daemon *d, tb_inbound **in_take, const tb_msg *msg)
-{
-    tb_err err;
-    tb_name client = (*in_take)->client;
-    const tb_msg_predict *p = &msg->u.predict;
-    const tb_rec_version *v =
-        tb_registry_find(&d->state.registry, &p->model, p->sequence);
-    if (v == NULL) {
-        tb_daemon_refuse(d, &client, TB_MSG_PREDICT, TB_REFUSE_NOT_FOUND,
-                         "no such model or version: `tributaryd models` lists "
-                         "them");
-        return;
-    }
-    tb_rc rc = tb_serve_ask(d->serve, p, v, tb_clock_ms(), in_take, &err);
-    if (rc != TB_OK) {
-        tb_daemon_refuse(d, &client, TB_MSG_PREDICT,
-                         rc == TB_E_USAGE   ? TB_REFUSE_SIZE
-                         : rc == TB_E_LIMIT ? TB_REFUSE_RATE
-                                            : TB_REFUSE_FULL,
-                         err.text);
-    }
-}
-
-static tb_rc step_message(tb_daemon *d, tb_inbound **in_take, const tb_msg *msg,
-                          tb_err *err)
-{
-    tb_event event = {.kind = TB_EV_MESSAGE,
-                      .client = (*in_take)->client,
-                      .msg = msg,
-                      .payload_bytes = (*in_take)->payload_bytes};
-    if (event.payload_bytes > 0) {
-        if (!keep_payload(d, *in_take, &event.payload)) {
-            tb_daemon_refuse(d, &event.client, msg->kind, TB_REFUSE_FULL,
-                             "too many blocks wait here: try again");
-            return TB_OK;
-        }
-        *in_take = NULL; /* the table owns it */
-    }
-    return tb_daemon_event(d, &event, err);
-}
-
-static tb_rc take_message(tb_daemon *d, tb_inbound **in_take, tb_err *err)
-{
-    tb_msg msg;
-    tb_err why;
-    const tb_inbound *in = *in_take;
-    tb_rc rc = tb_msg_decode(&msg, in->envelope, in->envelope_bytes,
-                             in->payload_bytes, &why);
-    if (rc == TB_E_UNSUPPORTED) { /* of a newer protocol: no mischief */
-        tb_daemon_refuse(d, &in->client, TB_MSG_BYE, TB_REFUSE_PROTOCOL,
-                         why.text);
-        return TB_OK;
-    }
-    if (rc != TB_OK) {
-        tb_daemon_cut(d, &in->client, why.text);
-        return TB_OK;
-    }
-    if (msg.kind == TB_MSG_MODEL_GET) {
-        send_manifest(d, &in->client, &msg.u.model_get);
-    } else if (msg.kind == TB_MSG_PREDICT) {
-        predict(d, in_take, &msg);
-    } else {
-        rc = step_message(d, in_take, &msg, err);
-    }
-    tb_msg_release(&msg);
-    return rc;
-}
-
-static tb_rc take_inbound(tb_daemon *d, tb_inbound **in_take, tb_err *err)
-{
-    const tb_inbound *in = *in_take;
-    tb_event gone = {.kind = TB_EV_GONE, .client = in->client};
-    switch (in->kind) {
-    case TB_IN_MESSAGE:
-        return take_message(d, in_take, err);
-    case TB_IN_ENROL:
-        return tb_daemon_enrol(d, in, err);
-    case TB_IN_GONE:
-        return tb_daemon_event(d, &gone, err);
-    case TB_IN_FAILED:
-        return tb_fail(err, TB_E_IO, "the network has failed: %s", in->why);
-    case TB_IN_CONNECTED:
-    case TB_IN_LOST:
-    default:
-        return TB_OK;
-    }
-}
 
 /* --- one pass ------------------------------------------------------------- */
 
@@ -158,7 +27,7 @@ static tb_rc take_messages(tb_daemon *d, tb_err *err)
         if (in == NULL) {
             break;
         }
-        rc = take_inbound(d, &in, err);
+        rc = tb_daemon_inbound(d, &in, err);
         tb_inbound_free(&in);
     }
     return rc;
@@ -256,104 +125,6 @@ static tb_rc loop(tb_daemon *d, int stop, tb_err *err)
 
 /* --- opening and closing -------------------------------------------------- */
 
-/* "tcp://HOST:PORT" with another host, unless that is "". */
-static tb_rc advertise(char out[static TB_ENDPOINT_BYTES], const char *endpoint,
-                       const char *host, tb_err *err)
-{
-    const char *port = strrchr(endpoint, ':');
-    bool as_bound = host[0] == '\0' || port == NULL;
-    int n = as_bound
-                ? snprintf(out, TB_ENDPOINT_BYTES, "%s", endpoint)
-                : snprintf(out, TB_ENDPOINT_BYTES, "tcp://%s%s", host, port);
-    return n > 0 && n < TB_ENDPOINT_BYTES
-               ? TB_OK
-               : tb_fail(err, TB_E_USAGE,
-                         "advertise: over %d bytes of host and port",
-                         TB_ENDPOINT_BYTES - 1);
-}
-
-/* Where to listen: as asked, or as at the last start. */
-typedef struct endpoints {
-    char listen[TB_PATH_BYTES];
-    char enrol[TB_PATH_BYTES];
-} endpoints;
-
-/* The same wish as at the last start gets what that was bound to: a port that
- * the system chose stays ours, and a fleet that knows it finds us again. File:
- * for each of the two, what was asked and what was bound. */
-static void remembered(const tb_daemon *d, endpoints *at)
-{
-    tb_err err;
-    tb_buf text;
-    endpoints asked = {0};
-    endpoints bound = {0};
-    tb_buf_init(&text, 4 * TB_PATH_BYTES);
-    if (tb_file_read(&text, tb_folder_path(d->state.folder, TB_ITEM_ENDPOINTS),
-                     &err) == TB_OK &&
-        tb_buf_put_u8(&text, 0, &err) == TB_OK &&
-        sscanf((const char *)text.data, "%1023s %1023s %1023s %1023s",
-               asked.listen, bound.listen, asked.enrol, bound.enrol) == 4) {
-        if (strcmp(asked.listen, at->listen) == 0) {
-            memcpy(at->listen, bound.listen, sizeof at->listen);
-        }
-        if (strcmp(asked.enrol, at->enrol) == 0) {
-            memcpy(at->enrol, bound.enrol, sizeof at->enrol);
-        }
-    }
-    tb_buf_release(&text);
-}
-
-static tb_rc remember(const tb_daemon *d, tb_err *err)
-{
-    char text[4 * TB_PATH_BYTES];
-    int n = snprintf(text, sizeof text, "%s %s\n%s %s\n", d->settings->listen,
-                     tb_transport_endpoint(d->net), d->settings->listen_enrol,
-                     tb_transport_enrol_endpoint(d->net));
-    return tb_file_write(tb_folder_path(d->state.folder, TB_ITEM_ENDPOINTS),
-                         text, (size_t)n, 0600, err);
-}
-
-static tb_rc bind_endpoints(tb_daemon *d, const endpoints *at, tb_err *err)
-{
-    tb_transport_options options = {
-        .endpoint = at->listen,
-        .enrol_endpoint = at->enrol,
-        .curve_public = tb_box_key_public(d->keys.curve),
-        .curve_secret = tb_box_key_secret(d->keys.curve)};
-    return tb_transport_start(&d->net, &options, err);
-}
-
-static tb_rc listen_net(tb_daemon *d, tb_err *err)
-{
-    endpoints asked = {0};
-    (void)snprintf(asked.listen, sizeof asked.listen, "%s",
-                   d->settings->listen);
-    (void)snprintf(asked.enrol, sizeof asked.enrol, "%s",
-                   d->settings->listen_enrol);
-    endpoints at = asked;
-    remembered(d, &at);
-    tb_rc rc = bind_endpoints(d, &at, err);
-    bool kept = strcmp(at.listen, asked.listen) != 0 ||
-                strcmp(at.enrol, asked.enrol) != 0;
-    if (rc == TB_E_BUSY && kept) {
-        tb_log(TB_LOG_WARN, "event=listen endpoint=%s error=\"%s\"", at.listen,
-               "in use by another program now: clients must join again");
-        rc = bind_endpoints(d, &asked, err);
-    }
-    if (rc == TB_OK) {
-        const char *host = d->settings->advertise;
-        rc = advertise(d->endpoint, tb_transport_endpoint(d->net), host, err);
-        if (rc == TB_OK) {
-            rc = advertise(d->enrol_endpoint,
-                           tb_transport_enrol_endpoint(d->net), host, err);
-        }
-        if (rc == TB_OK) {
-            rc = remember(d, err);
-        }
-    }
-    return rc;
-}
-
 static tb_rc allow_members(tb_daemon *d, tb_err *err)
 {
     tb_member m;
@@ -433,7 +204,7 @@ static tb_rc open_all(tb_daemon *d, tb_err *err)
         rc = tb_serve_start(&d->serve, &d->state, &limits, err);
     }
     if (rc == TB_OK) {
-        rc = listen_net(d, err);
+        rc = tb_daemon_listen(d, err);
     }
     if (rc == TB_OK) {
         rc = allow_members(d, err);

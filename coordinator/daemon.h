@@ -121,6 +121,17 @@ void tb_daemon_drop_verdicts(tb_daemon *d) TB_NONNULL(1);
 void tb_daemon_forget(tb_daemon *d, const tb_hash *config) TB_NONNULL(1, 2);
 void tb_daemon_end_run(tb_daemon *d) TB_NONNULL(1);
 
+/* --- inbound.c, listen.c -------------------------------------------------- */
+
+/* Takes one event of the transport; *in_take is nulled when its payload is
+ * kept. Errors: as tb_daemon_event, tb_daemon_enrol; IO (the net failed). */
+tb_rc tb_daemon_inbound(tb_daemon *d, tb_inbound **in_take, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Binds both listeners and remembers where: as asked or, where a port was left
+ * open, where the last start was. Errors: as tb_transport_start, USAGE, IO. */
+tb_rc tb_daemon_listen(tb_daemon *d, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
 /* --- enrol.c, requests.c -------------------------------------------------- */
 
 /* Answers a stranger at the enrolment door. Errors: as tb_daemon_flush. */

@@ -1,0 +1,106 @@
+/* Where the daemon listens. A port that the system chose stays ours over
+ * restarts, so that a fleet that knows it finds us again. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "daemon.h"
+
+/* "tcp://HOST:PORT" with another host, unless that is "". */
+static tb_rc advertise(char out[static TB_ENDPOINT_BYTES], const char *endpoint,
+                       const char *host, tb_err *err)
+{
+    const char *port = strrchr(endpoint, ':');
+    bool as_bound = host[0] == '\0' || port == NULL;
+    int n = as_bound
+                ? snprintf(out, TB_ENDPOINT_BYTES, "%s", endpoint)
+                : snprintf(out, TB_ENDPOINT_BYTES, "tcp://%s%s", host, port);
+    return n > 0 && n < TB_ENDPOINT_BYTES
+               ? TB_OK
+               : tb_fail(err, TB_E_USAGE,
+                         "advertise: over %d bytes of host and port",
+                         TB_ENDPOINT_BYTES - 1);
+}
+
+/* Where to listen: as asked, or as at the last start. */
+typedef struct endpoints {
+    char listen[TB_PATH_BYTES];
+    char enrol[TB_PATH_BYTES];
+} endpoints;
+
+/* The same wish as at the last start gets what that was bound to: a port that
+ * the system chose stays ours, and a fleet that knows it finds us again. File:
+ * for each of the two, what was asked and what was bound. */
+static void remembered(const tb_daemon *d, endpoints *at)
+{
+    tb_err err;
+    tb_buf text;
+    endpoints asked = {0};
+    endpoints bound = {0};
+    tb_buf_init(&text, 4 * TB_PATH_BYTES);
+    if (tb_file_read(&text, tb_folder_path(d->state.folder, TB_ITEM_ENDPOINTS),
+                     &err) == TB_OK &&
+        tb_buf_put_u8(&text, 0, &err) == TB_OK &&
+        sscanf((const char *)text.data, "%1023s %1023s %1023s %1023s",
+               asked.listen, bound.listen, asked.enrol, bound.enrol) == 4) {
+        if (strcmp(asked.listen, at->listen) == 0) {
+            memcpy(at->listen, bound.listen, sizeof at->listen);
+        }
+        if (strcmp(asked.enrol, at->enrol) == 0) {
+            memcpy(at->enrol, bound.enrol, sizeof at->enrol);
+        }
+    }
+    tb_buf_release(&text);
+}
+
+static tb_rc remember(const tb_daemon *d, tb_err *err)
+{
+    char text[4 * TB_PATH_BYTES];
+    int n = snprintf(text, sizeof text, "%s %s\n%s %s\n", d->settings->listen,
+                     tb_transport_endpoint(d->net), d->settings->listen_enrol,
+                     tb_transport_enrol_endpoint(d->net));
+    return tb_file_write(tb_folder_path(d->state.folder, TB_ITEM_ENDPOINTS),
+                         text, (size_t)n, 0600, err);
+}
+
+static tb_rc bind_endpoints(tb_daemon *d, const endpoints *at, tb_err *err)
+{
+    tb_transport_options options = {
+        .endpoint = at->listen,
+        .enrol_endpoint = at->enrol,
+        .curve_public = tb_box_key_public(d->keys.curve),
+        .curve_secret = tb_box_key_secret(d->keys.curve)};
+    return tb_transport_start(&d->net, &options, err);
+}
+
+tb_rc tb_daemon_listen(tb_daemon *d, tb_err *err)
+{
+    endpoints asked = {0};
+    (void)snprintf(asked.listen, sizeof asked.listen, "%s",
+                   d->settings->listen);
+    (void)snprintf(asked.enrol, sizeof asked.enrol, "%s",
+                   d->settings->listen_enrol);
+    endpoints at = asked;
+    remembered(d, &at);
+    tb_rc rc = bind_endpoints(d, &at, err);
+    bool kept = strcmp(at.listen, asked.listen) != 0 ||
+                strcmp(at.enrol, asked.enrol) != 0;
+    if (rc == TB_E_BUSY && kept) {
+        tb_log(TB_LOG_WARN, "event=listen endpoint=%s error=\"%s\"", at.listen,
+               "in use by another program now: clients must join again");
+        rc = bind_endpoints(d, &asked, err);
+    }
+    if (rc == TB_OK) {
+        const char *host = d->settings->advertise;
+        rc = advertise(d->endpoint, tb_transport_endpoint(d->net), host, err);
+        if (rc == TB_OK) {
+            rc = advertise(d->enrol_endpoint,
+                           tb_transport_enrol_endpoint(d->net), host, err);
+        }
+        if (rc == TB_OK) {
+            rc = remember(d, err);
+        }
+    }
+    return rc;
+}
