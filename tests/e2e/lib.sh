@@ -1,5 +1,5 @@
 # tests/e2e/lib.sh - what the end-to-end tests share. Source it with the folder
-# of the programs as $1. Everything lies in a folder of its own under TMPDIR,
+# of the programs as $1 and the sanitizers they have as $2. Everything lies in a folder of its own under TMPDIR,
 # ports are chosen by the system, and only processes started here are killed.
 set -euo pipefail
 
@@ -8,6 +8,12 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 images=/usr/share/datasets/fashion-mnist
 tmp=$(mktemp -d)
 export TRIBUTARY_DIR=$tmp/fleet
+# What takes a second takes so many with sanitizers.
+slowness=1
+case ${2-} in
+*thread*) slowness=12 ;;
+?*) slowness=4 ;;
+esac
 declare -A pid=()
 
 fail() {
@@ -42,7 +48,7 @@ trap 'exit 130' INT TERM
 
 # until_ok SECONDS COMMAND...: tries it every 20 ms.
 until_ok() {
-    local tries=$(($1 * 50))
+    local tries=$(($1 * slowness * 50))
     shift
     until "$@" >/dev/null 2>&1; do
         tries=$((tries - 1))

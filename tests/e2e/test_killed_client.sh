@@ -4,14 +4,14 @@
 
 make_parts 3
 # Wide enough that an upload takes a while.
-job "rounds: 3" "model: {new: mlp:784-1000-1000-10}" "deadline: 60s"
+job "rounds: 3" "model: {new: mlp:784-1000-1000-10}" "deadline: 120s"
 daemon --keep-updates
 fleet 3
 
 sealed() {
     [ -n "$(ls "$tmp/client-01.home/sealed")" ]
 }
-tributaryd start "$tmp/job.yaml" --cohort-minimum 2 --deadline 5s >/dev/null
+tributaryd start "$tmp/job.yaml" --cohort-minimum 2 --deadline $((5 * slowness))s >/dev/null
 until_ok 60 sealed
 kill_hard client-01
 client client-01
@@ -20,7 +20,7 @@ cat "$tmp/rounds"
 same "rounds" 3 "$(grep -c '^round' "$tmp/rounds")"
 
 # Never back: the round closes with the others.
-tributaryd start "$tmp/job.yaml" --cohort-minimum 2 --deadline 5s \
+tributaryd start "$tmp/job.yaml" --cohort-minimum 2 --deadline $((5 * slowness))s \
     --rounds 1 >/dev/null
 until_ok 60 sealed
 kill_hard client-01
