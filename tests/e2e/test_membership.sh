@@ -6,7 +6,8 @@ daemon
 tributaryd invite client-00 >"$tmp/invite"
 
 # Altered: not even sent.
-sed 's/\(.*\)\(.\)\(.....\)$/\1x\3/' "$tmp/invite" >"$tmp/altered"
+sed -e 's/A\(.....\)$/B\1/;t' -e 's/.\(.....\)$/A\1/' "$tmp/invite" \
+    >"$tmp/altered"
 expect_code 3 tributary join "$(cat "$tmp/altered")" --home "$tmp/x.home"
 
 # Used, then used again: the same keys get the same answer, other keys do not.

@@ -12,4 +12,6 @@ walk=$!
 code=0
 wait "$walk" || code=$?
 kill -- "-$walk" 2>/dev/null || true
+gone() { ! kill -0 -- "-$walk"; }
+until_ok 20 gone
 [ "$code" = 0 ] || fail "the walk-through ended with $code"
