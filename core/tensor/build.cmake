@@ -1,19 +1,24 @@
 # The same loops once per instruction set. Without trapping math a select needs
 # no branch; that changes no bits.
 set(loops -fno-trapping-math)
-set_source_files_properties(core/tensor/kernels_portable.c PROPERTIES
+set_source_files_properties(core/tensor/kernels_portable.c
+  core/tensor/gemm_int8_portable.c PROPERTIES
   COMPILE_OPTIONS "${loops}")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64|AMD64")
   target_compile_definitions(tb_tensor PRIVATE TB_K_X86)
   set_source_files_properties(
-    core/tensor/kernels_avx2.c core/tensor/gemm_avx2.c PROPERTIES
+    core/tensor/kernels_avx2.c core/tensor/gemm_avx2.c
+    core/tensor/gemm_int8_avx2.c PROPERTIES
     COMPILE_OPTIONS "${loops};-mavx2;-mfma")
   set_source_files_properties(
     core/tensor/kernels_avx512.c core/tensor/gemm_avx512.c PROPERTIES
     COMPILE_OPTIONS "${loops};-mavx512f;-mavx512vl;-mavx512bw;-mavx512dq;-mfma;-mprefer-vector-width=512")
+  set_source_files_properties(core/tensor/gemm_int8_vnni.c PROPERTIES
+    COMPILE_OPTIONS "${loops};-mavx512f;-mavx512vl;-mavx512bw;-mavx512dq;-mavx512vnni;-mfma;-mprefer-vector-width=512")
 else()
   set_source_files_properties(
     core/tensor/kernels_avx2.c core/tensor/gemm_avx2.c
     core/tensor/kernels_avx512.c core/tensor/gemm_avx512.c
+    core/tensor/gemm_int8_avx2.c core/tensor/gemm_int8_vnni.c
     PROPERTIES HEADER_FILE_ONLY ON)
 endif()

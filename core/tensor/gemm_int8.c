@@ -1,0 +1,147 @@
+/* core/tensor/gemm_int8.c - packs weights, chooses the instruction set once,
+ * and holds the plain loops that the sets are compared with. */
+#include "tensor/gemm_int8.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "tensor/gemm_int8_priv.h"
+
+#define QUAD 4 /* terms of a column that lie together */
+
+static const tb_int8_set *const sets[] = {
+#ifdef TB_K_X86
+    &tb_int8_vnni,
+    &tb_int8_avx2,
+#endif
+    &tb_int8_portable,
+};
+
+const tb_int8_set *const *tb_int8_sets(size_t *n)
+{
+    *n = sizeof sets / sizeof sets[0];
+    return sets;
+}
+
+/* Two threads may both look; they find the same. */
+static const tb_int8_set *chosen(void)
+{
+    static const tb_int8_set *_Atomic found;
+    const tb_int8_set *set = atomic_load_explicit(&found, memory_order_relaxed);
+    if (set != NULL) {
+        return set;
+    }
+    size_t i = 0;
+    while (!sets[i]->usable()) {
+        i++; /* the last one always is */
+    }
+    atomic_store_explicit(&found, sets[i], memory_order_relaxed);
+    return sets[i];
+}
+
+const char *tb_int8_isa(void)
+{
+    return chosen()->name;
+}
+
+/* --- packing -------------------------------------------------------------- */
+
+static size_t padded_terms(size_t n_segments, size_t k)
+{
+    return n_segments * ((k + QUAD - 1) / QUAD * QUAD);
+}
+
+size_t tb_int8_packed_bytes(size_t n, size_t n_segments, size_t k)
+{
+    size_t panels = (n + TB_INT8_PANEL - 1) / TB_INT8_PANEL;
+    return panels * TB_INT8_PANEL * padded_terms(n_segments, k);
+}
+
+/* Where term p of segment g of column j lies. */
+static size_t packed_at(const tb_int8_shape *s, size_t j, size_t g, size_t p)
+{
+    size_t terms = padded_terms(s->n_segments, s->k);
+    size_t term = g * padded_terms(1, s->k) + p;
+    size_t panel = j / TB_INT8_PANEL * TB_INT8_PANEL * terms;
+    return panel + (term / QUAD * TB_INT8_PANEL + j % TB_INT8_PANEL) * QUAD +
+           term % QUAD;
+}
+
+void tb_int8_pack(int8_t *packed, const void *b, const tb_int8_shape *s,
+                  size_t column_step, size_t term_step, bool flip)
+{
+    const uint8_t *from = b;
+    uint8_t mask = flip ? 0x80 : 0;
+    memset(packed, 0, tb_int8_packed_bytes(s->n, s->n_segments, s->k));
+    for (size_t j = 0; j < s->n; j++) {
+        for (size_t g = 0; g < s->n_segments; g++) {
+            for (size_t p = 0; p < s->k; p++) {
+                size_t at = j * column_step + (g * s->k + p) * term_step;
+                packed[packed_at(s, j, g, p)] = (int8_t)(from[at] ^ mask);
+            }
+        }
+    }
+}
+
+void tb_int8_column_sums(int32_t *sums, const int8_t *packed,
+                         const tb_int8_shape *s)
+{
+    for (size_t j = 0; j < s->n; j++) {
+        int64_t sum = 0;
+        for (size_t g = 0; g < s->n_segments; g++) {
+            for (size_t p = 0; p < s->k; p++) {
+                sum += packed[packed_at(s, j, g, p)];
+            }
+        }
+        sums[j] = (int32_t)(uint32_t)sum;
+    }
+}
+
+/* --- products ------------------------------------------------------------- */
+
+void tb_int8_gemm(const tb_int8_shape *s, const uint8_t *a,
+                  const int8_t *packed, const tb_int8_finish *finish, void *c)
+{
+    if (s->m > 0 && s->n > 0) {
+        chosen()->gemm(s, a, packed, finish, c);
+    }
+}
+
+void tb_int8_quantize(uint8_t *y, const float *x, size_t n, float scale,
+                      float low, float high, int32_t zero)
+{
+    chosen()->quantize(y, x, n, scale, low, high, zero);
+}
+
+static void finish_naive(const tb_int8_finish *f, void *c, size_t at, size_t j,
+                         int32_t sum)
+{
+    if (f->to == TB_INT8_TO_SUMS) {
+        ((int32_t *)c)[at] = sum;
+        return;
+    }
+    float y = fminf(fmaxf((float)sum * f->scale[j], f->low), f->high);
+    if (f->to == TB_INT8_TO_FLOATS) {
+        ((float *)c)[at] = y;
+    } else {
+        ((uint8_t *)c)[at] = (uint8_t)((int32_t)nearbyintf(y) + f->zero);
+    }
+}
+
+void tb_int8_gemm_naive(const tb_int8_shape *s, const uint8_t *a,
+                        const int8_t *packed, const tb_int8_finish *f, void *c)
+{
+    for (size_t i = 0; i < s->m; i++) {
+        for (size_t j = 0; j < s->n; j++) {
+            int64_t sum = f->bias != NULL ? f->bias[j] : 0;
+            for (size_t g = 0; g < s->n_segments; g++) {
+                const uint8_t *x = a + i * s->a_step + s->segment[g];
+                for (size_t p = 0; p < s->k; p++) {
+                    sum += (int64_t)x[p] * packed[packed_at(s, j, g, p)];
+                }
+            }
+            finish_naive(f, c, i * s->c_step + j, j, (int32_t)(uint32_t)sum);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+/* core/tensor/gemm_int8_vnni.c - AVX-512 VNNI: one instruction adds 64 products
+ * of bytes to 16 sums, exactly. 14 x 32 sums in 28 of 32 registers, or 6 x 64
+ * where there are few rows. */
+#include <immintrin.h>
+
+#define NAME      tb_int8_vnni
+#define NAME_TEXT "vnni"
+#define USABLE                                                                 \
+    (__builtin_cpu_supports("avx512f") &&                                      \
+     __builtin_cpu_supports("avx512vl") &&                                     \
+     __builtin_cpu_supports("avx512bw") &&                                     \
+     __builtin_cpu_supports("avx512dq") &&                                     \
+     __builtin_cpu_supports("avx512vnni"))
+#define TILE_ROWS 14
+#define WIDE_ROWS 6
+
+#include "tensor/gemm_int8_tile.h"
+
+#define INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 14")
+#endif
+
+/* n < 4 bytes and zeros behind them. */
+INLINE int32_t some_bytes(const uint8_t *a, size_t n)
+{
+    uint32_t x = 0;
+    for (size_t i = 0; i < n; i++) {
+        x |= (uint32_t)a[i] << 8 * i;
+    }
+    return (int32_t)x;
+}
+
+INLINE int32_t four_bytes(const uint8_t *a)
+{
+    int32_t x = 0;
+    memcpy(&x, a, sizeof x);
+    return x;
+}
+
+/* Four terms (some: only n of them) of rows x vecs sums. */
+INLINE void quad(__m512i acc[][PANELS_MAX], const uint8_t *const *at,
+                 size_t step, const int8_t *b, size_t panel, const size_t rows,
+                 const size_t vecs, const bool some, size_t n)
+{
+    __m512i w[PANELS_MAX];
+    UNROLL
+    for (size_t v = 0; v < vecs; v++) {
+        w[v] = _mm512_loadu_si512(b + v * panel);
+    }
+    UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        const uint8_t *x = at[i / 3] + i % 3 * step;
+        __m512i x4 = _mm512_set1_epi32(some ? some_bytes(x, n) : four_bytes(x));
+        UNROLL
+        for (size_t v = 0; v < vecs; v++) {
+            acc[i][v] = _mm512_dpbusd_epi32(acc[i][v], x4, w[v]);
+        }
+    }
+}
+
+/* rows and vecs are constants at each call. */
+INLINE void tile_of(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
+                    int32_t *sums, const size_t rows, const size_t vecs)
+{
+    __m512i acc[TILE_ROWS][PANELS_MAX];
+    const uint8_t *at[TILE_ROWS / 3 + 1]; /* every third row; x86 can add once
+                                           * and twice step to an address */
+    size_t step = s->a_step;
+    size_t panel = panel_bytes(s);
+    UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        UNROLL
+        for (size_t v = 0; v < vecs; v++) {
+            acc[i][v] = _mm512_setzero_si512();
+        }
+    }
+    for (size_t g = 0; g < s->n_segments; g++) {
+        UNROLL
+        for (size_t i = 0; i < rows; i += 3) {
+            at[i / 3] = a + s->segment[g] + i * step;
+        }
+        for (size_t q = s->k / 4; q > 0; q--, b += PANEL * 4) {
+            quad(acc, at, step, b, panel, rows, vecs, false, 4);
+            UNROLL
+            for (size_t i = 0; i < rows; i += 3) {
+                at[i / 3] += 4;
+            }
+        }
+        if (s->k % 4 != 0) {
+            quad(acc, at, step, b, panel, rows, vecs, true, s->k % 4);
+            b += PANEL * 4;
+        }
+    }
+    UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        UNROLL
+        for (size_t v = 0; v < vecs; v++) {
+            _mm512_store_si512(sums + (i * vecs + v) * PANEL, acc[i][v]);
+        }
+    }
+}
+
+#define ROWS(n, vecs)                                                          \
+    case n:                                                                    \
+        tile_of(s, a, b, sums, n, vecs);                                       \
+        break
+#define FEW_ROWS(vecs)                                                         \
+    ROWS(1, vecs);                                                             \
+    ROWS(2, vecs);                                                             \
+    ROWS(3, vecs);                                                             \
+    ROWS(4, vecs);                                                             \
+    ROWS(5, vecs);                                                             \
+    ROWS(6, vecs)
+#define MANY_ROWS(vecs)                                                        \
+    FEW_ROWS(vecs);                                                            \
+    ROWS(7, vecs);                                                             \
+    ROWS(8, vecs);                                                             \
+    ROWS(9, vecs);                                                             \
+    ROWS(10, vecs);                                                            \
+    ROWS(11, vecs);                                                            \
+    ROWS(12, vecs);                                                            \
+    ROWS(13, vecs);                                                            \
+    ROWS(14, vecs)
+
+static void tile_1(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
+                   int32_t *sums, size_t rows)
+{
+    switch (rows) {
+        MANY_ROWS(1);
+    default:
+        break;
+    }
+}
+
+static void tile_2(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
+                   int32_t *sums, size_t rows)
+{
+    switch (rows) {
+        MANY_ROWS(2);
+    default:
+        break;
+    }
+}
+
+static void tile_4(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
+                   int32_t *sums, size_t rows)
+{
+    switch (rows) {
+        FEW_ROWS(4);
+    default:
+        break;
+    }
+}
+
+static void tile(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
+                 int32_t *sums, size_t rows, size_t vecs)
+{
+    switch (vecs) {
+    case 1:
+        tile_1(s, a, b, sums, rows);
+        break;
+    case 2:
+        tile_2(s, a, b, sums, rows);
+        break;
+    default:
+        tile_4(s, a, b, sums, rows);
+        break;
+    }
+}
