@@ -343,6 +343,33 @@ tb_rc tb_graph_set_data(tb_graph *graph, tb_value_id id, const tb_tensor *data,
     return rc;
 }
 
+tb_rc tb_graph_fix_input(tb_graph *graph, tb_value_id id, const tb_tensor *data,
+                         tb_err *err)
+{
+    tb_value *value = tb_graph_value(graph, id);
+    size_t at = 0;
+    while (at < graph->n_inputs && graph->inputs[at] != id) {
+        at++;
+    }
+    if (value == NULL || at == graph->n_inputs) {
+        return tb_fail(err, TB_E_BUG, "graph: value %u is no input", id);
+    }
+    if (value->dtype != data->dtype) {
+        return tb_fail(err, TB_E_MISMATCH, "input \"%s\" is %s, not %s",
+                       value->name, tb_dtype_name(value->dtype),
+                       tb_dtype_name(data->dtype));
+    }
+    tb_rc rc = tb_tensor_copy(&value->data, data, err);
+    if (rc == TB_OK) {
+        value->role = TB_ROLE_CONST;
+        value->dims = dims_of(&data->shape);
+        graph->n_inputs--;
+        memmove(&graph->inputs[at], &graph->inputs[at + 1],
+                (graph->n_inputs - at) * sizeof graph->inputs[0]);
+    }
+    return rc;
+}
+
 tb_rc tb_graph_rename(tb_graph *graph, tb_value_id id, const char *name,
                       tb_err *err)
 {

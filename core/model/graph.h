@@ -203,6 +203,12 @@ tb_rc tb_graph_add_data(tb_graph *graph, tb_value_id *out, const char *name,
 tb_rc tb_graph_set_data(tb_graph *graph, tb_value_id id, const tb_tensor *data,
                         tb_err *err) TB_NONNULL(1, 3) TB_MUST_CHECK;
 
+/* An input of the graph gets its value for good: it becomes a CONST initialiser
+ * and is asked for no more. Errors: BUG (no input of the graph), MISMATCH
+ * (another dtype), NOMEM. */
+tb_rc tb_graph_fix_input(tb_graph *graph, tb_value_id id, const tb_tensor *data,
+                         tb_err *err) TB_NONNULL(1, 3) TB_MUST_CHECK;
+
 /* hint if it is free, else "hint_1", "hint_2", ... in a buffer of its own for
  * tb_mem_free; NULL when out of memory. */
 char *tb_graph_fresh_name(const tb_graph *graph, const char *hint)

@@ -80,7 +80,8 @@ static tb_rc infer(tb_call *call, tb_err *err)
         rc = read_ratio(s, call, err);
     }
     s->salt = (uint64_t)salt_of(y->name);
-    call->view_of = s->active ? -1 : 0;
+    /* a mask must be written, whatever happens to y */
+    call->view_of = s->active || call->n_out > 1 ? -1 : 0;
     call->out[0] = tb_tensor_view(TB_F32, shape, NULL);
     if (call->n_out > 1) {
         call->out[1] = tb_tensor_view(TB_BOOL, shape, NULL);

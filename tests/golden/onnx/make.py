@@ -2,9 +2,8 @@
 """Writes the golden models: NAME.onnx and NAME.bin, which holds the inputs, then
 the outputs, as raw little-endian bytes; open batch dimensions are 3.
 
-torch_*: small networks exported by PyTorch, with PyTorch's outputs.
-node_*: the node tests of the onnx package (numpy's outputs), those whose
-operators and element types we have. Debian: python3-torch, python3-onnx.
+torch_*: small networks exported by PyTorch, with PyTorch's outputs. Debian:
+python3-torch, python3-onnx. The node tests of the onnx package: nodes.py.
 """
 import io
 import os
@@ -18,7 +17,6 @@ for alias, real in (("float", float), ("int", int), ("bool", bool),
 
 import onnx
 import torch
-from onnx import numpy_helper
 from torch import nn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -104,57 +102,5 @@ def make_torch():
         save("torch_" + name, model, [x.numpy()], [y.numpy()])
 
 
-OPS = {"Add", "Sub", "Mul", "Div", "Gemm", "MatMul", "Relu", "LeakyRelu",
-       "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Identity", "Flatten",
-       "Reshape", "Transpose", "Cast", "QuantizeLinear", "DequantizeLinear",
-       "Constant", "Dropout", "Shape", "Gather", "Concat", "Squeeze",
-       "Unsqueeze"}
-TYPES = {1, 2, 3, 6, 7, 9, 11}
-BIG = 6000  # bytes: some cases are large for no reason
-
-
-def node_model(case):
-    """The model with every input that must be constant as an initialiser."""
-    model = onnx.ModelProto()
-    model.CopyFrom(case.model)
-    inputs, outputs = case.data_sets[0]
-    keep = []
-    for k, value in enumerate(list(model.graph.input)):
-        op = model.graph.node[0].op_type
-        if (op, k) in {("Reshape", 1), ("Dropout", 1), ("Squeeze", 1),
-                       ("Unsqueeze", 1), ("Gather", 1)}:
-            model.graph.initializer.append(
-                numpy_helper.from_array(inputs[k], value.name))
-            model.graph.input.remove(value)
-        elif op == "Dropout" and k == 2:
-            model.graph.node[0].input.pop()
-            model.graph.input.remove(value)
-        else:
-            keep.append(inputs[k])
-    return model, keep, outputs
-
-
-def make_nodes():
-    from onnx.backend.test.case.node import collect_testcases
-    for case in collect_testcases(None):
-        graph = case.model.graph
-        if {n.op_type for n in graph.node} - OPS or len(graph.node) != 1:
-            continue
-        kinds = [v.type.tensor_type.elem_type for v in
-                 list(graph.input) + list(graph.output)]
-        if any(k not in TYPES for k in kinds):
-            continue
-        node = graph.node[0]
-        if node.op_type in ("Add", "Sub", "Mul", "Div") and kinds[0] != 1:
-            continue  # arithmetic is float32 here
-        if "training" in case.name or "_1d_" in case.name and node.op_type == "MatMul":
-            continue  # numpy's random mask is not ours
-        model, inputs, outputs = node_model(case)
-        if sum(np.asarray(a).nbytes for a in inputs + list(outputs)) > BIG:
-            continue
-        save("node_" + case.name.replace("test_", ""), model, inputs, outputs)
-
-
 if __name__ == "__main__":
     make_torch()
-    make_nodes()
