@@ -19,6 +19,7 @@ struct tb_exec {
     uint8_t *block; /* owned: [plan.n_bytes] */
     patch *patches; /* owned */
     size_t n_patches;
+    tb_data_fault fault;
 };
 
 /* Parameters are read through tensors whose data is not const; no kernel
@@ -86,7 +87,7 @@ static void resolve(tb_exec *e, const tb_exec_place *places, size_t n_places,
             }
         }
         for (size_t j = 0; j < call->n_out; j++) {
-            if (call->out[j].dtype != TB_DTYPE_NONE) {
+            if (node->out[j] != TB_ID_NONE) {
                 call->out[j].data = b->values[node->out[j]].data;
                 add_patch(e, slots, &call->out[j], node->out[j]);
             }
@@ -95,6 +96,7 @@ static void resolve(tb_exec *e, const tb_exec_place *places, size_t n_places,
             call->work = e->block + e->plan.work[i];
         }
         call->chance = chance;
+        call->fault = &e->fault;
     }
 }
 
@@ -222,6 +224,11 @@ void tb_exec_run(tb_exec *exec)
     tb_exec_run_part(exec, 0, exec->bound->n_calls);
 }
 
+tb_rc tb_exec_fault(tb_exec *exec, tb_err *err)
+{
+    return tb_data_fault_error(&exec->fault, err);
+}
+
 size_t tb_exec_bytes(const tb_exec *exec)
 {
     return exec->plan.n_bytes;
@@ -254,6 +261,10 @@ tb_rc tb_exec_predict(tb_exec *exec, const void *x, size_t n_rows, void *y,
         memcpy(in->data, (const uint8_t *)x + from * in_bytes, n * in_bytes);
         memset((uint8_t *)in->data + n * in_bytes, 0, (batch - n) * in_bytes);
         tb_exec_run(exec);
+        tb_rc rc = tb_exec_fault(exec, err);
+        if (rc != TB_OK) {
+            return rc;
+        }
         memcpy((uint8_t *)y + from * out_bytes, out->data, n * out_bytes);
     }
     return TB_OK;

@@ -49,6 +49,10 @@ void tb_exec_run(tb_exec *exec) TB_NONNULL(1);
 void tb_exec_run_part(tb_exec *exec, size_t from, size_t to) TB_NONNULL(1);
 size_t tb_exec_n_calls(const tb_exec *exec) TB_NONNULL(1);
 
+/* What was wrong with the data of the runs since the last call (tb_op_fault):
+ * OK, or MISMATCH; the outputs mean nothing then. */
+tb_rc tb_exec_fault(tb_exec *exec, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
 /* Output i of the graph after a run: valid until the next one. */
 const tb_tensor *tb_exec_output(const tb_exec *exec, size_t i) TB_NONNULL(1);
 
@@ -66,7 +70,7 @@ size_t tb_exec_bytes_unshared(const tb_exec *exec) TB_NONNULL(1);
  * padded with zero rows: how local and remote prediction come to the same
  * bits. x [n_rows, ...] in the dtype of the one input, y [n_rows, ...] in that
  * of the first output. Errors: MISMATCH (more than one input, or rows are not
- * the first dimension of input and output). */
+ * the first dimension of input and output, or as tb_exec_fault). */
 tb_rc tb_exec_predict(tb_exec *exec, const void *x, size_t n_rows, void *y,
                       tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 

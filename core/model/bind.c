@@ -204,15 +204,38 @@ static tb_rc fold(tb_binder *b, tb_call *call, tb_err *err)
         call->out[i].data = value->data;
     }
     if (rc == TB_OK) {
+        tb_data_fault fault = {0};
         call->work = b->work;
+        call->fault = &fault;
         call->op->run(call);
+        call->fault = NULL;
+        rc = tb_data_fault_error(&fault, err);
     }
     return rc;
+}
+
+/* The type of the input that stands for all (tb_op.types). */
+static tb_rc check_type(const tb_call *call, tb_err *err)
+{
+    const tb_op *op = call->op;
+    tb_dtype dtype = op->typed_by < call->n_in ? call->in[op->typed_by].dtype
+                                               : TB_DTYPE_NONE;
+    if (op->types == 0 || dtype == TB_DTYPE_NONE ||
+        tb_dtype_in(dtype, op->types)) {
+        return TB_OK;
+    }
+    char text[128];
+    return tb_fail(err, TB_E_UNSUPPORTED, "input %u is %s, not one of: %s",
+                   op->typed_by, tb_dtype_name(dtype),
+                   tb_dtype_names(op->types, text));
 }
 
 static tb_rc infer_call(tb_binder *b, tb_call *call, tb_err *err)
 {
     tb_rc rc = set_ends(b, call, err);
+    if (rc == TB_OK) {
+        rc = check_type(call, err);
+    }
     if (rc == TB_OK) {
         rc = call->op->infer(call, err);
     }
@@ -248,9 +271,10 @@ static tb_rc bind_node(tb_binder *b, tb_node_id id, tb_err *err)
         rc = fold(b, call, err);
     }
     if (rc != TB_OK) {
-        const tb_value *out = bound->graph->values[node->out[0]];
+        const tb_value *out = tb_graph_value(bound->graph, node->out[0]);
+        const char *made = out != NULL ? out->name : "";
         return tb_err_prefix(err, rc, "%s (node \"%s\")", node->op,
-                             node->name[0] != '\0' ? node->name : out->name);
+                             node->name[0] != '\0' ? node->name : made);
     }
     if (folds) {
         return TB_OK;
@@ -263,6 +287,23 @@ static tb_rc bind_node(tb_binder *b, tb_node_id id, tb_err *err)
     b->n_slots += node->n_in + node->n_out;
     bound->call_nodes[bound->n_calls++] = id;
     return TB_OK;
+}
+
+/* --- faults --------------------------------------------------------------- */
+
+tb_rc tb_data_fault_error(tb_data_fault *fault, tb_err *err)
+{
+    const tb_call *call = fault->call;
+    if (call == NULL) {
+        return TB_OK;
+    }
+    fault->call = NULL;
+    return tb_fail(err, TB_E_MISMATCH,
+                   "the data has the index %lld where %s (node \"%s\") takes "
+                   "-%zu to %zu",
+                   (long long)fault->value, call->op->name,
+                   call->node != NULL ? call->node->name : "", fault->limit,
+                   fault->limit > 0 ? fault->limit - 1 : 0);
 }
 
 /* --- life ----------------------------------------------------------------- */

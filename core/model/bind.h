@@ -51,6 +51,11 @@ typedef struct tb_value_type {
 tb_rc tb_bind_types(tb_value_type **out, const tb_graph *graph, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* The error of a fault that a run reported (MISMATCH: names operator, node and
+ * value), which is forgotten then; or OK. */
+tb_rc tb_data_fault_error(tb_data_fault *fault, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
 /* Frees it and nulls *bound. NULL is fine. */
 void tb_bind_free(tb_bound **bound) TB_NONNULL(1);
 

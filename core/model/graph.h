@@ -225,6 +225,12 @@ tb_rc tb_graph_apply(tb_graph *graph, tb_value_id *out,
                      const tb_node_spec *spec, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
+/* Output i of a node, as a fresh TEMP value when it has none there yet. The
+ * node moves in memory; its id stays. */
+tb_rc tb_graph_want_output(tb_graph *graph, tb_value_id *out, tb_node_id node,
+                           size_t i, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* Removes a node; its outputs become TEMP values without a producer. */
 void tb_graph_remove_node(tb_graph *graph, tb_node_id id) TB_NONNULL(1);
 

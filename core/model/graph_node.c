@@ -105,10 +105,22 @@ static tb_rc check_ends(const tb_graph *graph, const tb_node_spec *spec,
     return TB_OK;
 }
 
+/* A node in a block of its own. NULL when out of memory. */
+static tb_node *make_node(const tb_node_spec *spec)
+{
+    tb_block block = {0};
+    place_node(&block, spec);
+    block.base = tb_mem_array(block.used, 1);
+    if (block.base != NULL) {
+        block.used = 0;
+        place_node(&block, spec);
+    }
+    return (tb_node *)(void *)block.base;
+}
+
 tb_rc tb_graph_add_node(tb_graph *graph, tb_node_id *out,
                         const tb_node_spec *spec, tb_err *err)
 {
-    tb_block block = {0};
     tb_rc rc = check_ends(graph, spec, err);
     if (rc == TB_OK) {
         rc = tb_graph_room_for_one(&graph->nodes, &graph->cap_nodes,
@@ -117,15 +129,12 @@ tb_rc tb_graph_add_node(tb_graph *graph, tb_node_id *out,
     if (rc != TB_OK) {
         return rc;
     }
-    place_node(&block, spec);
-    block.base = tb_mem_array(block.used, 1);
-    if (block.base == NULL) {
+    tb_node *node = make_node(spec);
+    if (node == NULL) {
         return tb_fail(err, TB_E_NOMEM, "graph: node %s", spec->op);
     }
-    block.used = 0;
-    place_node(&block, spec);
     tb_node_id id = (tb_node_id)graph->n_nodes++;
-    graph->nodes[id] = (tb_node *)(void *)block.base;
+    graph->nodes[id] = node;
     for (size_t i = 0; i < spec->n_out; i++) {
         if (spec->out[i] != TB_ID_NONE) {
             graph->values[spec->out[i]]->producer = id;
@@ -135,6 +144,59 @@ tb_rc tb_graph_add_node(tb_graph *graph, tb_node_id *out,
         *out = id;
     }
     return TB_OK;
+}
+
+/* The node again with n_out outputs; the new ones are nobody's yet. */
+static tb_rc widen(tb_graph *graph, tb_node_id id, size_t n_out, tb_err *err)
+{
+    tb_node *node = graph->nodes[id];
+    tb_value_id *ends = tb_mem_array(n_out, sizeof *ends);
+    tb_node *wide = NULL;
+    if (ends != NULL) {
+        for (size_t i = 0; i < n_out; i++) {
+            ends[i] = i < node->n_out ? node->out[i] : TB_ID_NONE;
+        }
+        wide = make_node(&(tb_node_spec){.name = node->name,
+                                         .domain = node->domain,
+                                         .op = node->op,
+                                         .attrs = node->attrs,
+                                         .n_attrs = node->n_attrs,
+                                         .in = node->in,
+                                         .n_in = node->n_in,
+                                         .out = ends,
+                                         .n_out = n_out});
+    }
+    tb_mem_free(ends);
+    if (wide == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "graph: node %s", node->op);
+    }
+    tb_mem_free(node);
+    graph->nodes[id] = wide;
+    return TB_OK;
+}
+
+tb_rc tb_graph_want_output(tb_graph *graph, tb_value_id *out, tb_node_id node,
+                           size_t i, tb_err *err)
+{
+    const tb_node *n = tb_graph_node(graph, node);
+    *out = TB_ID_NONE;
+    if (n == NULL) {
+        return tb_fail(err, TB_E_BUG, "graph: no node %u", node);
+    }
+    tb_rc rc = i < n->n_out ? TB_OK : widen(graph, node, i + 1, err);
+    if (rc == TB_OK && graph->nodes[node]->out[i] == TB_ID_NONE) {
+        tb_value_id fresh = TB_ID_NONE;
+        rc =
+            tb_graph_add_temp(graph, &fresh, NULL, graph->nodes[node]->op, err);
+        if (rc == TB_OK) {
+            graph->values[fresh]->producer = node;
+            graph->nodes[node]->out[i] = fresh;
+        }
+    }
+    if (rc == TB_OK) {
+        *out = graph->nodes[node]->out[i];
+    }
+    return rc;
 }
 
 tb_rc tb_graph_apply(tb_graph *graph, tb_value_id *out,

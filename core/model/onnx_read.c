@@ -377,6 +377,10 @@ static tb_rc add_node(reader *r, const tb_node_spec *spec, tb_err *err)
     if (rc == TB_OK) {
         rc = tb_op_check(op, r->graph->nodes[id], err);
     }
+    if (rc == TB_OK && spec->n_out > op->out_max) {
+        rc = tb_fail(err, TB_E_MALFORMED, "%s: %zu outputs, at most %u",
+                     op->name, spec->n_out, op->out_max);
+    }
     return rc == TB_OK ? rc
                        : tb_err_prefix(err, rc, "onnx: making \"%s\"",
                                        made != NULL ? made->name : "");

@@ -41,10 +41,59 @@ static void typed_field(const Onnx__TensorProto *from, tb_dtype dtype,
         *data = from->int64_data;
         *n = from->n_int64_data;
         break;
+    case TB_U32:
+    case TB_U64:
+        *data = from->uint64_data;
+        *n = from->n_uint64_data;
+        break;
     default: /* I32, and narrower types one to a number */
         *data = from->int32_data;
         *n = from->n_int32_data;
         break;
+    }
+}
+
+/* Whether the typed field's numbers are as wide as the elements. */
+static bool same_width(tb_dtype dtype)
+{
+    return dtype != TB_U32 &&
+           (tb_dtype_bytes(dtype) == 8 || tb_dtype_bytes(dtype) == 4);
+}
+
+/* The largest number in a typed field that an element can hold; the 16-bit
+ * floats come as their bits. */
+static uint64_t largest(tb_dtype dtype)
+{
+    switch ((int)dtype) {
+    case TB_BOOL:
+        return 1;
+    case TB_I8:
+        return INT8_MAX;
+    case TB_U8:
+        return UINT8_MAX;
+    case TB_I16:
+        return INT16_MAX;
+    case TB_U32:
+        return UINT32_MAX;
+    default: /* U16, F16, BF16 */
+        return UINT16_MAX;
+    }
+}
+
+static bool fits_below_zero(tb_dtype dtype, int64_t x)
+{
+    return (dtype == TB_I8 && x >= INT8_MIN) ||
+           (dtype == TB_I16 && x >= INT16_MIN);
+}
+
+static void put_bits(const tb_tensor *out, size_t i, int64_t x)
+{
+    if (tb_dtype_bytes(out->dtype) == 1) {
+        ((uint8_t *)out->data)[i] = (uint8_t)x;
+    } else if (tb_dtype_bytes(out->dtype) == 2) {
+        ((uint16_t *)out->data)[i] = (uint16_t)x;
+    } else {
+        ((uint32_t *)out->data)[i] = (uint32_t)x;
     }
 }
 
@@ -58,22 +107,21 @@ static tb_rc copy_typed(tb_tensor *out, const Onnx__TensorProto *from,
         return tb_fail(err, TB_E_MALFORMED, "%zu elements, its shape says %zu",
                        n, tb_tensor_count(out));
     }
-    if (tb_dtype_bytes(out->dtype) > 1) {
+    if (same_width(out->dtype)) {
         if (n > 0) {
             memcpy(out->data, data, tb_tensor_bytes(out));
         }
         return TB_OK;
     }
-    const int32_t *wide = data;
-    uint8_t *to = out->data;
-    int32_t low = out->dtype == TB_I8 ? -128 : 0;
-    int32_t high = out->dtype == TB_I8 ? 127 : out->dtype == TB_U8 ? 255 : 1;
     for (size_t i = 0; i < n; i++) {
-        if (wide[i] < low || wide[i] > high) {
-            return tb_fail(err, TB_E_MALFORMED, "element %zu is %d, not %s", i,
-                           (int)wide[i], tb_dtype_name(out->dtype));
+        int64_t x = out->dtype == TB_U32 ? (int64_t)((const uint64_t *)data)[i]
+                                         : ((const int32_t *)data)[i];
+        if (x < 0 ? !fits_below_zero(out->dtype, x)
+                  : (uint64_t)x > largest(out->dtype)) {
+            return tb_fail(err, TB_E_MALFORMED, "element %zu is %lld, not %s",
+                           i, (long long)x, tb_dtype_name(out->dtype));
         }
-        to[i] = (uint8_t)wide[i];
+        put_bits(out, i, x);
     }
     return TB_OK;
 }

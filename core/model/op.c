@@ -57,6 +57,16 @@ static tb_rc check_attr(const tb_op *op, const tb_node *node,
                    node->name, attr->name);
 }
 
+/* The first output that has a value, or n_out. */
+static size_t first_output(const tb_node *node)
+{
+    size_t i = 0;
+    while (i < node->n_out && node->out[i] == TB_ID_NONE) {
+        i++;
+    }
+    return i;
+}
+
 static tb_rc check_arity(const tb_op *op, const tb_node *node, tb_err *err)
 {
     if (node->n_in < op->in_min || node->n_in > op->in_max) {
@@ -65,7 +75,8 @@ static tb_rc check_arity(const tb_op *op, const tb_node *node, tb_err *err)
                        node->op, node->name, node->n_in, op->in_min,
                        op->in_max);
     }
-    if (node->n_out < op->out_min || node->n_out > op->out_max) {
+    if (node->n_out < op->out_min ||
+        node->n_out > (size_t)op->out_max + op->n_saved) {
         return tb_fail(err, TB_E_MALFORMED,
                        "%s (node \"%s\"): %zu outputs, %u to %u expected",
                        node->op, node->name, node->n_out, op->out_min,
@@ -78,7 +89,7 @@ static tb_rc check_arity(const tb_op *op, const tb_node *node, tb_err *err)
                            node->name, i);
         }
     }
-    if (node->out[0] == TB_ID_NONE) {
+    if (first_output(node) > (op->any_output ? node->n_out - 1 : 0)) {
         return tb_fail(err, TB_E_MALFORMED,
                        "%s (node \"%s\"): its first output has no name",
                        node->op, node->name);
@@ -129,6 +140,18 @@ tb_value_id tb_grad_emit(tb_grad *g, const tb_node_spec *spec)
     tb_value_id out = TB_ID_NONE;
     if (g->rc == TB_OK) {
         g->rc = tb_graph_apply(g->graph, &out, spec, g->err);
+    }
+    return out;
+}
+
+tb_value_id tb_grad_output(tb_grad *g, size_t i)
+{
+    tb_value_id out = TB_ID_NONE;
+    if (g->rc == TB_OK) {
+        tb_value_id y = g->node->out[first_output(g->node)];
+        tb_node_id id = g->graph->values[y]->producer;
+        g->rc = tb_graph_want_output(g->graph, &out, id, i, g->err);
+        g->node = tb_graph_node(g->graph, id);
     }
     return out;
 }

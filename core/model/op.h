@@ -1,6 +1,6 @@
 /* core/model/op.h - the operator table. One struct describes an operator: what
  * it accepts, what its outputs look like, how it runs and how its gradient is
- * built. One file per family under ops/, one list in ops/list.c. Everything
+ * built. One file per family under ops/, one list in ops/list.def. Everything
  * that can fail fails in infer; run cannot. Knows nothing of memory plans,
  * losses or files. */
 #ifndef TB_MODEL_OP_H
@@ -21,6 +21,14 @@ typedef struct tb_chance {
     uint64_t step;
 } tb_chance;
 
+/* What a run found wrong with data that only it sees, such as an index out of
+ * range. The first fault stands until whoever runs the calls has read it. */
+typedef struct tb_data_fault {
+    const struct tb_call *call; /* NULL: none */
+    int64_t value;
+    size_t limit; /* values in [-limit, limit) would have done */
+} tb_data_fault;
+
 /* What infer parsed, ready for run: attributes, extents, strides. */
 typedef struct tb_op_state {
     _Alignas(16) unsigned char bytes[TB_OP_STATE_BYTES];
@@ -39,7 +47,7 @@ typedef struct tb_call {
      * value is constant. */
     tb_tensor *in;
     /* [n_out]; infer sets dtype and shape of each. In run, data NULL: nobody
-     * wants this output (never out[0]). */
+     * wants this output (never out[0], but for tb_op.any_output). */
     tb_tensor *out;
     /* Set by infer: out[0] has the very bytes of in[view_of], so that run may
      * be skipped when they lie on the same memory; -1: it has not. run copies
@@ -48,8 +56,26 @@ typedef struct tb_call {
     size_t work_bytes;       /* set by infer: scratch memory that run needs */
     void *work;              /* 64-byte aligned, work_bytes, any content */
     const tb_chance *chance; /* for run in training; else may be NULL */
+    tb_data_fault *fault;    /* see tb_op_fault; may be NULL */
     tb_op_state state;
 } tb_call;
+
+/* For run: reports a value that the data should not have had; run then goes on
+ * with one that is safe. */
+static inline void tb_op_fault(const tb_call *call, int64_t value, size_t limit)
+{
+    if (call->fault != NULL && call->fault->call == NULL) {
+        *call->fault = (tb_data_fault){call, value, limit};
+    }
+}
+
+/* In training, output `out` is the next value of the initialiser at input
+ * `in`: running statistics. run may find both on the same memory, and reads
+ * each element before it writes it. */
+typedef struct tb_op_carry {
+    uint8_t in;
+    uint8_t out;
+} tb_op_carry;
 
 /* One attribute an operator understands. */
 typedef struct tb_attr_decl {
@@ -63,7 +89,7 @@ typedef struct tb_attr_decl {
  * that backward functions read like their formulas. */
 typedef struct tb_grad {
     tb_graph *graph;
-    const tb_node *node;
+    const tb_node *node;   /* moves when tb_grad_output adds an output */
     const tb_value_id *dy; /* [n_out]; TB_ID_NONE: no gradient arrives there */
     const bool *wants;     /* [n_in]; which inputs need a gradient */
     tb_value_id *dx;       /* [n_in]; backward sets those wanted; the rest stays
@@ -82,6 +108,7 @@ struct tb_op {
     uint8_t in_max;
     uint8_t out_min;
     uint8_t out_max;
+    bool any_output; /* a node may leave out[0] out, if it has another */
     const tb_attr_decl *attrs;
     size_t n_attrs;
     /* Bit i: a float initialiser at input i is a parameter. */
@@ -92,6 +119,19 @@ struct tb_op {
     /* Bit i: run never reads in[i], only its shape counts: its memory need not
      * live until here. */
     uint32_t shape_only;
+    /* Element types of input typed_by (docs/operators.md lists them); 0: infer
+     * looks itself. Other inputs are infer's to check. */
+    uint32_t types;
+    uint8_t typed_by;
+    /* Private outputs behind out_max that backward may ask for with
+     * tb_grad_output (gates, an argmax, means): run makes them where data is
+     * given. No file has them. */
+    uint8_t n_saved;
+    /* Initialisers that training moves without a gradient: role BUFFER. */
+    uint8_t n_carry;
+    tb_op_carry carry[2];
+    /* In training a row's result depends on the rows beside it. */
+    bool couples_rows;
     /* run reads chance when training. */
     bool random;
 
@@ -108,7 +148,7 @@ struct tb_op {
     void (*backward)(tb_grad *g);
 };
 
-/* The list of all operators, NULL-terminated, in ops/list.c. */
+/* The list of all operators, NULL-terminated, made from ops/list.def. */
 extern const tb_op *const tb_op_list[];
 
 /* The operator of that name whose opset range holds opset, or NULL. */
@@ -120,7 +160,8 @@ const tb_op *tb_op_find(const char *domain, const char *name, int opset)
 tb_rc tb_op_of(const tb_op **out, const tb_graph *graph, const tb_node *node,
                tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
-/* Whether a node's arity and attributes are what op declares. MALFORMED. */
+/* Whether a node's arity and attributes are what op declares; private outputs
+ * count as declared. MALFORMED. */
 tb_rc tb_op_check(const tb_op *op, const tb_node *node, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
@@ -132,6 +173,11 @@ tb_rc tb_op_backward(tb_grad *g, const tb_op *op)
 /* For backward functions: a node of one output in the graph; domain NULL is
  * TB_DOMAIN_ONNX. Returns its output, TB_ID_NONE after an error. */
 tb_value_id tb_grad_emit(tb_grad *g, const tb_node_spec *spec) TB_NONNULL(1, 2);
+
+/* Output i of the node that g differentiates, made when the model did not ask
+ * for it: one of ONNX's, or a private one (tb_op.n_saved). g->node may move:
+ * take pointers into it afterwards. TB_ID_NONE after an error. */
+tb_value_id tb_grad_output(tb_grad *g, size_t i) TB_NONNULL(1);
 
 /* The same for an operator without attributes over one or two values. */
 tb_value_id tb_grad_unary(tb_grad *g, const char *domain, const char *op,

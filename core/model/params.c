@@ -33,11 +33,11 @@ static tb_value *initialiser_behind(const tb_graph *graph, tb_value_id id)
     return NULL;
 }
 
-static void mark(const tb_graph *graph, tb_value_id id)
+static void mark(const tb_graph *graph, tb_value_id id, tb_role role)
 {
     tb_value *value = initialiser_behind(graph, id);
     if (value != NULL && value->dtype == TB_F32) {
-        value->role = TB_ROLE_PARAM;
+        value->role = role;
     }
 }
 
@@ -56,13 +56,18 @@ static void mark_operands(const tb_graph *graph, const tb_node *node)
     uint32_t trains = op != NULL ? op->trains : 0;
     for (size_t i = 0; i < node->n_in && i < 32; i++) {
         if ((trains >> i & 1) != 0) {
-            mark(graph, node->in[i]);
+            mark(graph, node->in[i], TB_ROLE_PARAM);
+        }
+    }
+    for (size_t i = 0; op != NULL && i < op->n_carry; i++) {
+        if (op->carry[i].in < node->n_in) {
+            mark(graph, node->in[op->carry[i].in], TB_ROLE_BUFFER);
         }
     }
     if (strcmp(node->op, "Add") == 0 && node->n_in == 2) {
         for (size_t i = 0; i < 2; i++) {
             if (made_by_matmul(graph, node->in[1 - i])) {
-                mark(graph, node->in[i]);
+                mark(graph, node->in[i], TB_ROLE_PARAM);
             }
         }
     }
@@ -144,27 +149,28 @@ tb_rc tb_params_assign(tb_graph *graph, const tb_params_rule *rule, tb_err *err)
     return TB_OK;
 }
 
-/* --- the vector ----------------------------------------------------------- */
+/* --- the vectors ---------------------------------------------------------- */
 
-static const tb_value *param_at(const tb_graph *graph, size_t i)
+static const tb_value *value_at(const tb_graph *graph, size_t i, tb_role role)
 {
     const tb_value *value = graph->values[i];
-    return value != NULL && value->role == TB_ROLE_PARAM ? value : NULL;
+    return value != NULL && value->role == role ? value : NULL;
 }
 
-tb_rc tb_params_slots(tb_slots *out, const tb_graph *graph, tb_err *err)
+static tb_rc list_slots(tb_slots *out, const tb_graph *graph, tb_role role,
+                        tb_err *err)
 {
     *out = (tb_slots){0};
     size_t n = 0;
     for (size_t i = 0; i < graph->n_values; i++) {
-        n += param_at(graph, i) != NULL;
+        n += value_at(graph, i, role) != NULL;
     }
     tb_slot *slots = tb_mem_array(n, sizeof *slots);
     if (slots == NULL) {
         return tb_fail(err, TB_E_NOMEM, "%zu parameters", n);
     }
     for (size_t i = 0; i < graph->n_values; i++) {
-        const tb_value *value = param_at(graph, i);
+        const tb_value *value = value_at(graph, i, role);
         if (value != NULL) {
             size_t floats = tb_tensor_count(&value->data);
             slots[out->n++] = (tb_slot){.name = value->name,
@@ -185,49 +191,85 @@ void tb_slots_release(tb_slots *slots)
     *slots = (tb_slots){0};
 }
 
-size_t tb_params_count(const tb_graph *graph)
+static size_t count(const tb_graph *graph, tb_role role)
 {
     size_t n = 0;
     for (size_t i = 0; i < graph->n_values; i++) {
-        const tb_value *value = param_at(graph, i);
+        const tb_value *value = value_at(graph, i, role);
         n += value != NULL ? tb_tensor_count(&value->data) : 0;
     }
     return n;
 }
 
-static tb_rc check_length(const tb_graph *graph, size_t n, tb_err *err)
+static tb_rc check_length(const tb_graph *graph, tb_role role, size_t n,
+                          tb_err *err)
 {
-    size_t want = tb_params_count(graph);
-    return n == want
-               ? TB_OK
-               : tb_fail(err, TB_E_MISMATCH,
-                         "%zu numbers for a model of %zu parameters", n, want);
+    size_t want = count(graph, role);
+    return n == want ? TB_OK
+                     : tb_fail(err, TB_E_MISMATCH,
+                               "%zu numbers for a model of %zu %s", n, want,
+                               role == TB_ROLE_PARAM ? "parameters"
+                                                     : "running statistics");
+}
+
+/* Copies all values of a role out of the graph, or (from != NULL) into it. */
+static tb_rc copy_all(const tb_graph *graph, tb_role role, float *out,
+                      const float *from, size_t n, tb_err *err)
+{
+    tb_rc rc = check_length(graph, role, n, err);
+    size_t at = 0;
+    for (size_t i = 0; rc == TB_OK && i < graph->n_values; i++) {
+        const tb_value *value = value_at(graph, i, role);
+        if (value == NULL) {
+            continue;
+        }
+        size_t floats = tb_tensor_count(&value->data);
+        if (from != NULL) {
+            memcpy(value->data.data, from + at, floats * sizeof *from);
+        } else {
+            memcpy(out + at, value->data.data, floats * sizeof *out);
+        }
+        at += floats;
+    }
+    return rc;
+}
+
+tb_rc tb_params_slots(tb_slots *out, const tb_graph *graph, tb_err *err)
+{
+    return list_slots(out, graph, TB_ROLE_PARAM, err);
+}
+
+size_t tb_params_count(const tb_graph *graph)
+{
+    return count(graph, TB_ROLE_PARAM);
 }
 
 tb_rc tb_params_get(const tb_graph *graph, float *out, size_t n, tb_err *err)
 {
-    tb_rc rc = check_length(graph, n, err);
-    for (size_t i = 0; rc == TB_OK && i < graph->n_values; i++) {
-        const tb_value *value = param_at(graph, i);
-        if (value != NULL) {
-            size_t floats = tb_tensor_count(&value->data);
-            memcpy(out, value->data.data, floats * sizeof *out);
-            out += floats;
-        }
-    }
-    return rc;
+    return copy_all(graph, TB_ROLE_PARAM, out, NULL, n, err);
 }
 
 tb_rc tb_params_set(tb_graph *graph, const float *from, size_t n, tb_err *err)
 {
-    tb_rc rc = check_length(graph, n, err);
-    for (size_t i = 0; rc == TB_OK && i < graph->n_values; i++) {
-        const tb_value *value = param_at(graph, i);
-        if (value != NULL) {
-            size_t floats = tb_tensor_count(&value->data);
-            memcpy(value->data.data, from, floats * sizeof *from);
-            from += floats;
-        }
-    }
-    return rc;
+    return copy_all(graph, TB_ROLE_PARAM, NULL, from, n, err);
+}
+
+tb_rc tb_buffers_slots(tb_slots *out, const tb_graph *graph, tb_err *err)
+{
+    return list_slots(out, graph, TB_ROLE_BUFFER, err);
+}
+
+size_t tb_buffers_count(const tb_graph *graph)
+{
+    return count(graph, TB_ROLE_BUFFER);
+}
+
+tb_rc tb_buffers_get(const tb_graph *graph, float *out, size_t n, tb_err *err)
+{
+    return copy_all(graph, TB_ROLE_BUFFER, out, NULL, n, err);
+}
+
+tb_rc tb_buffers_set(tb_graph *graph, const float *from, size_t n, tb_err *err)
+{
+    return copy_all(graph, TB_ROLE_BUFFER, NULL, from, n, err);
 }

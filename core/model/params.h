@@ -30,7 +30,8 @@ typedef struct tb_params_rule {
 
 /* Gives every initialiser its role: PARAM when it is float32 and an operand
  * that its operator trains (tb_op.trains: weight or bias of Gemm, MatMul, the
- * Add behind a MatMul, ...), else CONST. rule NULL: the rule alone. Errors:
+ * Add behind a MatMul, ...), BUFFER when training carries it on (running
+ * statistics), else CONST. rule NULL: the rule alone. Errors:
  * NOT_FOUND (a name that is no initialiser: the nearest is proposed), MISMATCH
  * (train: of one that is not float32). */
 tb_rc tb_params_assign(tb_graph *graph, const tb_params_rule *rule, tb_err *err)
@@ -50,6 +51,16 @@ size_t tb_params_count(const tb_graph *graph) TB_NONNULL(1);
 tb_rc tb_params_get(const tb_graph *graph, float *out, size_t n, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 tb_rc tb_params_set(tb_graph *graph, const float *from, size_t n, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* The same for running statistics: role BUFFER, moved by training without a
+ * gradient (tb_op.carry). Their vector is federation's second section. */
+tb_rc tb_buffers_slots(tb_slots *out, const tb_graph *graph, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+size_t tb_buffers_count(const tb_graph *graph) TB_NONNULL(1);
+tb_rc tb_buffers_get(const tb_graph *graph, float *out, size_t n, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+tb_rc tb_buffers_set(tb_graph *graph, const float *from, size_t n, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
 #endif

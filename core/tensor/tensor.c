@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "tensor/half.h"
 
 tb_rc tb_tensor_init(tb_tensor *out, tb_dtype dtype, const tb_shape *shape,
                      tb_err *err)
@@ -79,6 +80,12 @@ double tb_tensor_f64_at(const tb_tensor *t, size_t i)
         return (double)((const float *)t->data)[i];
     case TB_F64:
         return ((const double *)t->data)[i];
+    case TB_F16:
+        return (double)tb_half_to_f32(((const uint16_t *)t->data)[i]);
+    case TB_BF16:
+        return (double)tb_bf16_to_f32(((const uint16_t *)t->data)[i]);
+    case TB_U64:
+        return (double)((const uint64_t *)t->data)[i];
     default:
         return (double)tb_tensor_i64_at(t, i);
     }
@@ -100,14 +107,82 @@ int64_t tb_tensor_i64_at(const tb_tensor *t, size_t i)
     switch ((int)t->dtype) {
     case TB_F32:
     case TB_F64:
+    case TB_F16:
+    case TB_BF16:
         return truncated(tb_tensor_f64_at(t, i));
     case TB_I8:
         return ((const int8_t *)t->data)[i];
+    case TB_I16:
+        return ((const int16_t *)t->data)[i];
     case TB_I32:
         return ((const int32_t *)t->data)[i];
     case TB_I64:
         return ((const int64_t *)t->data)[i];
+    case TB_U16:
+        return ((const uint16_t *)t->data)[i];
+    case TB_U32:
+        return ((const uint32_t *)t->data)[i];
+    case TB_U64:
+        return (int64_t)((const uint64_t *)t->data)[i];
     default: /* U8 and BOOL */
         return ((const uint8_t *)t->data)[i];
+    }
+}
+
+void tb_tensor_put_f64(const tb_tensor *t, size_t i, double x)
+{
+    switch ((int)t->dtype) {
+    case TB_F32:
+        ((float *)t->data)[i] = (float)x;
+        break;
+    case TB_F64:
+        ((double *)t->data)[i] = x;
+        break;
+    case TB_F16:
+        ((uint16_t *)t->data)[i] = tb_half_from_f64(x);
+        break;
+    case TB_BF16:
+        ((uint16_t *)t->data)[i] = tb_bf16_from_f32((float)x);
+        break;
+    case TB_BOOL:
+        ((uint8_t *)t->data)[i] = x != 0; /* NaN is true */
+        break;
+    case TB_U64:
+        ((uint64_t *)t->data)[i] =
+            x >= 0x1p63 && x < 0x1p64 ? (uint64_t)x : (uint64_t)truncated(x);
+        break;
+    default:
+        tb_tensor_put_i64(t, i, truncated(x));
+        break;
+    }
+}
+
+void tb_tensor_put_i64(const tb_tensor *t, size_t i, int64_t whole)
+{
+    switch ((int)t->dtype) {
+    case TB_I64:
+        ((int64_t *)t->data)[i] = whole;
+        break;
+    case TB_U64:
+        ((uint64_t *)t->data)[i] = (uint64_t)whole;
+        break;
+    case TB_I32:
+    case TB_U32:
+        ((uint32_t *)t->data)[i] = (uint32_t)whole;
+        break;
+    case TB_I16:
+    case TB_U16:
+        ((uint16_t *)t->data)[i] = (uint16_t)whole;
+        break;
+    case TB_I8:
+    case TB_U8:
+        ((uint8_t *)t->data)[i] = (uint8_t)whole;
+        break;
+    case TB_BOOL:
+        ((uint8_t *)t->data)[i] = whole != 0;
+        break;
+    default:
+        tb_tensor_put_f64(t, i, (double)whole);
+        break;
     }
 }

@@ -41,9 +41,16 @@ size_t tb_tensor_count(const tb_tensor *t) TB_NONNULL(1);
 size_t tb_tensor_bytes(const tb_tensor *t) TB_NONNULL(1);
 
 /* Element i as a double, and as an int64 (floats are truncated toward zero,
- * saturating; NaN is 0); data must be there and i < count. For small tensors:
- * axes, shapes, scales. */
+ * saturating; NaN is 0; a u64 over 2^63 wraps); data must be there and i <
+ * count. For small tensors (axes, shapes, scales) and rare types. */
 double tb_tensor_f64_at(const tb_tensor *t, size_t i) TB_NONNULL(1);
 int64_t tb_tensor_i64_at(const tb_tensor *t, size_t i) TB_NONNULL(1);
+
+/* Stores a number as element i of any type: x rounded to a float type (half to
+ * even), or truncated toward zero and then taken modulo 2^bits; whole is taken
+ * modulo 2^bits, or rounded to a float type. A bool is x != 0. */
+void tb_tensor_put_f64(const tb_tensor *t, size_t i, double x) TB_NONNULL(1);
+void tb_tensor_put_i64(const tb_tensor *t, size_t i, int64_t whole)
+    TB_NONNULL(1);
 
 #endif

@@ -87,6 +87,9 @@ static tb_rc score_batch(tb_evaluator *e, const tb_dataset *data, size_t from,
     tb_rc rc = e->loss->check(&b, err);
     if (rc == TB_OK) {
         tb_exec_run(e->exec);
+        rc = tb_exec_fault(e->exec, err);
+    }
+    if (rc == TB_OK) {
         e->loss->run(&b, score);
     }
     return rc;

@@ -93,6 +93,7 @@ static tb_rc pass_node(reverse *r, const tb_node *node, tb_err *err)
                  .dx = r->dx,
                  .err = err};
     rc = tb_op_backward(&g, op);
+    node = g.node; /* it may have moved */
     for (size_t j = 0; j < node->n_in && rc == TB_OK; j++) {
         if (r->wants[j]) {
             rc = accumulate(r, node->in[j], r->dx[j], err);

@@ -18,7 +18,14 @@ typedef struct program {
     size_t *grad_at;    /* [n slots] where in grads */
     tb_tensor in, dout; /* borrowed views */
     const float *out;
+    size_t batch; /* rows it was made for */
 } program;
+
+/* A running statistic: the graph's own data is read and written in place. */
+typedef struct carried {
+    tb_value_id next; /* the output that is its next value */
+    float *data;      /* borrowed from the graph */
+} carried;
 
 struct tb_trainer {
     tb_trainer_options options;
@@ -31,10 +38,16 @@ struct tb_trainer {
     size_t n_states;
     void *y; /* [batch] targets, for callers that gather */
     size_t n_cols;
-    uint64_t step; /* steps done */
+    carried *carried; /* [n_carried] */
+    size_t n_carried;
+    bool fuses;        /* steps are linear: products move parameters */
+    bool couples_rows; /* rows of zeros as padding would count */
+    uint64_t step;     /* steps done */
     tb_chance chance;
     tb_fuse_rates rates;
     program train; /* what steps run */
+    program tail;  /* the same for fewer rows, where rows are coupled; made
+                    * when first needed */
     program full;  /* every gradient kept; made when first asked for */
     const uint8_t *keep;
     const float *anchor;
@@ -43,6 +56,49 @@ struct tb_trainer {
 };
 
 /* --- making --------------------------------------------------------------- */
+
+/* Asks a node for the next values of what it carries on. */
+static tb_rc carry_node(tb_trainer *t, tb_node_id id, const tb_op *op,
+                        tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; i < op->n_carry && rc == TB_OK; i++) {
+        const tb_node *node = t->graph->nodes[id];
+        const tb_value *value =
+            op->carry[i].in < node->n_in
+                ? tb_graph_value(t->graph, node->in[op->carry[i].in])
+                : NULL;
+        if (value == NULL || value->role != TB_ROLE_BUFFER) {
+            continue; /* frozen, or computed */
+        }
+        carried *c = &t->carried[t->n_carried++];
+        c->data = value->data.data;
+        rc =
+            tb_graph_want_output(t->graph, &c->next, id, op->carry[i].out, err);
+    }
+    return rc;
+}
+
+static tb_rc find_carried(tb_trainer *t, tb_err *err)
+{
+    size_t n_nodes = t->graph->n_nodes;
+    t->carried = tb_mem_array(2 * n_nodes, sizeof t->carried[0]);
+    tb_rc rc = t->carried != NULL
+                   ? TB_OK
+                   : tb_fail(err, TB_E_NOMEM, "trainer: %zu nodes", n_nodes);
+    for (size_t i = 0; i < n_nodes && rc == TB_OK; i++) {
+        const tb_op *op = NULL;
+        if (t->graph->nodes[i] == NULL) {
+            continue;
+        }
+        rc = tb_op_of(&op, t->graph, t->graph->nodes[i], err);
+        if (rc == TB_OK) {
+            t->couples_rows = t->couples_rows || op->couples_rows;
+            rc = carry_node(t, (tb_node_id)i, op, err);
+        }
+    }
+    return rc;
+}
 
 static tb_rc make_graph(tb_trainer *t, const tb_graph *graph, tb_err *err)
 {
@@ -58,6 +114,9 @@ static tb_rc make_graph(tb_trainer *t, const tb_graph *graph, tb_err *err)
         rc = tb_fail(err, TB_E_MISMATCH, "the model has nothing to train");
     }
     if (rc == TB_OK) {
+        rc = find_carried(t, err);
+    }
+    if (rc == TB_OK) {
         rc = tb_bind_new(&bound, t->graph, &bind, err);
     }
     if (rc != TB_OK) {
@@ -71,7 +130,7 @@ static tb_rc make_graph(tb_trainer *t, const tb_graph *graph, tb_err *err)
     }
     any.rank = (int)out->shape.rank;
     for (size_t i = 0; i < out->shape.rank; i++) {
-        any.dim[i] = (int64_t)out->shape.dim[i];
+        any.dim[i] = i == 0 ? TB_DIM_ANY : (int64_t)out->shape.dim[i];
     }
     char *name = tb_graph_fresh_name(t->graph, "loss_gradient");
     rc = name == NULL
@@ -140,12 +199,15 @@ static tb_rc count_forward(const tb_trainer *t, const tb_bound *bound,
     return TB_OK;
 }
 
-static tb_rc make_program(tb_trainer *t, program *p, bool fuse, tb_err *err)
+/* batch: rows; fuse: gradients that can move their parameter at once do. */
+static tb_rc make_program(tb_trainer *t, program *p, size_t batch, bool fuse,
+                          tb_err *err)
 {
     tb_bound *bound = NULL;
-    tb_bind_options bind = {.batch = t->options.batch, .training = true};
+    tb_bind_options bind = {.batch = batch, .training = true};
     size_t n_places = 0;
-    tb_exec_place *places = tb_mem_array(t->slots.n, sizeof places[0]);
+    tb_exec_place *places =
+        tb_mem_array(t->slots.n + t->n_carried, sizeof places[0]);
     p->fused = tb_mem_array(t->slots.n, sizeof p->fused[0]);
     p->grad_at = tb_mem_array(t->slots.n, sizeof p->grad_at[0]);
     tb_rc rc = TB_OK;
@@ -164,6 +226,10 @@ static tb_rc make_program(tb_trainer *t, program *p, bool fuse, tb_err *err)
         tb_fuse_updates(bound, &t->slots, t->grad_ids, &t->rates, p->fused);
     }
     rc = place_grads(t, p, places, &n_places, err);
+    for (size_t i = 0; i < t->n_carried; i++) {
+        places[n_places++] =
+            (tb_exec_place){t->carried[i].next, t->carried[i].data};
+    }
     if (rc == TB_OK) {
         rc = tb_exec_from(&p->exec, &bound, places, n_places, &t->chance, err);
     }
@@ -174,6 +240,7 @@ static tb_rc make_program(tb_trainer *t, program *p, bool fuse, tb_err *err)
     p->in = *tb_exec_input(p->exec, 0);
     p->dout = *tb_exec_input(p->exec, 1);
     p->out = tb_exec_output(p->exec, 0)->data;
+    p->batch = batch;
 done:
     tb_bind_free(&bound);
     tb_mem_free(places);
@@ -234,9 +301,9 @@ tb_rc tb_trainer_new(tb_trainer **out, const tb_graph *graph,
         rc = make_vectors(t, err);
     }
     if (rc == TB_OK) {
-        bool fuse = options->optimiser->linear(&options->config, &t->rates.keep,
-                                               &t->rates.rate);
-        rc = make_program(t, &t->train, fuse, err);
+        t->fuses = options->optimiser->linear(&options->config, &t->rates.keep,
+                                              &t->rates.rate);
+        rc = make_program(t, &t->train, options->batch, t->fuses, err);
     }
     if (rc == TB_OK) {
         *out = t;
@@ -253,7 +320,9 @@ void tb_trainer_free(tb_trainer **trainer)
         return;
     }
     release_program(&t->train);
+    release_program(&t->tail);
     release_program(&t->full);
+    tb_mem_free(t->carried);
     tb_slots_release(&t->slots);
     tb_graph_free(&t->graph);
     tb_mem_free(t->grad_ids);
@@ -279,11 +348,7 @@ static tb_rc run_program(tb_trainer *t, program *p, const feed *rows,
                          tb_score *score, tb_err *err)
 {
     size_t n_rows = rows->n;
-    size_t batch = t->options.batch;
-    if (n_rows == 0 || n_rows > batch) {
-        return tb_fail(err, TB_E_MISMATCH, "%zu rows in a step of 1 to %zu",
-                       n_rows, batch);
-    }
+    size_t batch = p->batch;
     tb_loss_batch b = {.out = p->out,
                        .y = rows->y,
                        .n_rows = n_rows,
@@ -301,9 +366,39 @@ static tb_rc run_program(tb_trainer *t, program *p, const feed *rows,
     }
     memset(in + n_rows * row_bytes, 0, (batch - n_rows) * row_bytes);
     tb_exec_run_part(p->exec, 0, p->n_forward);
+    rc = tb_exec_fault(p->exec, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
     t->options.loss->run(&b, score);
     tb_exec_run_part(p->exec, p->n_forward, tb_exec_n_calls(p->exec));
     return TB_OK;
+}
+
+/* The program for n_rows rows: the one asked for, or one of just as many rows
+ * when padding would count. */
+static tb_rc choose_program(tb_trainer *t, program **p, size_t n_rows,
+                            tb_err *err)
+{
+    if (n_rows == 0 || n_rows > t->options.batch) {
+        return tb_fail(err, TB_E_MISMATCH, "%zu rows in a step of 1 to %zu",
+                       n_rows, t->options.batch);
+    }
+    if (!t->couples_rows || n_rows == (*p)->batch) {
+        return TB_OK;
+    }
+    bool fuse = *p == &t->train;
+    program *other = fuse ? &t->tail : *p;
+    tb_rc rc = TB_OK;
+    if (other->batch != n_rows) {
+        release_program(other);
+        rc = make_program(t, other, n_rows, fuse && t->fuses, err);
+        if (rc != TB_OK) {
+            release_program(other);
+        }
+    }
+    *p = other;
+    return rc;
 }
 
 /* w = keep w - rate (g + offset) + rate mu anchor; a fused slot has done its
@@ -363,8 +458,12 @@ tb_rc tb_trainer_step(tb_trainer *t, const void *x, const void *y,
     }
     t->chance.step = t->step;
     tb_score unread = {0};
-    tb_rc rc = run_program(t, &t->train, &(feed){x, y, n_rows},
-                           score != NULL ? score : &unread, err);
+    program *p = &t->train;
+    tb_rc rc = choose_program(t, &p, n_rows, err);
+    if (rc == TB_OK) {
+        rc = run_program(t, p, &(feed){x, y, n_rows},
+                         score != NULL ? score : &unread, err);
+    }
     if (rc != TB_OK) {
         return rc;
     }
@@ -373,8 +472,7 @@ tb_rc tb_trainer_step(tb_trainer *t, const void *x, const void *y,
         if (t->grad_ids[s] == TB_ID_NONE) {
             continue; /* the loss does not depend on it */
         }
-        float *g =
-            t->train.fused[s] ? NULL : t->train.grads + t->train.grad_at[s];
+        float *g = p->fused[s] ? NULL : p->grads + p->grad_at[s];
         if (linear) {
             move_linear(t, &t->slots.slot[s], g);
         } else {
@@ -390,16 +488,21 @@ tb_rc tb_trainer_step(tb_trainer *t, const void *x, const void *y,
 tb_rc tb_trainer_gradient(tb_trainer *t, const void *x, const void *y,
                           size_t n_rows, float *grad, tb_err *err)
 {
-    if (t->full.exec == NULL) {
-        tb_rc rc = make_program(t, &t->full, false, err);
+    program *p = &t->full;
+    tb_rc rc = TB_OK;
+    if (p->exec == NULL) {
+        rc = make_program(t, p, t->options.batch, false, err);
         if (rc != TB_OK) {
-            release_program(&t->full);
+            release_program(p);
             return rc;
         }
     }
     t->chance.step = t->step;
     tb_score unread = {0};
-    tb_rc rc = run_program(t, &t->full, &(feed){x, y, n_rows}, &unread, err);
+    rc = choose_program(t, &p, n_rows, err);
+    if (rc == TB_OK) {
+        rc = run_program(t, p, &(feed){x, y, n_rows}, &unread, err);
+    }
     for (size_t s = 0; s < t->slots.n && rc == TB_OK; s++) {
         const tb_slot *slot = &t->slots.slot[s];
         memset(grad + slot->offset, 0, slot->n * sizeof grad[0]);
@@ -487,6 +590,17 @@ void tb_trainer_set_prox(tb_trainer *t, float mu, const float *anchor)
 void tb_trainer_set_offset(tb_trainer *t, const float *offset)
 {
     t->offset = offset;
+}
+
+const tb_graph *tb_trainer_graph(const tb_trainer *t)
+{
+    return t->graph;
+}
+
+tb_rc tb_trainer_set_buffers(tb_trainer *t, const float *from, size_t n,
+                             tb_err *err)
+{
+    return tb_buffers_set(t->graph, from, n, err);
 }
 
 size_t tb_trainer_bytes(const tb_trainer *t)

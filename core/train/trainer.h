@@ -37,6 +37,14 @@ void tb_trainer_free(tb_trainer **t) TB_NONNULL(1);
 float *tb_trainer_params(tb_trainer *t) TB_NONNULL(1);
 size_t tb_trainer_n_params(const tb_trainer *t) TB_NONNULL(1);
 
+/* Running statistics (role BUFFER) as steps have left them, a vector in
+ * initialiser order [tb_buffers_count of the model]: read them with
+ * tb_buffers_get from this graph, which the trainer owns; set puts others
+ * there. Errors of set: MISMATCH. */
+const tb_graph *tb_trainer_graph(const tb_trainer *t) TB_NONNULL(1);
+tb_rc tb_trainer_set_buffers(tb_trainer *t, const float *from, size_t n,
+                             tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
 /* Name, shape and offset of each parameter in the vector. */
 const tb_slots *tb_trainer_slots(const tb_trainer *t) TB_NONNULL(1);
 
@@ -50,8 +58,9 @@ const tb_loss *tb_trainer_loss(const tb_trainer *t) TB_NONNULL(1);
  * int32 [n_rows] or float32 [n_rows, n_outputs] by the loss. The gradient is
  * that of the mean over n_rows. *score (may be NULL) is added to, with the
  * loss before the step. A smaller batch is padded with zero rows that weigh
- * nothing. Errors: MISMATCH (rows, a label out of range); nothing moved
- * then. */
+ * nothing; where rows are coupled (BatchNormalization) it gets a plan of its
+ * own instead, made when its size changes. Errors: MISMATCH (rows, a label or
+ * an index out of range), NOMEM; no parameter moved then. */
 tb_rc tb_trainer_step(tb_trainer *t, const void *x, const void *y,
                       size_t n_rows, tb_score *score, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;

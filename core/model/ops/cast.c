@@ -20,34 +20,6 @@ static tb_rc cast_infer(tb_call *call, tb_err *err)
     return cast_to(call, tb_node_int(call->node, "to", 0), err);
 }
 
-/* Number i of out: x from a float (whole is x truncated) or from an integer. */
-static void put(const tb_tensor *out, size_t i, double x, int64_t whole)
-{
-    switch ((int)out->dtype) {
-    case TB_F32:
-        ((float *)out->data)[i] = (float)x;
-        break;
-    case TB_F64:
-        ((double *)out->data)[i] = x;
-        break;
-    case TB_I8:
-        ((int8_t *)out->data)[i] = (int8_t)whole;
-        break;
-    case TB_I32:
-        ((int32_t *)out->data)[i] = (int32_t)whole;
-        break;
-    case TB_I64:
-        ((int64_t *)out->data)[i] = whole;
-        break;
-    case TB_BOOL:
-        ((uint8_t *)out->data)[i] = x != 0; /* NaN is true */
-        break;
-    default: /* U8 */
-        ((uint8_t *)out->data)[i] = (uint8_t)whole;
-        break;
-    }
-}
-
 /* y = x in another type: to an integer toward zero, and then modulo 2^bits */
 static void cast_run(const tb_call *call)
 {
@@ -61,8 +33,15 @@ static void cast_run(const tb_call *call)
         tb_k_from_u8(call->out[0].data, x->data, n);
         return;
     }
+    bool whole = !tb_dtype_in(x->dtype, TB_TYPES_FLOAT) &&
+                 !(x->dtype == TB_U64 &&
+                   tb_dtype_in(call->out[0].dtype, TB_TYPES_FLOAT));
     for (size_t i = 0; i < n; i++) {
-        put(&call->out[0], i, tb_tensor_f64_at(x, i), tb_tensor_i64_at(x, i));
+        if (whole) {
+            tb_tensor_put_i64(&call->out[0], i, tb_tensor_i64_at(x, i));
+        } else {
+            tb_tensor_put_f64(&call->out[0], i, tb_tensor_f64_at(x, i));
+        }
     }
 }
 

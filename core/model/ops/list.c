@@ -1,49 +1,9 @@
-/* core/model/ops/list.c - the one list of all operators. */
+/* core/model/ops/list.c - the list of all operators as an array. */
 #include "model/ops/op_priv.h"
 
 const tb_op *const tb_op_list[] = {
-    /* of ONNX */
-    &tb_op_add,
-    &tb_op_sub,
-    &tb_op_mul,
-    &tb_op_div,
-    &tb_op_gemm,
-    &tb_op_matmul,
-    &tb_op_relu,
-    &tb_op_leaky_relu,
-    &tb_op_sigmoid,
-    &tb_op_tanh,
-    &tb_op_softmax,
-    &tb_op_softmax_1,
-    &tb_op_log_softmax,
-    &tb_op_log_softmax_1,
-    &tb_op_identity,
-    &tb_op_flatten,
-    &tb_op_reshape,
-    &tb_op_squeeze,
-    &tb_op_squeeze_1,
-    &tb_op_unsqueeze,
-    &tb_op_unsqueeze_1,
-    &tb_op_transpose,
-    &tb_op_shape,
-    &tb_op_gather,
-    &tb_op_concat,
-    &tb_op_dropout,
-    &tb_op_dropout_7,
-    &tb_op_cast,
-    &tb_op_quantize,
-    &tb_op_dequantize,
-    /* of gradients */
-    &tb_op_reduce_to_like,
-    &tb_op_matmul_t,
-    &tb_op_relu_grad,
-    &tb_op_sigmoid_grad,
-    &tb_op_tanh_grad,
-    &tb_op_softmax_grad,
-    &tb_op_log_softmax_grad,
-    &tb_op_reshape_like,
-    &tb_op_dropout_grad,
-    &tb_op_cast_like,
-    &tb_op_quantize_grad,
+#define TB_OP(name) &tb_op_##name,
+#include "model/ops/list.def"
+#undef TB_OP
     NULL,
 };

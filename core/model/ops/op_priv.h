@@ -81,21 +81,8 @@ typedef struct tb_walk2_at {
 void tb_walk2_next(tb_walk2_at *at, const tb_walk2 *walk) TB_NONNULL(1, 2);
 
 /* The members of the list. */
-extern const tb_op tb_op_add, tb_op_sub, tb_op_mul, tb_op_div;
-extern const tb_op tb_op_reduce_to_like;
-extern const tb_op tb_op_gemm, tb_op_matmul, tb_op_matmul_t;
-extern const tb_op tb_op_relu, tb_op_leaky_relu, tb_op_sigmoid, tb_op_tanh;
-extern const tb_op tb_op_relu_grad, tb_op_sigmoid_grad, tb_op_tanh_grad;
-extern const tb_op tb_op_softmax, tb_op_softmax_1, tb_op_softmax_grad;
-extern const tb_op tb_op_log_softmax, tb_op_log_softmax_1;
-extern const tb_op tb_op_log_softmax_grad;
-extern const tb_op tb_op_identity, tb_op_flatten, tb_op_reshape;
-extern const tb_op tb_op_transpose, tb_op_reshape_like;
-extern const tb_op tb_op_squeeze, tb_op_squeeze_1;
-extern const tb_op tb_op_unsqueeze, tb_op_unsqueeze_1;
-extern const tb_op tb_op_shape, tb_op_gather, tb_op_concat;
-extern const tb_op tb_op_dropout, tb_op_dropout_7, tb_op_dropout_grad;
-extern const tb_op tb_op_cast, tb_op_cast_like;
-extern const tb_op tb_op_quantize, tb_op_dequantize, tb_op_quantize_grad;
+#define TB_OP(name) extern const tb_op tb_op_##name;
+#include "model/ops/list.def"
+#undef TB_OP
 
 #endif
