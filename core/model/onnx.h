@@ -7,11 +7,10 @@
 
 #include "model/graph.h"
 
-#define TB_ONNX_OPSET_MIN 7
-#define TB_ONNX_OPSET_MAX 21 /* newer: operators may have changed */
+#define TB_ONNX_OPSET_MIN 1  /* each operator says from which on we know it */
+#define TB_ONNX_OPSET_MAX 23 /* newer: operators may have changed */
 #define TB_ONNX_IR_MIN    3
 #define TB_ONNX_IR_MAX    13
-#define TB_ONNX_IR        8 /* what we write, with opset TB_GRAPH_OPSET */
 
 typedef struct tb_onnx_limits {
     size_t bytes;        /* the whole file */
@@ -37,9 +36,10 @@ tb_rc tb_onnx_read(tb_graph **out, const uint8_t *bytes, size_t len,
     TB_NONNULL(1) TB_MUST_CHECK;
 
 /* Appends the model's bytes to out. The same graph gives the same bytes, and
- * read then write gives them again. Opset 17, unless the graph came with an
- * opset whose operators mean something else: then its own. Errors: UNSUPPORTED
- * (a node of TB_DOMAIN_GRAD), LIMIT (out->max), NOMEM. */
+ * read then write gives them again. The opset is the lowest from 17 on in which
+ * every operator means what it means in the graph, else the graph's own; the IR
+ * version is 8, or the first that knows that opset. Errors: UNSUPPORTED (a node
+ * of TB_DOMAIN_GRAD), LIMIT (out->max), NOMEM. */
 tb_rc tb_onnx_write(tb_buf *out, const tb_graph *graph, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 

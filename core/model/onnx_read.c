@@ -80,13 +80,20 @@ static tb_rc check_count(size_t n, size_t most, const char *what, tb_err *err)
 
 /* --- header --------------------------------------------------------------- */
 
+/* A file may leave out the default domain when no node is of it; domains that
+ * we do not know are met again where a node uses them. */
 static tb_rc read_opset(int *out, const Onnx__ModelProto *model, tb_err *err)
 {
-    int64_t version = 0;
+    int64_t version = model->n_opset_import > 0 ? TB_GRAPH_OPSET : 0;
     for (size_t i = 0; i < model->n_opset_import; i++) {
         const Onnx__OperatorSetIdProto *set = model->opset_import[i];
         if (tb_onnx_default_domain(set->domain)) {
             version = set->version;
+        } else if (strcmp(set->domain, TB_DOMAIN_TRAINING) == 0 &&
+                   set->version != 1) {
+            return tb_fail(err, TB_E_UNSUPPORTED,
+                           "onnx: version %lld of %s, 1 can be read",
+                           (long long)set->version, TB_DOMAIN_TRAINING);
         }
     }
     if (version < TB_ONNX_OPSET_MIN || version > TB_ONNX_OPSET_MAX) {

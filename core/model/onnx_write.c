@@ -276,30 +276,80 @@ static tb_rc put_graph(pile *p, Onnx__GraphProto *to, const tb_graph *graph,
 
 /* --- the whole ------------------------------------------------------------ */
 
-/* The opset to write: ours, if each operator means the same there. */
-static tb_rc choose_opset(int *out, const tb_graph *graph, tb_err *err)
+/* Whether the node means in that opset what it means in the graph. */
+static bool means_the_same(const tb_graph *graph, const tb_node *node,
+                           int opset)
 {
-    *out = TB_GRAPH_OPSET;
+    return tb_op_find(node->domain, node->op, opset) ==
+           tb_op_find(node->domain, node->op, graph->opset);
+}
+
+static bool all_mean_the_same(const tb_graph *graph, int opset)
+{
     for (size_t i = 0; i < graph->n_nodes; i++) {
+        const tb_node *node = graph->nodes[i];
+        if (node != NULL && !means_the_same(graph, node, opset)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The lowest opset from ours on in which nothing changes its meaning. */
+static int choose_opset(const tb_graph *graph)
+{
+    for (int v = TB_GRAPH_OPSET; v <= TB_ONNX_OPSET_MAX; v++) {
+        if (all_mean_the_same(graph, v)) {
+            return v;
+        }
+    }
+    return graph->opset;
+}
+
+/* The IR version to write: 8, or the first that came with the opset (table of
+ * versions in onnx/docs/Versioning.md). */
+static int ir_of(int opset)
+{
+    return opset <= 18 ? 8 : opset <= 20 ? 9 : opset <= 22 ? 10 : 11;
+}
+
+static tb_rc check_operators(const tb_graph *graph, tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; rc == TB_OK && i < graph->n_nodes; i++) {
         const tb_node *node = graph->nodes[i];
         const tb_op *op = NULL;
         if (node == NULL) {
             continue;
         }
-        if (strcmp(node->domain, TB_DOMAIN_ONNX) != 0) {
-            return tb_fail(err, TB_E_UNSUPPORTED,
-                           "onnx: %s.%s is no operator of ONNX", node->domain,
-                           node->op);
-        }
-        tb_rc rc = tb_op_of(&op, graph, node, err);
-        if (rc != TB_OK) {
-            return rc;
-        }
-        if (tb_op_find(node->domain, node->op, TB_GRAPH_OPSET) != op) {
-            *out = graph->opset;
+        rc = tb_op_of(&op, graph, node, err);
+        if (rc == TB_OK && strcmp(node->domain, TB_DOMAIN_ONNX) != 0 &&
+            strcmp(node->domain, TB_DOMAIN_TRAINING) != 0) {
+            rc = tb_fail(err, TB_E_UNSUPPORTED,
+                         "onnx: %s.%s is no operator of ONNX", node->domain,
+                         node->op);
         }
     }
-    return TB_OK;
+    return rc;
+}
+
+/* Which versions of which domains the nodes are of. */
+static void put_opsets(pile *p, Onnx__ModelProto *to, const tb_graph *graph)
+{
+    bool training = false;
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const tb_node *node = graph->nodes[i];
+        training = training || (node != NULL &&
+                                strcmp(node->domain, TB_DOMAIN_TRAINING) == 0);
+    }
+    to->n_opset_import = training ? 2 : 1;
+    TAKE_LIST(to->opset_import, p, to->n_opset_import, Onnx__OperatorSetIdProto,
+              onnx__operator_set_id_proto__init);
+    for (size_t i = 0; !p->failed && i < to->n_opset_import; i++) {
+        to->opset_import[i]->domain = text(i == 0 ? "" : TB_DOMAIN_TRAINING);
+        to->opset_import[i]->has_version = 1;
+        to->opset_import[i]->version = i == 0 ? choose_opset(graph) : 1;
+    }
 }
 
 static tb_rc pack(tb_buf *out, const Onnx__ModelProto *model, tb_err *err)
@@ -329,26 +379,19 @@ tb_rc tb_onnx_write(tb_buf *out, const tb_graph *graph, tb_err *err)
     pile p = {0};
     Onnx__ModelProto model = ONNX__MODEL_PROTO__INIT;
     Onnx__GraphProto body = ONNX__GRAPH_PROTO__INIT;
-    Onnx__OperatorSetIdProto opset = ONNX__OPERATOR_SET_ID_PROTO__INIT;
-    Onnx__OperatorSetIdProto *opsets[1] = {&opset};
-    int version = 0;
-    tb_rc rc = choose_opset(&version, graph, err);
+    tb_rc rc = check_operators(graph, err);
     if (rc == TB_OK) {
         rc = put_graph(&p, &body, graph, err);
     }
+    put_opsets(&p, &model, graph);
     put_meta(&p, &model, graph);
     if (rc == TB_OK && p.failed) {
         rc = tb_fail(err, TB_E_NOMEM, "onnx: writing \"%s\"", graph->name);
     }
     if (rc == TB_OK) {
-        opset.domain = text("");
-        opset.has_version = 1;
-        opset.version = version;
         model.has_ir_version = 1;
-        model.ir_version = TB_ONNX_IR;
+        model.ir_version = ir_of(choose_opset(graph));
         model.producer_name = text("tributary");
-        model.n_opset_import = 1;
-        model.opset_import = opsets;
         model.graph = &body;
         rc = pack(out, &model, err);
     }
