@@ -69,15 +69,17 @@ static size_t packed_at(const tb_int8_shape *s, size_t j, size_t g, size_t p)
 }
 
 void tb_int8_pack(int8_t *packed, const void *b, const tb_int8_shape *s,
-                  size_t column_step, size_t term_step, bool flip)
+                  const tb_int8_layout *l)
 {
     const uint8_t *from = b;
-    uint8_t mask = flip ? 0x80 : 0;
+    uint8_t mask = l->flip ? 0x80 : 0;
     memset(packed, 0, tb_int8_packed_bytes(s->n, s->n_segments, s->k));
     for (size_t j = 0; j < s->n; j++) {
         for (size_t g = 0; g < s->n_segments; g++) {
+            size_t start = j * l->column_step + g * l->segment_step;
             for (size_t p = 0; p < s->k; p++) {
-                size_t at = j * column_step + (g * s->k + p) * term_step;
+                size_t at = start + p / l->n_inner * l->outer_step +
+                            p % l->n_inner * l->inner_step;
                 packed[packed_at(s, j, g, p)] = (int8_t)(from[at] ^ mask);
             }
         }

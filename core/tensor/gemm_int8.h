@@ -47,12 +47,21 @@ typedef struct tb_int8_finish {
 /* Bytes that n columns of n_segments * k terms take when packed. */
 size_t tb_int8_packed_bytes(size_t n, size_t n_segments, size_t k);
 
-/* Packs b, whose term p of segment s of column j is
- * b[j * column_step + (s * k + p) * term_step]. With flip, b is uint8 and 128
- * is taken from each. What is padded is zero. */
+/* Where a stored byte lies: term p of segment s of column j is at
+ * j * column_step + s * segment_step + p / n_inner * outer_step
+ * + p % n_inner * inner_step. */
+typedef struct tb_int8_layout {
+    size_t column_step;
+    size_t segment_step;
+    size_t outer_step;
+    size_t n_inner;
+    size_t inner_step;
+    bool flip; /* bytes are uint8, and 128 is taken from each */
+} tb_int8_layout;
+
+/* Packs the n columns of n_segments * k terms of b; what is padded is zero. */
 void tb_int8_pack(int8_t *packed, const void *b, const tb_int8_shape *shape,
-                  size_t column_step, size_t term_step, bool flip)
-    TB_NONNULL(1, 2, 3);
+                  const tb_int8_layout *layout) TB_NONNULL(1, 2, 3, 4);
 
 /* sums[j] = sum of all terms of packed column j: what a zero point of a costs.
  * Wraps as int32. */

@@ -47,6 +47,13 @@ typedef struct product {
     size_t n_c;
 } product;
 
+/* Columns that lie one behind the other. */
+static tb_int8_layout rows_of(size_t terms, size_t k)
+{
+    return (tb_int8_layout){
+        .column_step = terms, .segment_step = k, .n_inner = k, .inner_step = 1};
+}
+
 static void product_init(product *p, const size_t c[4], size_t gap)
 {
     size_t terms = c[2] * c[3];
@@ -69,7 +76,8 @@ static void product_init(product *p, const size_t c[4], size_t gap)
     p->bias = tb_mem_array(c[1], sizeof *p->bias);
     p->scale = tb_mem_array(c[1], sizeof *p->scale);
     CHECK(p->packed != NULL && p->bias != NULL && p->scale != NULL);
-    tb_int8_pack(p->packed, p->b, &p->shape, terms, 1, false);
+    tb_int8_layout rows = rows_of(terms, c[2]);
+    tb_int8_pack(p->packed, p->b, &p->shape, &rows);
     for (size_t j = 0; j < c[1]; j++) {
         p->bias[j] = (int32_t)(j * 37 % 1001) - 500;
         p->scale[j] = 0.0007f + 0.0001f * (float)(j % 13);
@@ -180,7 +188,8 @@ static void extreme_bytes_do_not_saturate(void **state)
     size_t n_sets = 0;
     const tb_int8_set *const *sets = tb_int8_sets(&n_sets);
     CHECK(tb_int8_packed_bytes(2, 1, 8) == sizeof packed);
-    tb_int8_pack(packed, b, &s, 8, 1, false);
+    const tb_int8_layout rows = rows_of(8, 8);
+    tb_int8_pack(packed, b, &s, &rows);
     for (size_t i = 0; i < n_sets; i++) {
         int32_t c[2] = {0, 0};
         if (sets[i]->usable()) {
@@ -200,7 +209,9 @@ static void packing_reads_strides_and_flips_unsigned_weights(void **state)
     const tb_int8_finish f = {.to = TB_INT8_TO_SUMS};
     int8_t packed[64];
     int32_t c[2];
-    tb_int8_pack(packed, b, &s, 1, 2, true);
+    const tb_int8_layout turned = {
+        .column_step = 1, .n_inner = 3, .inner_step = 2, .flip = true};
+    tb_int8_pack(packed, b, &s, &turned);
     tb_int8_gemm(&s, a, packed, &f, c);
     CHECK(c[0] == -128 + 2 * 127 + 3 * -1 && c[1] == 0 + 2 * -127 + 3 * 1);
 }
@@ -223,7 +234,8 @@ static void halves_are_rounded_to_even_and_bounds_hold(void **state)
     int8_t packed[64];
     size_t n_sets = 0;
     const tb_int8_set *const *sets = tb_int8_sets(&n_sets);
-    tb_int8_pack(packed, b, &s, 1, 1, false);
+    const tb_int8_layout rows = rows_of(1, 1);
+    tb_int8_pack(packed, b, &s, &rows);
     for (size_t i = 0; i < n_sets; i++) {
         /* -0.5 (cut), 0, 0.5, 1, 2, 3, 99.5, 127 (cut) */
         const uint8_t want[8] = {10, 10, 10, 11, 12, 13, 110, 110};
