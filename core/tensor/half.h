@@ -27,15 +27,6 @@ static inline float tb_half_to_f32(uint16_t h)
     return x;
 }
 
-/* x / 2^e as an integer, half to even, by the rounding of a double sum. x >= 0
- * and x / 2^e < 2^51. */
-static inline uint32_t tb_half_steps(double scaled)
-{
-    const double shift = 0x1.8p52;
-    volatile double sum = scaled + shift;
-    return (uint32_t)(sum - shift);
-}
-
 /* The nearest f16; over 65504 and half a step it is infinite. */
 static inline uint16_t tb_half_from_f64(double x)
 {
@@ -51,7 +42,9 @@ static inline uint16_t tb_half_from_f64(double x)
     }
     if (size <
         0x1p-14) { /* subnormal steps; 1024 of them are the least normal */
-        return (uint16_t)(sign | tb_half_steps(size * 0x1p24));
+        const double shift = 0x1.8p52; /* rounds to an integer, half to even */
+        double steps = (size * 0x1p24 + shift) - shift;
+        return (uint16_t)(sign | (uint32_t)steps);
     }
     int32_t exponent = (int32_t)(bits >> 52 & 0x7ffu) - 1023;
     uint64_t fraction = bits & 0xfffffffffffffu;

@@ -270,6 +270,31 @@ static void a_clone_has_the_same_ids_and_its_own_memory(void **state)
     CHECK(tb_mem_live() == 0);
 }
 
+static void an_output_can_be_asked_for_later(void **state)
+{
+    small s;
+    tb_value_id y = TB_ID_NONE;
+    tb_value_id again = TB_ID_NONE;
+    tb_err err;
+    (void)state;
+    CHECK_OK(make(&s, &err), err);
+    tb_node_id mul = s.graph->values[s.y]->producer;
+    CHECK_OK(tb_graph_want_output(s.graph, &y, mul, 2, &err), err);
+    const tb_node *node = tb_graph_node(s.graph, mul);
+    CHECK(node->n_out == 3 && node->out[0] == s.y && node->out[2] == y);
+    CHECK(node->out[1] == TB_ID_NONE);
+    CHECK(node->n_in == 2 && node->in[1] == s.w);
+    CHECK(strcmp(node->op, "Mul") == 0);
+    CHECK(s.graph->values[y]->producer == mul);
+    CHECK_OK(tb_graph_want_output(s.graph, &again, mul, 2, &err), err);
+    CHECK(again == y);
+    CHECK_OK(tb_graph_want_output(s.graph, &again, mul, 0, &err), err);
+    CHECK(again == s.y);
+    CHECK(tb_graph_want_output(s.graph, &again, 99, 0, &err) == TB_E_BUG);
+    tb_graph_free(&s.graph);
+    CHECK(tb_mem_live() == 0);
+}
+
 static tb_rc make_and_clone(void *arg, tb_err *err)
 {
     small s;
@@ -306,6 +331,7 @@ int main(void)
         cmocka_unit_test(other_data_may_have_another_shape),
         cmocka_unit_test(metadata_is_replaced_and_dropped),
         cmocka_unit_test(a_clone_has_the_same_ids_and_its_own_memory),
+        cmocka_unit_test(an_output_can_be_asked_for_later),
         cmocka_unit_test(survives_each_allocation_failing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
