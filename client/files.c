@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "base/file.h"
 #include "base/text.h"
 #include "data/read.h"
 #include "model/onnx.h"
@@ -29,29 +28,22 @@ tb_rc read_data(tb_dataset **out, const data_options *options, tb_err *err)
 
 tb_rc read_model(tb_graph **out, const char *path, tb_buf *bytes, tb_err *err)
 {
-    tb_buf own;
-    tb_buf_init(&own, MODEL_BYTES_MAX);
-    tb_buf *buf = bytes != NULL ? bytes : &own;
-    tb_rc rc = tb_file_read(buf, path, err);
-    if (rc == TB_OK) {
-        rc = tb_onnx_read(out, buf->data, buf->len, NULL, err);
-        if (rc != TB_OK) {
-            (void)tb_err_prefix(err, rc, "%s", path);
-        }
-    }
-    tb_buf_release(&own);
-    return rc;
+    return tb_onnx_read_file(out, path, NULL, bytes, err);
 }
 
 tb_rc write_model(const tb_graph *graph, const char *path, model_file *file,
                   tb_err *err)
 {
+    return write_model_apart(graph, path, false, file, err);
+}
+
+tb_rc write_model_apart(const tb_graph *graph, const char *path, bool external,
+                        model_file *file, tb_err *err)
+{
     tb_buf bytes;
     tb_buf_init(&bytes, MODEL_BYTES_MAX);
-    tb_rc rc = tb_onnx_write(&bytes, graph, err);
-    if (rc == TB_OK) {
-        rc = tb_file_write(path, bytes.data, bytes.len, 0644, err);
-    }
+    tb_rc rc = tb_onnx_write_file(
+        path, graph, external ? 1 : TB_ONNX_INLINE_MAX, &bytes, err);
     if (rc == TB_OK) {
         file->n_bytes = bytes.len;
         file->hash = tb_hash_of(bytes.data, bytes.len);

@@ -70,7 +70,8 @@ typedef struct data_options {
 tb_rc read_data(tb_dataset **out, const data_options *options,
                 tb_err *err) TB_MUST_CHECK;
 
-/* Reads an ONNX file; bytes may be NULL, else it gets the file's content. */
+/* Reads an ONNX file, with the files beside it that hold its data; bytes may be
+ * NULL, else it gets the content of the ONNX file itself. */
 tb_rc read_model(tb_graph **out, const char *path, tb_buf *bytes,
                  tb_err *err) TB_MUST_CHECK;
 
@@ -80,9 +81,22 @@ typedef struct model_file {
     tb_hash hash;
 } model_file;
 
-/* Writes a graph as ONNX, atomically; says what was written in *file. */
+/* Writes a graph as ONNX, atomically; says what was written in *file. Data go
+ * into a file of their own, "PATH.data", when one file cannot hold them. */
 tb_rc write_model(const tb_graph *graph, const char *path, model_file *file,
                   tb_err *err) TB_MUST_CHECK;
+
+/* The same; external: data go into a file of their own in any case. */
+tb_rc write_model_apart(const tb_graph *graph, const char *path, bool external,
+                        model_file *file, tb_err *err) TB_MUST_CHECK;
+
+/* The row of a settings table for a member `external` of struct `owner`. */
+#define EXTERNAL_ROW(owner)                                                    \
+    {                                                                          \
+        .key = "external-data",                                                \
+        .help = "put weights into a second file, FILE.data",                   \
+        .type = TB_SETTING_BOOL, TB_FIELD(owner, external)                     \
+    }
 
 /* Prints "wrote PATH (1.2 MB, hash ...)". */
 void print_written(const char *path, const model_file *file);

@@ -5,6 +5,7 @@
 typedef struct options {
     char output[PATH_BYTES];
     uint64_t seed;
+    bool external;
 } options;
 
 static const tb_setting rows[] = {
@@ -21,6 +22,7 @@ static const tb_setting rows[] = {
      .preset = "1",
      .type = TB_SETTING_INT,
      TB_FIELD(options, seed)},
+    EXTERNAL_ROW(options),
 };
 
 static const tb_setting_table table = {.env = "TRIBUTARY_",
@@ -35,7 +37,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     model_file file = {0};
     tb_rc rc = tb_build_new(&graph, call->args[0], o->seed, NULL, err);
     if (rc == TB_OK) {
-        rc = write_model(graph, o->output, &file, err);
+        rc = write_model_apart(graph, o->output, o->external, &file, err);
     }
     if (rc == TB_OK) {
         print_written(o->output, &file);

@@ -114,9 +114,24 @@ tb_rc tb_file_write_fd(int fd, const void *bytes, size_t len, tb_err *err)
     return TB_OK;
 }
 
+static tb_rc write_part(int fd, const tb_file_part *part, tb_err *err)
+{
+    static const uint8_t zeros[4096];
+    if (part->bytes != NULL) {
+        return tb_file_write_fd(fd, part->bytes, part->len, err);
+    }
+    tb_rc rc = TB_OK;
+    for (size_t left = part->len; rc == TB_OK && left > 0;) {
+        size_t n = left < sizeof zeros ? left : sizeof zeros;
+        rc = tb_file_write_fd(fd, zeros, n, err);
+        left -= n;
+    }
+    return rc;
+}
+
 /* Writes and syncs a new file at path. */
-static tb_rc write_new(const char *path, const void *bytes, size_t len,
-                       mode_t mode, tb_err *err)
+static tb_rc write_new(const char *path, const tb_file_part *parts,
+                       size_t n_parts, mode_t mode, tb_err *err)
 {
     int fd =
         open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
@@ -128,7 +143,9 @@ static tb_rc write_new(const char *path, const void *bytes, size_t len,
         rc = tb_fail_errno(err, errno, "%s", path);
         goto done;
     }
-    rc = tb_file_write_fd(fd, bytes, len, err);
+    for (size_t i = 0; rc == TB_OK && i < n_parts; i++) {
+        rc = write_part(fd, &parts[i], err);
+    }
     if (rc == TB_OK && fsync(fd) != 0) {
         rc = tb_fail_errno(err, errno, "fsync");
     }
@@ -161,6 +178,13 @@ static tb_rc sync_parent(const char *path, tb_err *err)
 tb_rc tb_file_write(const char *path, const void *bytes, size_t len,
                     mode_t mode, tb_err *err)
 {
+    const tb_file_part part = {bytes, len};
+    return tb_file_write_parts(path, &part, 1, mode, err);
+}
+
+tb_rc tb_file_write_parts(const char *path, const tb_file_part *parts,
+                          size_t n_parts, mode_t mode, tb_err *err)
+{
     static atomic_ulong count; /* each write has a temporary file of its own */
     size_t size = strlen(path) + 64;
     char *tmp = tb_mem_array(size, 1);
@@ -169,7 +193,7 @@ tb_rc tb_file_write(const char *path, const void *bytes, size_t len,
     }
     (void)snprintf(tmp, size, "%s.tmp-%ld-%lu", path, (long)getpid(),
                    atomic_fetch_add(&count, 1));
-    tb_rc rc = write_new(tmp, bytes, len, mode, err);
+    tb_rc rc = write_new(tmp, parts, n_parts, mode, err);
     if (rc == TB_OK && rename(tmp, path) != 0) {
         rc = tb_fail_errno(err, errno, "%s", path);
     }

@@ -20,6 +20,15 @@ tb_rc tb_file_read(tb_buf *out, const char *path, tb_err *err)
 tb_rc tb_file_write(const char *path, const void *bytes, size_t len,
                     mode_t mode, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
+/* The same from several pieces of memory, one behind the other. */
+typedef struct tb_file_part {
+    const void *bytes; /* NULL: zeros */
+    size_t len;
+} tb_file_part;
+tb_rc tb_file_write_parts(const char *path, const tb_file_part *parts,
+                          size_t n_parts, mode_t mode, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
 /* Writes all of len bytes to fd, through EINTR and short writes. */
 tb_rc tb_file_write_fd(int fd, const void *bytes, size_t len,
                        tb_err *err) TB_MUST_CHECK;

@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -7,6 +8,8 @@
 
 static atomic_long fail_after = -1;
 static atomic_size_t live;
+static atomic_size_t live_bytes;
+static atomic_size_t peak_bytes;
 
 int tb_mem_mul(size_t *out, size_t a, size_t b)
 {
@@ -42,10 +45,27 @@ static int must_fail(void)
     return 0;
 }
 
+static void count_bytes(size_t bytes)
+{
+    size_t now = bytes + atomic_fetch_add_explicit(&live_bytes, bytes,
+                                                   memory_order_relaxed);
+    size_t peak = atomic_load_explicit(&peak_bytes, memory_order_relaxed);
+    while (now > peak && !atomic_compare_exchange_weak_explicit(
+                             &peak_bytes, &peak, now, memory_order_relaxed,
+                             memory_order_relaxed)) {
+    }
+}
+
+static void uncount_bytes(size_t bytes)
+{
+    atomic_fetch_sub_explicit(&live_bytes, bytes, memory_order_relaxed);
+}
+
 static void *counted(void *p)
 {
     if (p != NULL) {
         atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+        count_bytes(malloc_usable_size(p));
     }
     return p;
 }
@@ -83,8 +103,14 @@ void *tb_mem_resize(void *p, size_t n, size_t size)
     if (tb_mem_mul(&bytes, n, size) != 0 || must_fail()) {
         return NULL;
     }
+    size_t before = p != NULL ? malloc_usable_size(p) : 0;
     void *grown = realloc(p, bytes > 0 ? bytes : 1);
-    return p == NULL ? counted(grown) : grown;
+    if (p == NULL || grown == NULL) {
+        return counted(grown);
+    }
+    count_bytes(malloc_usable_size(grown));
+    uncount_bytes(before);
+    return grown;
 }
 
 char *tb_mem_text(const char *text)
@@ -101,6 +127,7 @@ void tb_mem_free(void *p)
 {
     if (p != NULL) {
         atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+        uncount_bytes(malloc_usable_size(p));
         free(p);
     }
 }
@@ -113,4 +140,19 @@ void tb_mem_fail_after(long k)
 size_t tb_mem_live(void)
 {
     return atomic_load(&live);
+}
+
+size_t tb_mem_bytes(void)
+{
+    return atomic_load(&live_bytes);
+}
+
+size_t tb_mem_peak_bytes(void)
+{
+    return atomic_load(&peak_bytes);
+}
+
+void tb_mem_peak_reset(void)
+{
+    atomic_store(&peak_bytes, atomic_load(&live_bytes));
 }

@@ -33,6 +33,12 @@ void tb_mem_fail_after(long k);
 /* Allocations alive now: 0 when nothing leaks. */
 size_t tb_mem_live(void);
 
+/* Bytes alive now, as the heap rounds them, and the most there ever were since
+ * the start or the last reset: for tests and for bounds. */
+size_t tb_mem_bytes(void);
+size_t tb_mem_peak_bytes(void);
+void tb_mem_peak_reset(void);
+
 /* *out = a * b; returns 0, or -1 on overflow with *out unchanged. */
 int tb_mem_mul(size_t *out, size_t a, size_t b) TB_MUST_CHECK TB_NONNULL(1);
 

@@ -23,17 +23,28 @@ typedef struct tb_onnx_limits {
     size_t depth; /* nesting of messages in the file */
 } tb_onnx_limits;
 
+/* For bytes from anywhere; for files that the user has named, whose data are
+ * really there: a model may be larger. */
 extern const tb_onnx_limits tb_onnx_limits_default;
+extern const tb_onnx_limits tb_onnx_limits_local;
 
 /* Reads a model. limits NULL: the default. Every node's operator is known,
  * its arity and attributes are right, names are unique, there is no cycle;
  * Constant nodes became CONST values; roles are as tb_params_assign(NULL) gives
  * them. Shapes are checked by tb_bind_new. Errors: MALFORMED, LIMIT,
- * UNSUPPORTED (an operator, element type, external data, control flow: named
- * with node and opset), NOMEM. */
+ * UNSUPPORTED (an operator, element type, control flow: named with node and
+ * opset; data in another file), NOMEM. */
 tb_rc tb_onnx_read(tb_graph **out, const uint8_t *bytes, size_t len,
                    const tb_onnx_limits *limits, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Reads a model file, and tensor data from the files beside it that it names.
+ * limits NULL: the local ones. bytes may be NULL, else the model file's bytes
+ * are appended. Errors: as above, as tb_file_read; MALFORMED also for a name
+ * that leads out of the folder, a link, or a range outside its file. */
+tb_rc tb_onnx_read_file(tb_graph **out, const char *path,
+                        const tb_onnx_limits *limits, tb_buf *bytes,
+                        tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Appends the model's bytes to out. The same graph gives the same bytes, and
  * read then write gives them again. The opset is the lowest from 17 on in which
@@ -41,6 +52,16 @@ tb_rc tb_onnx_read(tb_graph **out, const uint8_t *bytes, size_t len,
  * version is 8, or the first that knows that opset. Errors: UNSUPPORTED (a node
  * of TB_DOMAIN_GRAD), LIMIT (out->max), NOMEM. */
 tb_rc tb_onnx_write(tb_buf *out, const tb_graph *graph, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Writes a model file, atomically. When its initialisers pass inline_max bytes
+ * (at most TB_ONNX_INLINE_MAX) the larger ones go into "<path>.data", which is
+ * written first; a model file ends at 2 GB, as protobuf does. bytes may be
+ * NULL, else the model file's bytes are appended. Errors: as tb_onnx_write and
+ * tb_file_write. */
+#define TB_ONNX_INLINE_MAX ((size_t)0x7c000000)
+tb_rc tb_onnx_write_file(const char *path, const tb_graph *graph,
+                         size_t inline_max, tb_buf *bytes, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 #endif

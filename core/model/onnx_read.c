@@ -22,8 +22,20 @@ const tb_onnx_limits tb_onnx_limits_default = {
     .depth = 16,
 };
 
+const tb_onnx_limits tb_onnx_limits_local = {
+    .bytes = (size_t)1 << 31,
+    .nodes = 16384,
+    .values = 65536,
+    .tensor_bytes = (size_t)16 << 30,
+    .total_bytes = (size_t)32 << 30,
+    .name_bytes = 1024,
+    .list = 4096,
+    .depth = 16,
+};
+
 typedef struct reader {
-    const tb_onnx_limits *limits;
+    const tb_onnx_source *source;
+    const tb_onnx_limits *limits; /* of source */
     const Onnx__GraphProto *from;
     tb_graph *graph;
     size_t total_bytes; /* of tensors so far */
@@ -232,7 +244,7 @@ static tb_rc read_initialiser(reader *r, const Onnx__TensorProto *from,
     if (rc != TB_OK) {
         return rc;
     }
-    rc = tb_onnx_tensor_read(&data, from, r->limits->tensor_bytes, err);
+    rc = tb_onnx_tensor_read(&data, from, r->source, err);
     if (rc != TB_OK) {
         return tb_err_prefix(err, rc, "onnx: initialiser \"%s\"", from->name);
     }
@@ -284,8 +296,7 @@ static tb_rc read_constant(reader *r, const Onnx__NodeProto *node, tb_err *err)
     }
     tb_rc rc = check_name(r, node->output[0], "a constant", err);
     if (rc == TB_OK) {
-        rc = tb_onnx_constant_read(&data, node->attribute[0],
-                                   r->limits->tensor_bytes, err);
+        rc = tb_onnx_constant_read(&data, node->attribute[0], r->source, err);
         if (rc != TB_OK) {
             return tb_err_prefix(err, rc, "onnx: Constant \"%s\"",
                                  node->output[0]);
@@ -408,7 +419,7 @@ static tb_rc read_node(reader *r, const Onnx__NodeProto *node, tb_err *err)
                          .n_attrs = node->n_attribute,
                          .n_in = node->n_input,
                          .n_out = node->n_output};
-    tb_rc rc = tb_onnx_attrs_read(&attrs, node, r->limits, err);
+    tb_rc rc = tb_onnx_attrs_read(&attrs, node, r->source, err);
     if (rc != TB_OK) {
         return tb_err_prefix(err, rc, "onnx: %s (node \"%s\", opset %d)",
                              node->op_type, spec.name, r->graph->opset);
@@ -539,7 +550,15 @@ static tb_rc decode(Onnx__ModelProto **out, tb_onnx_budget *budget,
 tb_rc tb_onnx_read(tb_graph **out, const uint8_t *bytes, size_t len,
                    const tb_onnx_limits *limits, tb_err *err)
 {
-    reader r = {.limits = limits != NULL ? limits : &tb_onnx_limits_default};
+    const tb_onnx_source source = {
+        .limits = limits != NULL ? limits : &tb_onnx_limits_default};
+    return tb_onnx_read_source(out, bytes, len, &source, err);
+}
+
+tb_rc tb_onnx_read_source(tb_graph **out, const uint8_t *bytes, size_t len,
+                          const tb_onnx_source *source, tb_err *err)
+{
+    reader r = {.source = source, .limits = source->limits};
     Onnx__ModelProto *model = NULL;
     tb_onnx_budget budget;
     *out = NULL;

@@ -140,19 +140,26 @@ static tb_rc check_raw(const Onnx__TensorProto *from, size_t bytes, tb_err *err)
 static tb_rc check_kind(const Onnx__TensorProto *from, tb_dtype dtype,
                         tb_err *err)
 {
-    if (from->n_external_data > 0 ||
-        (from->has_data_location &&
-         from->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT)) {
-        return tb_fail(err, TB_E_UNSUPPORTED,
-                       "its data lie in another file; save the model as one "
-                       "file");
-    }
     if (from->segment != NULL) {
         return tb_fail(err, TB_E_UNSUPPORTED, "a tensor in segments");
     }
     if (tb_dtype_bytes(dtype) == 0) {
         return tb_fail(err, TB_E_UNSUPPORTED, "element type %s (%d)",
                        tb_dtype_name(dtype), (int)from->data_type);
+    }
+    return TB_OK;
+}
+
+/* Every element of a BOOL tensor is 0 or 1. */
+static tb_rc check_flags(const tb_tensor *t, tb_err *err)
+{
+    const uint8_t *flag = t->data;
+    size_t n = t->dtype == TB_BOOL ? tb_tensor_count(t) : 0;
+    for (size_t i = 0; i < n; i++) {
+        if (flag[i] > 1) {
+            return tb_fail(err, TB_E_MALFORMED, "element %zu is %d, not bool",
+                           i, flag[i]);
+        }
     }
     return TB_OK;
 }
@@ -164,26 +171,59 @@ static tb_rc copy_raw(tb_tensor *out, const Onnx__TensorProto *from,
     if (bytes > 0) {
         memcpy(out->data, from->raw_data.data, bytes);
     }
-    const uint8_t *flag = out->data;
-    for (size_t i = 0; out->dtype == TB_BOOL && i < bytes; i++) {
-        if (flag[i] > 1) {
-            return tb_fail(err, TB_E_MALFORMED, "element %zu is %d, not bool",
-                           i, flag[i]);
-        }
+    return check_flags(out, err);
+}
+
+/* Elements that lie in another file: found first, then given memory. */
+static tb_rc read_external(tb_tensor *out, const Onnx__TensorProto *from,
+                           const tb_tensor *type, const tb_onnx_source *source,
+                           tb_err *err)
+{
+    tb_onnx_range range = {0};
+    size_t bytes = tb_tensor_bytes(type);
+    tb_rc rc = tb_onnx_external_find(&range, source->folder, from, bytes, err);
+    if (rc == TB_OK) {
+        rc = tb_tensor_init(out, type->dtype, &type->shape, err);
     }
-    return TB_OK;
+    if (rc == TB_OK) {
+        rc = tb_onnx_external_read(out->data, source->folder, &range, bytes,
+                                   err);
+    }
+    return rc == TB_OK ? check_flags(out, err) : rc;
+}
+
+/* Elements that lie in the message. */
+static tb_rc read_inline(tb_tensor *out, const Onnx__TensorProto *from,
+                         const tb_tensor *type, tb_err *err)
+{
+    const void *typed = NULL;
+    size_t n_typed = 0;
+    size_t n = tb_tensor_count(type);
+    tb_rc rc = check_raw(from, tb_tensor_bytes(type), err);
+    typed_field(from, type->dtype, &typed, &n_typed);
+    if (rc == TB_OK && !from->has_raw_data && n_typed != n) {
+        rc = tb_fail(err, TB_E_MALFORMED, "%zu elements, its shape says %zu",
+                     n_typed, n);
+    }
+    if (rc == TB_OK) {
+        rc = tb_tensor_init(out, type->dtype, &type->shape, err);
+    }
+    if (rc == TB_OK) {
+        rc = from->has_raw_data ? copy_raw(out, from, err)
+                                : copy_typed(out, from, err);
+    }
+    return rc;
 }
 
 tb_rc tb_onnx_tensor_read(tb_tensor *out, const Onnx__TensorProto *from,
-                          size_t max_bytes, tb_err *err)
+                          const tb_onnx_source *source, tb_err *err)
 {
+    size_t max_bytes = source->limits->tensor_bytes;
     tb_dtype dtype = tb_onnx_dtype(from->data_type);
     tb_tensor t = {0};
     tb_shape shape;
     size_t n = 0;
     size_t bytes = 0;
-    const void *typed = NULL;
-    size_t n_typed = 0;
     *out = t;
     tb_rc rc = check_kind(from, dtype, err);
     if (rc == TB_OK) {
@@ -198,19 +238,10 @@ tb_rc tb_onnx_tensor_read(tb_tensor *out, const Onnx__TensorProto *from,
                      n, tb_dtype_name(dtype), max_bytes);
     }
     if (rc == TB_OK) {
-        rc = check_raw(from, bytes, err);
-    }
-    typed_field(from, dtype, &typed, &n_typed);
-    if (rc == TB_OK && !from->has_raw_data && n_typed != n) {
-        rc = tb_fail(err, TB_E_MALFORMED, "%zu elements, its shape says %zu",
-                     n_typed, n);
-    }
-    if (rc == TB_OK) {
-        rc = tb_tensor_init(&t, dtype, &shape, err);
-    }
-    if (rc == TB_OK) {
-        rc = from->has_raw_data ? copy_raw(&t, from, err)
-                                : copy_typed(&t, from, err);
+        const tb_tensor type = tb_tensor_view(dtype, &shape, NULL);
+        rc = tb_onnx_is_external(from)
+                 ? read_external(&t, from, &type, source, err)
+                 : read_inline(&t, from, &type, err);
     }
     if (rc != TB_OK) {
         tb_tensor_release(&t);
@@ -227,11 +258,11 @@ static tb_rc numbers(tb_tensor *out, tb_dtype dtype, const tb_shape *shape,
 }
 
 tb_rc tb_onnx_constant_read(tb_tensor *out, const Onnx__AttributeProto *from,
-                            size_t max_bytes, tb_err *err)
+                            const tb_onnx_source *source, tb_err *err)
 {
     const char *name = tb_onnx_text(from->name);
     if (strcmp(name, "value") == 0 && from->t != NULL) {
-        return tb_onnx_tensor_read(out, from->t, max_bytes, err);
+        return tb_onnx_tensor_read(out, from->t, source, err);
     }
     if (strcmp(name, "value_float") == 0 && from->has_f) {
         return numbers(out, TB_F32, &(tb_shape){0}, &from->f, err);
@@ -290,8 +321,9 @@ static tb_rc texts_of(tb_attr *attr, const Onnx__AttributeProto *from,
 }
 
 static tb_rc read_attr(tb_attr *attr, const Onnx__AttributeProto *from,
-                       const tb_onnx_limits *limits, tb_err *err)
+                       const tb_onnx_source *source, tb_err *err)
 {
+    const tb_onnx_limits *limits = source->limits;
     switch ((int)from->type) {
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT:
         attr->kind = TB_ATTR_FLOAT;
@@ -306,9 +338,9 @@ static tb_rc read_attr(tb_attr *attr, const Onnx__AttributeProto *from,
         return text_of(&attr->s, &from->s, limits->name_bytes, err);
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR:
         attr->kind = TB_ATTR_TENSOR;
-        return from->t != NULL ? tb_onnx_tensor_read(&attr->t, from->t,
-                                                     limits->tensor_bytes, err)
-                               : tb_fail(err, TB_E_MALFORMED, "no tensor");
+        return from->t != NULL
+                   ? tb_onnx_tensor_read(&attr->t, from->t, source, err)
+                   : tb_fail(err, TB_E_MALFORMED, "no tensor");
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS:
         attr->kind = TB_ATTR_FLOATS;
         attr->n = from->n_floats;
@@ -356,7 +388,7 @@ static tb_rc check_attr(const Onnx__NodeProto *node, size_t i,
 }
 
 tb_rc tb_onnx_attrs_read(tb_attr **out, const Onnx__NodeProto *node,
-                         const tb_onnx_limits *limits, tb_err *err)
+                         const tb_onnx_source *source, tb_err *err)
 {
     size_t n = node->n_attribute;
     tb_rc rc = TB_OK;
@@ -369,10 +401,10 @@ tb_rc tb_onnx_attrs_read(tb_attr **out, const Onnx__NodeProto *node,
         return tb_fail(err, TB_E_NOMEM, "%zu attributes", n);
     }
     for (size_t i = 0; rc == TB_OK && i < n; i++) {
-        rc = check_attr(node, i, limits, err);
+        rc = check_attr(node, i, source->limits, err);
         if (rc == TB_OK) {
             attrs[i].name = node->attribute[i]->name;
-            rc = read_attr(&attrs[i], node->attribute[i], limits, err);
+            rc = read_attr(&attrs[i], node->attribute[i], source, err);
         }
         if (rc != TB_OK) {
             rc = tb_err_prefix(err, rc, "attribute \"%s\"",

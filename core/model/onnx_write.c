@@ -1,12 +1,13 @@
 /* core/model/onnx_write.c - a graph to ONNX bytes. Messages are built in a pile
  * of memory that is thrown away at once; tensors are borrowed, not copied. */
+#include <stdio.h>
 #include <string.h>
 
 #include <generated/onnx.pb-c.h>
 
 #include "base/mem.h"
 #include "model/bind.h"
-#include "model/onnx.h"
+#include "model/onnx_external.h"
 
 #define OPEN_DIM "N" /* the name of every open dimension */
 
@@ -71,7 +72,52 @@ static ProtobufCBinaryData bytes_of(const void *from, size_t len)
 
 /* --- tensors, types and attributes ---------------------------------------- */
 
-static void put_tensor(pile *p, Onnx__TensorProto *to, const tb_tensor *from)
+static void put_entry(pile *p, Onnx__StringStringEntryProto *to,
+                      const char *key, const char *value)
+{
+    size_t n = strlen(value) + 1;
+    to->key = text(key);
+    to->value = take(p, n, 1);
+    if (to->value != NULL) {
+        memcpy(to->value, value, n);
+    }
+}
+
+/* The same as entry "key" with a number. */
+static void put_number(pile *p, Onnx__StringStringEntryProto *to,
+                       const char *key, size_t value)
+{
+    char digits[32];
+    (void)snprintf(digits, sizeof digits, "%zu", value);
+    put_entry(p, to, key, digits);
+}
+
+/* Puts a tensor's bytes at the end of the layout's file. */
+static void put_outside(pile *p, Onnx__TensorProto *to, const tb_tensor *from,
+                        tb_onnx_layout *layout)
+{
+    size_t bytes = tb_tensor_bytes(from);
+    size_t gap = (0 - layout->bytes) % TB_ONNX_EXTERNAL_ALIGN;
+    to->has_data_location = 1;
+    to->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+    to->n_external_data = 3;
+    TAKE_LIST(to->external_data, p, to->n_external_data,
+              Onnx__StringStringEntryProto,
+              onnx__string_string_entry_proto__init);
+    if (p->failed) {
+        return;
+    }
+    put_entry(p, to->external_data[0], "location", layout->location);
+    put_number(p, to->external_data[1], "offset", layout->bytes + gap);
+    put_number(p, to->external_data[2], "length", bytes);
+    layout->parts[layout->n_parts++] = (tb_file_part){NULL, gap};
+    layout->parts[layout->n_parts++] = (tb_file_part){from->data, bytes};
+    layout->bytes += gap + bytes;
+}
+
+/* layout may be NULL: the bytes go into the message. */
+static void put_tensor(pile *p, Onnx__TensorProto *to, const tb_tensor *from,
+                       tb_onnx_layout *layout)
 {
     to->n_dims = from->shape.rank;
     to->dims = take(p, to->n_dims, sizeof *to->dims);
@@ -80,6 +126,10 @@ static void put_tensor(pile *p, Onnx__TensorProto *to, const tb_tensor *from)
     }
     to->has_data_type = 1;
     to->data_type = (int32_t)from->dtype;
+    if (layout != NULL && tb_tensor_bytes(from) >= TB_ONNX_EXTERNAL_MIN) {
+        put_outside(p, to, from, layout);
+        return;
+    }
     to->has_raw_data = 1;
     to->raw_data = bytes_of(from->data, tb_tensor_bytes(from));
 }
@@ -166,7 +216,7 @@ static void put_attr(pile *p, Onnx__AttributeProto *to, const tb_attr *from)
         to->t = take(p, 1, sizeof *to->t);
         if (to->t != NULL) {
             onnx__tensor_proto__init(to->t);
-            put_tensor(p, to->t, &from->t);
+            put_tensor(p, to->t, &from->t, NULL);
         }
     }
 }
@@ -203,7 +253,7 @@ static void put_node(pile *p, Onnx__NodeProto *to, const tb_graph *graph,
 }
 
 static void put_initialisers(pile *p, Onnx__GraphProto *to,
-                             const tb_graph *graph)
+                             const tb_graph *graph, tb_onnx_layout *layout)
 {
     size_t n = 0;
     for (size_t i = 0; i < graph->n_values; i++) {
@@ -216,7 +266,7 @@ static void put_initialisers(pile *p, Onnx__GraphProto *to,
         if (value != NULL && value->data.data != NULL) {
             Onnx__TensorProto *tensor = to->initializer[to->n_initializer++];
             tensor->name = text(value->name);
-            put_tensor(p, tensor, &value->data);
+            put_tensor(p, tensor, &value->data, layout);
         }
     }
 }
@@ -253,7 +303,7 @@ static tb_rc put_outputs(pile *p, Onnx__GraphProto *to, const tb_graph *graph,
 }
 
 static tb_rc put_graph(pile *p, Onnx__GraphProto *to, const tb_graph *graph,
-                       tb_err *err)
+                       tb_onnx_layout *layout, tb_err *err)
 {
     tb_node_id *order = NULL;
     size_t n = 0;
@@ -267,7 +317,7 @@ static tb_rc put_graph(pile *p, Onnx__GraphProto *to, const tb_graph *graph,
     for (size_t i = 0; !p->failed && i < n; i++) {
         put_node(p, to->node[i], graph, graph->nodes[order[i]]);
     }
-    put_initialisers(p, to, graph);
+    put_initialisers(p, to, graph, layout);
     put_inputs(p, to, graph);
     rc = put_outputs(p, to, graph, err);
     tb_mem_free(order);
@@ -355,6 +405,12 @@ static void put_opsets(pile *p, Onnx__ModelProto *to, const tb_graph *graph)
 static tb_rc pack(tb_buf *out, const Onnx__ModelProto *model, tb_err *err)
 {
     size_t bytes = onnx__model_proto__get_packed_size(model);
+    if (bytes > INT32_MAX) {
+        return tb_fail(err, TB_E_LIMIT,
+                       "onnx: %zu bytes in one model, which ends at 2 GB: its "
+                       "data need a file of their own",
+                       bytes);
+    }
     tb_rc rc = tb_buf_reserve(out, bytes, err);
     if (rc == TB_OK && bytes > 0) {
         out->len += onnx__model_proto__pack(model, out->data + out->len);
@@ -376,12 +432,18 @@ static void put_meta(pile *p, Onnx__ModelProto *to, const tb_graph *graph)
 
 tb_rc tb_onnx_write(tb_buf *out, const tb_graph *graph, tb_err *err)
 {
+    return tb_onnx_write_layout(out, graph, NULL, err);
+}
+
+tb_rc tb_onnx_write_layout(tb_buf *out, const tb_graph *graph,
+                           tb_onnx_layout *layout, tb_err *err)
+{
     pile p = {0};
     Onnx__ModelProto model = ONNX__MODEL_PROTO__INIT;
     Onnx__GraphProto body = ONNX__GRAPH_PROTO__INIT;
     tb_rc rc = check_operators(graph, err);
     if (rc == TB_OK) {
-        rc = put_graph(&p, &body, graph, err);
+        rc = put_graph(&p, &body, graph, layout, err);
     }
     put_opsets(&p, &model, graph);
     put_meta(&p, &model, graph);

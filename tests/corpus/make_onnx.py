@@ -81,10 +81,46 @@ def bad_tensors():
     save("bad_int8_range", model([gemm()], [tensor([1], T.INT8, int32_data=[200]), B]))
     save("bad_bool", model([gemm()], [tensor([1], T.BOOL, raw_data=b"\2"), B]))
     save("bad_element_type", model([gemm()], [tensor([1], T.COMPLEX64, raw_data=b"01234567"), B]))
-    save("bad_external", model([gemm()], [tensor([3, 2], data_location=T.EXTERNAL), B]))
     m = model([gemm()], [W, B])
     m.graph.sparse_initializer.add()
     save("bad_sparse", m)
+
+
+def outside(name="w", dims=(3, 2), **entries):
+    """A tensor whose data lie in another file."""
+    t = tensor(dims, name=name, data_location=T.EXTERNAL)
+    for key, value in entries.items():
+        t.external_data.add(key=key, value=value)
+    return t
+
+
+def external():
+    def one(name, **entries):
+        save("external_" + name, model([gemm()], [outside(**entries), B]))
+    one("whole", location="w.bin")
+    one("part", location="w.bin", offset="8", length="24", checksum="00")
+    one("below", location="a/b/w.bin", offset="8", length="24")
+    one("absolute", location="/etc/hostname")
+    one("up", location="../w.bin")
+    one("up_and_down", location="a/../../w.bin")
+    one("dot", location="./w.bin")
+    one("empty", location="")
+    one("control", location="w\x1b[2J.bin")
+    one("nowhere", offset="0")
+    one("beyond", location="w.bin", offset="9")
+    one("far", location="w.bin", offset="18446744073709551608")
+    one("negative", location="w.bin", offset="-8")
+    one("words", location="w.bin", length="24x")
+    one("short", location="w.bin", length="23")
+    one("long", location="w.bin", length="4000000000")
+    save("external_10gb", model([gemm()], [
+        outside(dims=(50000, 50000), location="w.bin"), B]))
+    save("external_twice", model([gemm()], [
+        outside(location="w.bin", offset="8"),
+        outside("b", (3,), location="w.bin", offset="8")]))
+    save("external_attribute", model(
+        [h.make_node("Constant", [], ["w"], value=outside(
+            "", location="w.bin", offset="8")), gemm()], [B]))
 
 
 def bad_nodes():
@@ -160,5 +196,6 @@ def varint(n):
 if __name__ == "__main__":
     good()
     bad_tensors()
+    external()
     bad_nodes()
     bad_model()

@@ -50,6 +50,17 @@ static void what_is_written_is_read_back(void **state)
     CHECK(!tb_file_exists(tb_test_folder_path(*state, "b")));
 }
 
+static void pieces_lie_one_behind_the_other_and_none_are_zeros(void **state)
+{
+    uint8_t want[5003] = "ab";
+    const tb_file_part parts[] = {{"ab", 2}, {NULL, 5000}, {"z", 1}, {NULL, 0}};
+    const char *path = tb_test_folder_path(*state, "parts");
+    tb_err err = {0};
+    want[5002] = 'z';
+    CHECK_OK(tb_file_write_parts(path, parts, 4, 0600, &err), err);
+    check_holds(path, want, sizeof want);
+}
+
 static void the_mode_is_the_one_asked_for(void **state)
 {
     const char *path = tb_test_folder_path(*state, "key");
@@ -211,6 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(what_is_written_is_read_back),
+        IN_FOLDER(pieces_lie_one_behind_the_other_and_none_are_zeros),
         IN_FOLDER(the_mode_is_the_one_asked_for),
         IN_FOLDER(a_file_over_the_maximum_is_refused_and_nothing_kept),
         IN_FOLDER(a_file_without_a_size_is_read_under_the_same_maximum),

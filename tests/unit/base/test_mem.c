@@ -96,6 +96,25 @@ static void a_text_is_copied(void **state)
     tb_mem_free(p);
 }
 
+static void bytes_and_their_peak_are_counted(void **state)
+{
+    (void)state;
+    size_t before = tb_mem_bytes();
+    tb_mem_peak_reset();
+    CHECK(tb_mem_peak_bytes() == before);
+    char *p = tb_mem_array(1000, 1);
+    void *q = tb_mem_aligned(50000, 1);
+    CHECK(tb_mem_bytes() >= before + 51000);
+    tb_mem_free(q);
+    p = tb_mem_resize(p, 2000, 1);
+    CHECK(p != NULL && tb_mem_bytes() >= before + 2000);
+    CHECK(tb_mem_bytes() < before + 3000);
+    tb_mem_free(p);
+    CHECK(tb_mem_bytes() == before);
+    CHECK(tb_mem_peak_bytes() >= before + 51000);
+    CHECK(tb_mem_peak_bytes() < before + 60000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -106,6 +125,7 @@ int main(void)
         cmocka_unit_test(resizing_keeps_the_bytes_and_the_count),
         cmocka_unit_test(the_allocation_that_is_to_fail_fails_and_all_after_it),
         cmocka_unit_test(a_text_is_copied),
+        cmocka_unit_test(bytes_and_their_peak_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
