@@ -1,0 +1,30 @@
+/* core/tensor/conv_loops.h - the plain loops around a convolution, included by
+ * one .c file an instruction set, which the compiler vectorises for that set.
+ * All sets give the same bits. The includer defines CONV_SET, the table to
+ * fill, and CONV_LOOPS, the set of kernels.h that it goes with. */
+#include "tensor/conv_priv.h"
+
+static float clamped(float v, float low, float high)
+{
+    v = v < low ? low : v; /* NaN stays */
+    return v > high ? high : v;
+}
+
+static void finish(const tb_conv *c, float *y, size_t n_rows, size_t n,
+                   size_t step, const float *bias)
+{
+    for (size_t r = 0; r < n_rows; r++, y += step) {
+        float b = bias == NULL ? 0.0f : bias[r];
+        if (c->clamp) {
+            for (size_t i = 0; i < n; i++) {
+                y[i] = clamped(y[i] + b, c->low, c->high);
+            }
+        } else {
+            for (size_t i = 0; i < n; i++) {
+                y[i] = y[i] + b;
+            }
+        }
+    }
+}
+
+const tb_conv_set CONV_SET = {.loops = &CONV_LOOPS, .finish = finish};

@@ -1,0 +1,72 @@
+/* core/tensor/conv_priv.h - what conv.c, the ways to convolve and the kernels
+ * of each instruction set agree on; for them and the tests only. */
+#ifndef TB_TENSOR_CONV_PRIV_H
+#define TB_TENSOR_CONV_PRIV_H
+
+#include "tensor/conv.h"
+#include "tensor/kernels_priv.h"
+
+/* The loops that each instruction set fills. */
+typedef struct tb_conv_set {
+    const tb_k_set *loops; /* usable where these are */
+    void (*finish)(const tb_conv *, float *, size_t, size_t, size_t,
+                   const float *);
+} tb_conv_set;
+
+extern const tb_conv_set tb_conv_avx512, tb_conv_avx2, tb_conv_portable;
+
+/* Fastest first; *n is how many were built in. */
+const tb_conv_set *const *tb_conv_sets(size_t *n);
+
+/* The set that goes with tb_k_chosen(). */
+const tb_conv_set *tb_conv_chosen(void);
+
+/* One algorithm. */
+typedef struct tb_conv_way {
+    const char *name;
+    bool (*fits)(const tb_conv *);
+    /* Scratch memory, SIZE_MAX on overflow. */
+    size_t (*plan)(const tb_conv *, unsigned parts);
+    void (*forward)(const tb_conv_set *, const tb_conv *, const float *x,
+                    const float *w, const float *bias, float *y, void *work);
+    /* dx and dw, not db. */
+    void (*backward)(const tb_conv_set *, const tb_conv *,
+                     const tb_conv_grads *, void *work);
+} tb_conv_way;
+
+extern const tb_conv_way tb_conv_columns;
+
+/* Fastest first; the last of the *n fits all. */
+const tb_conv_way *const *tb_conv_ways(size_t *n);
+
+/* Scratch memory in the making: offsets in floats, each on a 64-byte border.
+ * Behind each lie TB_CONV_SLACK floats that may be written and read, so that
+ * copies may run over an end by less than a vector. */
+typedef struct tb_conv_space {
+    size_t floats;
+    bool over; /* it does not fit into a size_t */
+} tb_conv_space;
+
+#define TB_CONV_SLACK 32
+
+/* Takes a * b * c * d floats; returns where they start. */
+size_t tb_conv_take(tb_conv_space *space, size_t a, size_t b, size_t c,
+                    size_t d);
+
+/* Bytes of all that was taken, SIZE_MAX on overflow. */
+size_t tb_conv_taken(const tb_conv_space *space);
+
+/* The product of three extents. */
+static inline size_t tb_conv_volume(const size_t extent[TB_CONV_DIMS])
+{
+    return extent[0] * extent[1] * extent[2];
+}
+
+/* How far windows reach along d, from the first padding element on. */
+static inline size_t tb_conv_reach(const tb_conv *c, size_t d)
+{
+    return (c->out[d] - 1) * c->stride[d] +
+           (c->kernel[d] - 1) * c->dilation[d] + 1;
+}
+
+#endif
