@@ -116,6 +116,14 @@ tb_rc tb_op_check(const tb_op *op, const tb_node *node, tb_err *err)
 
 /* --- gradients ------------------------------------------------------------ */
 
+double tb_op_flops(const tb_call *call)
+{
+    const tb_op *op = call->op;
+    return op->flops != NULL
+               ? op->flops(call)
+               : (double)op->flops_each * (double)tb_tensor_count(call->out);
+}
+
 tb_rc tb_op_backward(tb_grad *g, const tb_op *op)
 {
     g->rc = TB_OK;

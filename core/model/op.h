@@ -134,6 +134,11 @@ struct tb_op {
     bool couples_rows;
     /* run reads chance when training. */
     bool random;
+    /* Arithmetic operations of a run, for people and for bounds: by flops where
+     * it is given, from a call that was inferred, else flops_each an element of
+     * out[0]; both 0: it only moves data. */
+    uint8_t flops_each;
+    double (*flops)(const tb_call *call);
 
     /* Checks dtypes and shapes of in, parses attributes into state, sets out,
      * view_of and work_bytes. Errors: MISMATCH, UNSUPPORTED, MALFORMED; the
@@ -164,6 +169,9 @@ tb_rc tb_op_of(const tb_op **out, const tb_graph *graph, const tb_node *node,
  * count as declared. MALFORMED. */
 tb_rc tb_op_check(const tb_op *op, const tb_node *node, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Arithmetic operations of one run of an inferred call. */
+double tb_op_flops(const tb_call *call) TB_NONNULL(1);
 
 /* Emits the nodes of op's gradient: fills g->dx. Errors: UNSUPPORTED (no
  * gradient: names operator and node), or what emission met. */
