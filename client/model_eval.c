@@ -71,7 +71,8 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
         rc = read_data(&data, &o->data, err);
     }
     if (rc == TB_OK) {
-        rc = tb_evaluator_new(&e, graph, loss, err);
+        rc = tb_evaluator_new(&e, graph, &(tb_evaluator_options){.loss = loss},
+                              err);
     }
     if (rc == TB_OK) {
         rc = tb_evaluate(e, NULL, data, 0, tb_dataset_rows(data), &score, err);

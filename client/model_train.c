@@ -218,7 +218,9 @@ static tb_rc test(const tb_graph *graph, const options *o, tb_err *err)
     where.labels[0] = '\0';
     tb_rc rc = read_data(&data, &where, err);
     if (rc == TB_OK) {
-        rc = tb_evaluator_new(&e, graph, tb_loss_find(o->loss), err);
+        rc = tb_evaluator_new(
+            &e, graph, &(tb_evaluator_options){.loss = tb_loss_find(o->loss)},
+            err);
     }
     if (rc == TB_OK) {
         rc = tb_evaluate(e, NULL, data, 0, tb_dataset_rows(data), &score, err);

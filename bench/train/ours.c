@@ -74,7 +74,7 @@ static double time_steps(tb_trainer *t, const work *w, bool labels)
     tb_err err;
     tb_stream s;
     size_t n_in = tb_tensor_count(tb_trainer_input(t));
-    size_t n_out = labels ? w->batch : w->batch * tb_trainer_n_outputs(t);
+    size_t n_out = labels ? w->batch : w->batch * tb_trainer_layout(t)->n_cols;
     float *x = tb_mem_array(N_BATCHES * n_in, sizeof *x);
     float *y = tb_mem_array(N_BATCHES * n_out, sizeof *y);
     tb_stream_init(&s, 1, 0, "bench", "");

@@ -53,9 +53,9 @@ static tb_rc check_spec(const tb_sample_spec *spec, size_t n_rows, tb_err *err)
                        TB_DATASET_MAX_TARGETS);
     }
     bool classes = spec->target == TB_TARGET_CLASS;
-    if (classes ? spec->n_targets != 1 : spec->n_classes != 0) {
+    if (classes ? spec->n_targets == 0 : spec->n_classes != 0) {
         return tb_fail(err, TB_E_USAGE,
-                       "dataset: classes have one target a row, values have no "
+                       "dataset: classes have a target a row, values have no "
                        "classes");
     }
     return TB_OK;
@@ -267,6 +267,18 @@ static size_t first_not_finite(const float *v, size_t n)
     return i;
 }
 
+/* Index of the first label of a row that is none, or n_targets. */
+static size_t first_bad_label(const tb_sample_spec *spec, const int32_t *y)
+{
+    size_t i = 0;
+    while (i < spec->n_targets &&
+           ((y[i] >= 0 && (size_t)y[i] < spec->n_classes) ||
+            (spec->ignores && y[i] == spec->ignore))) {
+        i++;
+    }
+    return i;
+}
+
 /* What is wrong with one row, or NULL. */
 static const char *row_fault(const tb_dataset *ds, size_t row)
 {
@@ -282,10 +294,8 @@ static const char *row_fault(const tb_dataset *ds, size_t row)
                    ? "a target is NaN or infinite; clean the data first"
                    : NULL;
     }
-    int32_t label = tb_dataset_label(ds, row);
-    return label < 0 || (size_t)label >= spec->n_classes
-               ? "its label is no class index"
-               : NULL;
+    size_t bad = first_bad_label(spec, tb_dataset_y_row(ds, row));
+    return bad < spec->n_targets ? "its label is no class index" : NULL;
 }
 
 /* 1 + the largest label, but no more than the limit allows. */
@@ -293,8 +303,11 @@ static size_t count_classes(const tb_dataset *ds)
 {
     int32_t largest = 0;
     for (size_t row = 0; row < ds->n_rows; row++) {
-        int32_t label = tb_dataset_label(ds, row);
-        largest = label > largest ? label : largest;
+        const int32_t *y = tb_dataset_y_row(ds, row);
+        for (size_t i = 0; i < ds->spec.n_targets; i++) {
+            bool counts = !ds->spec.ignores || y[i] != ds->spec.ignore;
+            largest = counts && y[i] > largest ? y[i] : largest;
+        }
     }
     size_t n = (size_t)largest + 1;
     return n < TB_DATASET_MAX_CLASSES ? n : TB_DATASET_MAX_CLASSES;
@@ -309,9 +322,11 @@ tb_rc tb_dataset_seal(tb_dataset *ds, tb_err *err)
     for (size_t row = 0; row < ds->n_rows; row++) {
         const char *fault = row_fault(ds, row);
         if (fault != NULL && classes) {
+            const int32_t *y = tb_dataset_y_row(ds, row);
+            size_t bad = first_bad_label(&ds->spec, y);
             return tb_fail(err, TB_E_MALFORMED,
                            "row %zu (from 0): %s (label %d of %zu classes)",
-                           row, fault, tb_dataset_label(ds, row),
+                           row, fault, y[bad < ds->spec.n_targets ? bad : 0],
                            ds->spec.n_classes);
         }
         if (fault != NULL) {

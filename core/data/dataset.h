@@ -5,6 +5,7 @@
 #ifndef TB_DATA_DATASET_H
 #define TB_DATA_DATASET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,7 +20,7 @@
 #define TB_DATASET_MAX_TARGETS ((size_t)1 << 20)
 
 typedef enum tb_target {
-    TB_TARGET_CLASS, /* y: int32 [n], a class index */
+    TB_TARGET_CLASS, /* y: int32 [n, n_targets], class indexes */
     TB_TARGET_VALUE  /* y: float32 [n, n_targets] */
 } tb_target;
 
@@ -29,9 +30,12 @@ typedef struct tb_sample_spec {
     tb_shape
         x_shape; /* of one sample: [28, 28], no row axis; [] is one value */
     tb_target target;
-    size_t n_targets; /* values of y a row; 1 for classes */
+    size_t n_targets; /* values of y a row; of classes mostly 1, but one a
+                       * position for sequences and maps */
     size_t n_classes; /* labels are in [0, n_classes); 0 for values, and for
                        * classes until tb_dataset_seal counts them */
+    bool ignores;     /* a label may also be `ignore`: no class */
+    int32_t ignore;
 } tb_sample_spec;
 
 typedef struct tb_dataset tb_dataset;
@@ -69,7 +73,8 @@ void *tb_dataset_y(tb_dataset *ds) TB_NONNULL(1);
 const void *tb_dataset_x_row(const tb_dataset *ds, size_t row) TB_NONNULL(1);
 const void *tb_dataset_y_row(const tb_dataset *ds, size_t row) TB_NONNULL(1);
 
-/* Class of a row of a TB_TARGET_CLASS dataset. */
+/* Class of a row of a TB_TARGET_CLASS dataset; the first, where there are
+ * more. */
 int32_t tb_dataset_label(const tb_dataset *ds, size_t row) TB_NONNULL(1);
 
 /* Gathers rows[n] into x [n, x_shape], in the dataset's own dtype, and y

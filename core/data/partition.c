@@ -68,6 +68,18 @@ static void by_class_release(by_class *b)
     tb_mem_free(b->rows);
 }
 
+/* The class of a row; 0 where it has none: values, many labels, an ignored
+ * one. */
+static size_t class_of(const tb_dataset *ds, size_t row)
+{
+    const tb_sample_spec *spec = tb_dataset_spec(ds);
+    if (spec->target != TB_TARGET_CLASS || spec->n_targets != 1) {
+        return 0;
+    }
+    int32_t label = tb_dataset_label(ds, row);
+    return label >= 0 && (size_t)label < spec->n_classes ? (size_t)label : 0;
+}
+
 /* Counting sort by label; one class when the targets are values. Released by
  * the caller, also after a failure. */
 static tb_rc by_class_init(by_class *b, const tb_dataset *ds, tb_err *err)
@@ -81,13 +93,13 @@ static tb_rc by_class_init(by_class *b, const tb_dataset *ds, tb_err *err)
         return tb_fail(err, TB_E_NOMEM, "partition of %zu rows", n);
     }
     for (size_t i = 0; i < n; i++) {
-        b->first[2 + (classes ? (size_t)tb_dataset_label(ds, i) : 0)]++;
+        b->first[2 + class_of(ds, i)]++;
     }
     for (size_t c = 0; c < b->n_classes; c++) {
         b->first[c + 2] += b->first[c + 1];
     }
     for (size_t i = 0; i < n; i++) { /* leaves first[c] at c's begin */
-        size_t c = classes ? (size_t)tb_dataset_label(ds, i) : 0;
+        size_t c = class_of(ds, i);
         b->rows[b->first[c + 1]++] = (uint32_t)i;
     }
     return TB_OK;
@@ -263,10 +275,11 @@ static tb_rc check_options(const tb_dataset *ds, const tb_partition_options *o,
                        "%zu each; ask for fewer clients",
                        n, k, each);
     }
+    const tb_sample_spec *spec = tb_dataset_spec(ds);
     if (o->kind != TB_PARTITION_IID &&
-        tb_dataset_spec(ds)->target != TB_TARGET_CLASS) {
+        (spec->target != TB_TARGET_CLASS || spec->n_targets != 1)) {
         return tb_fail(err, TB_E_USAGE,
-                       "partition: %s needs class labels; use iid",
+                       "partition: %s needs class labels, one a row; use iid",
                        tb_partition_kind_name(o->kind));
     }
     return TB_OK;

@@ -23,7 +23,9 @@ typedef struct tb_read_options {
     size_t n_classes;
     tb_target target; /* csv: CLASS or VALUE; npy, npz: CLASS with float y
                          is an error */
-    bool unlabelled;  /* csv, npy: features only, to predict; npy may be a
+    bool ignores;     /* a label may also be `ignore`: it is no class */
+    int32_t ignore;
+    bool unlabelled; /* csv, npy: features only, to predict; npy may be a
                          file then. The targets are VALUE, all 0 */
 } tb_read_options;
 

@@ -163,11 +163,12 @@ static tb_rc check_targets(const tb_array_source *y, tb_target target,
     char text[TB_SHAPE_TEXT_BYTES];
     bool classes = target == TB_TARGET_CLASS;
     const tb_shape *shape = &y->head.shape;
-    if (shape->rank == 0 || shape->rank > (classes ? 1 : 2)) {
-        return tb_fail(
-            err, TB_E_MISMATCH, "%s: shape %s of the targets; %s are expected",
-            tb_source_name(y->source), tb_shape_text(shape, text),
-            classes ? "class indexes [n]" : "values [n] or [n, n_targets]");
+    if (shape->rank == 0) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "%s: shape %s of the targets; %s are expected",
+                       tb_source_name(y->source), tb_shape_text(shape, text),
+                       classes ? "class indexes [n] or [n, positions]"
+                               : "values [n] or [n, n_targets]");
     }
     if (classes && tb_dtype_is_float(y->head.type.dtype)) {
         return tb_fail(err, TB_E_MISMATCH,
@@ -215,14 +216,18 @@ static tb_rc check_pair(const tb_array_source *x, const tb_array_source *y,
 }
 
 static tb_sample_spec spec_of(const tb_array_head *x, const tb_array_head *y,
-                              tb_target target, size_t n_classes)
+                              const tb_read_options *o)
 {
-    bool classes = target == TB_TARGET_CLASS;
-    tb_sample_spec spec = {.x_dtype = tb_values_kept(x->type.dtype),
-                           .target = target,
-                           .n_targets =
-                               y->shape.rank == 2 ? y->shape.dim[1] : 1,
-                           .n_classes = classes ? n_classes : 0};
+    bool classes = o->target == TB_TARGET_CLASS;
+    tb_sample_spec spec = {
+        .x_dtype = tb_values_kept(x->type.dtype),
+        .target = o->target,
+        .n_targets = y->shape.rank > 1
+                         ? tb_shape_product(&y->shape, 1, y->shape.rank)
+                         : 1,
+        .n_classes = classes ? o->n_classes : 0,
+        .ignores = classes && o->ignores,
+        .ignore = o->ignore};
     spec.x_shape.rank = x->shape.rank - 1;
     memcpy(spec.x_shape.dim, x->shape.dim + 1,
            spec.x_shape.rank * sizeof *spec.x_shape.dim);
@@ -237,16 +242,16 @@ static tb_rc read_to_end(const tb_array_source *a, void *to, tb_dtype kept,
 }
 
 tb_rc tb_values_read_pair(tb_dataset **out, const tb_array_source *x,
-                          const tb_array_source *y, tb_target target,
-                          size_t n_classes, tb_err *err)
+                          const tb_array_source *y,
+                          const tb_read_options *options, tb_err *err)
 {
     *out = NULL;
     tb_dataset *ds = NULL;
-    tb_rc rc = check_pair(x, y, target, err);
+    tb_rc rc = check_pair(x, y, options->target, err);
     if (rc != TB_OK) {
         return rc;
     }
-    tb_sample_spec spec = spec_of(&x->head, &y->head, target, n_classes);
+    tb_sample_spec spec = spec_of(&x->head, &y->head, options);
     size_t n = x->head.shape.dim[0];
     rc = tb_dataset_new(&ds, &spec, n, err);
     if (rc == TB_OK) {
@@ -256,7 +261,7 @@ tb_rc tb_values_read_pair(tb_dataset **out, const tb_array_source *x,
     }
     if (rc == TB_OK) {
         rc = read_to_end(y, tb_dataset_y(ds),
-                         target == TB_TARGET_CLASS ? TB_I32 : TB_F32,
+                         options->target == TB_TARGET_CLASS ? TB_I32 : TB_F32,
                          n * spec.n_targets, err);
     }
     if (rc == TB_OK && (rc = tb_dataset_seal(ds, err)) != TB_OK) {
@@ -283,7 +288,8 @@ tb_rc tb_values_read_features(tb_dataset **out, const tb_array_source *x,
     if (rc != TB_OK) {
         return rc;
     }
-    tb_sample_spec spec = spec_of(&x->head, &none, TB_TARGET_VALUE, 0);
+    const tb_read_options values = {.target = TB_TARGET_VALUE};
+    tb_sample_spec spec = spec_of(&x->head, &none, &values);
     rc = tb_dataset_new(&ds, &spec, x->head.shape.dim[0], err);
     if (rc == TB_OK) {
         rc = read_to_end(

@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-#include "data/dataset.h"
+#include "data/reader.h"
 #include "data/source.h"
 
 /* The numbers in a file: BOOL, U8, I8, I16, I32, I64, F32 or F64. */
@@ -38,14 +38,15 @@ typedef struct tb_array_source {
     tb_array_head head;
 } tb_array_source;
 
-/* The common part of IDX, NPY and NPZ: x [n, sample shape] and y [n] or, for
- * VALUE, [n] or [n, n_targets]. Checks
- * counts against each other and against the bytes that can follow, reads both
- * to their ends, seals. n_classes 0: counted. Errors: as tb_dataset_read. */
+/* The common part of IDX, NPY and NPZ: x [n, sample shape] and y [n] or
+ * [n, ...], which is n_targets values a row. Of options: target, n_classes
+ * (0: counted), ignores, ignore. Checks counts against each other and against
+ * the bytes that can follow, reads both to their ends, seals. Errors: as
+ * tb_dataset_read. */
 tb_rc tb_values_read_pair(tb_dataset **out, const tb_array_source *x,
-                          const tb_array_source *y, tb_target target,
-                          size_t n_classes, tb_err *err)
-    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+                          const tb_array_source *y,
+                          const tb_read_options *options, tb_err *err)
+    TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
 
 /* The same for x alone: the targets are VALUE, one a row, all 0. */
 tb_rc tb_values_read_features(tb_dataset **out, const tb_array_source *x,

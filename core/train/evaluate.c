@@ -9,30 +9,37 @@
 
 struct tb_evaluator {
     tb_graph *graph; /* owned */
-    const tb_loss *loss;
+    tb_evaluator_options options;
     tb_exec *exec;
-    size_t n_cols;
-    void *y;        /* [TB_EVAL_BATCH] targets */
-    float *scratch; /* [TB_EVAL_BATCH, n_cols] where the loss puts a gradient
-                     * that nobody reads */
+    tb_loss_layout layout;
+    void *y;        /* targets of a batch; no more than outputs */
+    float *scratch; /* as the output: where the loss puts a gradient that
+                     * nobody reads */
 };
 
 tb_rc tb_evaluator_new(tb_evaluator **out, const tb_graph *graph,
-                       const tb_loss *loss, tb_err *err)
+                       const tb_evaluator_options *options, tb_err *err)
 {
     *out = NULL;
+    const tb_loss *loss = options->loss;
     tb_evaluator *e = tb_mem_array(1, sizeof *e);
     if (e == NULL) {
         return tb_fail(err, TB_E_NOMEM, "evaluator");
     }
-    e->loss = loss;
+    e->options = *options;
     tb_rc rc = tb_head_new(&e->graph, graph, loss, err);
     if (rc == TB_OK) {
         rc = tb_exec_new(&e->exec, e->graph, TB_EVAL_BATCH, err);
     }
     if (rc == TB_OK) {
-        rc = tb_head_columns(&e->n_cols, tb_exec_input(e->exec, 0),
-                             tb_exec_output(e->exec, 0), err);
+        const tb_head_ends ends = {tb_exec_input(e->exec, 0),
+                                   tb_exec_output(e->exec, 0)};
+        rc = tb_head_layout(&e->layout, graph, loss, options->n_labels, &ends,
+                            err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_loss_options_check(loss, &options->loss_options,
+                                   e->layout.n_cols, err);
     }
     if (rc != TB_OK) {
         goto done;
@@ -75,22 +82,25 @@ static tb_rc score_batch(tb_evaluator *e, const tb_dataset *data, size_t from,
     for (size_t i = 0; i < n; i++) {
         rows[i] = (uint32_t)(from + i);
     }
+    const tb_loss *loss = e->options.loss;
     tb_dataset_batch(data, rows, n, in->data, e->y);
+    tb_fit_targets(tb_dataset_spec(data), loss, e->y, n);
     memset((uint8_t *)in->data + n * row_bytes, 0,
            (TB_EVAL_BATCH - n) * row_bytes);
     tb_loss_batch b = {.out = tb_exec_output(e->exec, 0)->data,
                        .y = e->y,
                        .n_rows = n,
                        .n_padded = TB_EVAL_BATCH,
-                       .n_cols = e->n_cols,
+                       .layout = e->layout,
+                       .options = &e->options.loss_options,
                        .grad = e->scratch};
-    tb_rc rc = e->loss->check(&b, err);
+    tb_rc rc = loss->check(&b, err);
     if (rc == TB_OK) {
         tb_exec_run(e->exec);
         rc = tb_exec_fault(e->exec, err);
     }
     if (rc == TB_OK) {
-        e->loss->run(&b, score);
+        loss->run(&b, score);
     }
     return rc;
 }
@@ -100,7 +110,7 @@ tb_rc tb_evaluate(tb_evaluator *e, const float *params, const tb_dataset *data,
 {
     *score = (tb_score){0};
     tb_rc rc = tb_fit_check(tb_dataset_spec(data), tb_exec_input(e->exec, 0),
-                            e->n_cols, e->loss, err);
+                            &e->layout, e->options.loss, err);
     if (rc != TB_OK) {
         return rc;
     }

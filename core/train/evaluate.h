@@ -11,9 +11,16 @@
 
 typedef struct tb_evaluator tb_evaluator;
 
+/* What is measured. */
+typedef struct tb_evaluator_options {
+    const tb_loss *loss;
+    tb_loss_options loss_options;
+    size_t n_labels; /* labels a row of data; 0: 1 */
+} tb_evaluator_options;
+
 /* The graph is copied. Errors: as tb_trainer_new. */
 tb_rc tb_evaluator_new(tb_evaluator **out, const tb_graph *graph,
-                       const tb_loss *loss, tb_err *err)
+                       const tb_evaluator_options *options, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
 /* Frees it and nulls *e. NULL is fine. */

@@ -2,19 +2,21 @@
 
 #include <string.h>
 
-/* The value in front of a Softmax that makes the first output, or that output
- * itself. */
-static tb_value_id before_softmax(const tb_graph *graph)
+/* The node that makes the first output, if the loss stands for it. */
+static const tb_node *last_over(const tb_graph *graph, const tb_loss *loss)
 {
-    tb_value_id y = graph->outputs[0];
-    const tb_value *value = tb_graph_value(graph, y);
+    const tb_value *value = tb_graph_value(graph, graph->outputs[0]);
     const tb_node *node =
         value == NULL ? NULL : tb_graph_node(graph, value->producer);
-    if (node == NULL || strcmp(node->op, "Softmax") != 0 ||
-        strcmp(node->domain, TB_DOMAIN_ONNX) != 0) {
-        return y;
+    if (node == NULL || strcmp(node->domain, TB_DOMAIN_ONNX) != 0) {
+        return NULL;
     }
-    return node->in[0];
+    for (size_t i = 0; loss->over != NULL && loss->over[i] != NULL; i++) {
+        if (strcmp(node->op, loss->over[i]) == 0) {
+            return node;
+        }
+    }
+    return NULL;
 }
 
 tb_rc tb_head_new(tb_graph **out, const tb_graph *graph, const tb_loss *loss,
@@ -35,25 +37,89 @@ tb_rc tb_head_new(tb_graph **out, const tb_graph *graph, const tb_loss *loss,
     if (input->dims.rank > 0) {
         input->dims.dim[0] = TB_DIM_ANY;
     }
-    if (loss->on_logits) {
-        tb_graph_set_output(*out, 0, before_softmax(*out));
+    const tb_node *over = last_over(*out, loss);
+    if (over != NULL) {
+        tb_graph_set_output(*out, 0, over->in[0]);
     }
     return TB_OK;
 }
 
-tb_rc tb_head_columns(size_t *n_cols, const tb_tensor *in, const tb_tensor *out,
-                      tb_err *err)
+/* The axis over which the model's own Softmax runs, or -1: there is none. Below
+ * opset 13 it ran over all axes from there on. */
+static int64_t softmax_axis(const tb_graph *graph, const tb_node *over,
+                            const tb_shape *shape)
+{
+    int64_t rank = (int64_t)shape->rank;
+    if (over == NULL || strstr(over->op, "oftmax") == NULL) {
+        return -1;
+    }
+    int64_t axis = tb_node_int(over, "axis", graph->opset < 13 ? 1 : -1);
+    return axis < 0 ? axis + rank : axis;
+}
+
+/* The axis of the classes, when a row has n_labels of them; 0: none fits. */
+static size_t class_axis(const tb_shape *shape, size_t n_labels,
+                         int64_t softmax)
+{
+    size_t last = shape->rank - 1;
+    bool first_fits = tb_shape_product(shape, 2, shape->rank) == n_labels;
+    bool last_fits = tb_shape_product(shape, 1, last) == n_labels;
+    if (first_fits && last_fits) {
+        if (softmax == 1 || softmax == (int64_t)last) {
+            return (size_t)softmax;
+        }
+        return last > 2 ? 1 : last;
+    }
+    return first_fits ? 1 : last_fits ? last : 0;
+}
+
+static tb_rc lay_labels(tb_loss_layout *layout, const tb_shape *shape,
+                        int64_t softmax, tb_err *err)
 {
     char text[TB_SHAPE_TEXT_BYTES];
-    bool rows = in->shape.rank > 0 && out->shape.rank > 0 &&
-                out->shape.dim[0] == in->shape.dim[0];
-    if (out->dtype != TB_F32 || !rows || tb_tensor_count(out) == 0) {
+    size_t axis =
+        shape->rank < 3 ? 0 : class_axis(shape, layout->n_labels, softmax);
+    if (axis == 0) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "%zu labels a row want a model that gives [batch, %zu, "
+                       "classes] or [batch, classes, %zu]; it gives %s",
+                       layout->n_labels, layout->n_labels, layout->n_labels,
+                       tb_shape_text(shape, text));
+    }
+    if (softmax >= 0 && softmax != (int64_t)axis) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "the model's Softmax runs over axis %lld of %s, the "
+                       "classes stand on axis %zu",
+                       (long long)softmax, tb_shape_text(shape, text), axis);
+    }
+    layout->n_cols = shape->dim[axis];
+    layout->class_first = axis != shape->rank - 1;
+    return TB_OK;
+}
+
+tb_rc tb_head_layout(tb_loss_layout *layout, const tb_graph *graph,
+                     const tb_loss *loss, size_t n_labels,
+                     const tb_head_ends *ends, tb_err *err)
+{
+    char text[TB_SHAPE_TEXT_BYTES];
+    const tb_shape *in = &ends->in->shape;
+    const tb_shape *out = &ends->out->shape;
+    bool rows = in->rank > 0 && out->rank > 0 && out->dim[0] == in->dim[0];
+    if (ends->out->dtype != TB_F32 || !rows ||
+        tb_tensor_count(ends->out) == 0) {
         return tb_fail(err, TB_E_MISMATCH,
                        "the model's output %s of %s is not f32 with one row a "
                        "sample: no loss can use it",
-                       tb_shape_text(&out->shape, text),
-                       tb_dtype_name(out->dtype));
+                       tb_shape_text(out, text),
+                       tb_dtype_name(ends->out->dtype));
     }
-    *n_cols = tb_tensor_count(out) / out->shape.dim[0];
-    return TB_OK;
+    *layout = (tb_loss_layout){
+        .n_cols = tb_tensor_count(ends->out) / out->dim[0],
+        .n_labels =
+            loss->target == TB_TARGET_CLASS && n_labels > 1 ? n_labels : 1};
+    return layout->n_labels == 1
+               ? TB_OK
+               : lay_labels(layout, out,
+                            softmax_axis(graph, last_over(graph, loss), out),
+                            err);
 }

@@ -1,29 +1,90 @@
 #include "train/local.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "data/batches.h"
 
-static tb_rc check_target(const tb_sample_spec *spec, size_t n_outputs,
-                          const tb_loss *loss, tb_err *err)
+/* Two classes for one output of a loss that wants 0 or 1. */
+static bool is_binary(const tb_sample_spec *spec, const tb_loss *loss)
+{
+    return loss->binary && spec->target == TB_TARGET_CLASS;
+}
+
+static tb_rc check_classes(const tb_sample_spec *spec,
+                           const tb_loss_layout *layout, tb_err *err)
+{
+    size_t n_labels = layout->n_labels > 0 ? layout->n_labels : 1;
+    if (spec->n_targets != n_labels) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "the data has %zu labels a row, the loss was set up for "
+                       "%zu",
+                       spec->n_targets, n_labels);
+    }
+    if (spec->n_classes > layout->n_cols) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "the model has %zu outputs, the data %zu classes",
+                       layout->n_cols, spec->n_classes);
+    }
+    return TB_OK;
+}
+
+static tb_rc check_binary(const tb_sample_spec *spec,
+                          const tb_loss_layout *layout, const tb_loss *loss,
+                          tb_err *err)
+{
+    if (spec->n_classes > 2 || spec->n_targets != layout->n_cols ||
+        spec->ignores) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "loss %s needs labels of 2 classes, one an output; the "
+                       "model has %zu outputs, the data %zu classes and %zu "
+                       "labels a row",
+                       loss->name, layout->n_cols, spec->n_classes,
+                       spec->n_targets);
+    }
+    return TB_OK;
+}
+
+static tb_rc check_target(const tb_sample_spec *spec,
+                          const tb_loss_layout *layout, const tb_loss *loss,
+                          tb_err *err)
 {
     bool classes = spec->target == TB_TARGET_CLASS;
+    if (is_binary(spec, loss)) {
+        return check_binary(spec, layout, loss, err);
+    }
     if (loss->target != spec->target) {
         return tb_fail(err, TB_E_MISMATCH,
                        "loss %s needs %s, the data holds %s", loss->name,
                        classes ? "float targets" : "class labels",
                        classes ? "class labels" : "float targets");
     }
-    if (classes ? spec->n_classes > n_outputs : spec->n_targets != n_outputs) {
+    if (classes) {
+        return check_classes(spec, layout, err);
+    }
+    if (spec->n_targets != layout->n_cols) {
         return tb_fail(err, TB_E_MISMATCH,
-                       "the model has %zu outputs, the data %zu %s", n_outputs,
-                       classes ? spec->n_classes : spec->n_targets,
-                       classes ? "classes" : "targets a row");
+                       "the model has %zu outputs, the data %zu targets a row",
+                       layout->n_cols, spec->n_targets);
     }
     return TB_OK;
 }
 
+void tb_fit_targets(const tb_sample_spec *spec, const tb_loss *loss, void *y,
+                    size_t n)
+{
+    unsigned char *at = y;
+    for (size_t i = 0; is_binary(spec, loss) && i < n * spec->n_targets; i++) {
+        int32_t label = 0;
+        memcpy(&label, at + i * sizeof label, sizeof label);
+        float value = (float)label;
+        memcpy(at + i * sizeof label, &value, sizeof value);
+    }
+}
+
 tb_rc tb_fit_check(const tb_sample_spec *spec, const tb_tensor *input,
-                   size_t n_outputs, const tb_loss *loss, tb_err *err)
+                   const tb_loss_layout *layout, const tb_loss *loss,
+                   tb_err *err)
 {
     char text[TB_SHAPE_TEXT_BYTES];
     size_t n = 0;
@@ -45,7 +106,7 @@ tb_rc tb_fit_check(const tb_sample_spec *spec, const tb_tensor *input,
                        tb_dtype_name(input->dtype),
                        tb_dtype_name(spec->x_dtype));
     }
-    return check_target(spec, n_outputs, loss, err);
+    return check_target(spec, layout, loss, err);
 }
 
 static tb_rc run_epochs(tb_trainer *t, const tb_dataset *data,
@@ -64,6 +125,8 @@ static tb_rc run_epochs(tb_trainer *t, const tb_dataset *data,
             continue; /* between two epochs */
         }
         tb_dataset_batch(data, rows, n, tb_trainer_x(t), tb_trainer_y(t));
+        tb_fit_targets(tb_dataset_spec(data), tb_trainer_loss(t),
+                       tb_trainer_y(t), n);
         tb_rc rc =
             tb_trainer_step(t, tb_trainer_x(t), tb_trainer_y(t), n, score, err);
         if (rc != TB_OK) {
@@ -90,8 +153,8 @@ tb_rc tb_train_local(tb_trainer *t, const tb_dataset *data,
         return tb_fail(err, TB_E_USAGE, "epochs 0: must be 1 or more");
     }
     const tb_tensor *input = tb_trainer_input(t);
-    tb_rc rc = tb_fit_check(tb_dataset_spec(data), input,
-                            tb_trainer_n_outputs(t), tb_trainer_loss(t), err);
+    tb_rc rc = tb_fit_check(tb_dataset_spec(data), input, tb_trainer_layout(t),
+                            tb_trainer_loss(t), err);
     if (rc == TB_OK) {
         rc =
             tb_batches_new(&batches, tb_dataset_rows(data), input->shape.dim[0],

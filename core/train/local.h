@@ -29,9 +29,14 @@ tb_rc tb_train_local(tb_trainer *t, const tb_dataset *data,
 
 /* Whether rows of data can be fed to an input of that dtype and shape
  * [batch, ...] (same dtype, same number of values a row) and its targets to a
- * loss over n_outputs columns. MISMATCH says which numbers disagree. */
+ * loss over outputs of that layout. MISMATCH says which numbers disagree. */
 tb_rc tb_fit_check(const tb_sample_spec *spec, const tb_tensor *input,
-                   size_t n_outputs, const tb_loss *loss, tb_err *err)
-    TB_NONNULL(1, 2, 4) TB_MUST_CHECK;
+                   const tb_loss_layout *layout, const tb_loss *loss,
+                   tb_err *err) TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
+
+/* Turns n rows of gathered targets into what the loss reads, in place: labels
+ * of two classes into 0.0 and 1.0 for a binary loss. */
+void tb_fit_targets(const tb_sample_spec *spec, const tb_loss *loss, void *y,
+                    size_t n) TB_NONNULL(1, 2, 3);
 
 #endif

@@ -37,7 +37,7 @@ struct tb_trainer {
     float *states[TB_OPT_STATES_MAX];
     size_t n_states;
     void *y; /* [batch] targets, for callers that gather */
-    size_t n_cols;
+    tb_loss_layout layout;
     carried *carried; /* [n_carried] */
     size_t n_carried;
     bool fuses;        /* steps are linear: products move parameters */
@@ -122,9 +122,14 @@ static tb_rc make_graph(tb_trainer *t, const tb_graph *graph, tb_err *err)
     if (rc != TB_OK) {
         goto done;
     }
-    const tb_tensor *in = &bound->values[t->graph->inputs[0]];
     const tb_tensor *out = &bound->values[t->graph->outputs[0]];
-    rc = tb_head_columns(&t->n_cols, in, out, err);
+    const tb_head_ends ends = {&bound->values[t->graph->inputs[0]], out};
+    rc = tb_head_layout(&t->layout, graph, t->options.loss, t->options.n_labels,
+                        &ends, err);
+    if (rc == TB_OK) {
+        rc = tb_loss_options_check(t->options.loss, &t->options.loss_options,
+                                   t->layout.n_cols, err);
+    }
     if (rc != TB_OK) {
         goto done;
     }
@@ -260,7 +265,8 @@ static tb_rc make_vectors(tb_trainer *t, tb_err *err)
 {
     size_t n = t->slots.n_floats;
     const tb_loss *loss = t->options.loss;
-    size_t y_cols = loss->target == TB_TARGET_CLASS ? 1 : t->n_cols;
+    size_t y_cols =
+        loss->target == TB_TARGET_CLASS ? t->layout.n_labels : t->layout.n_cols;
     size_t n_y = 0;
     if (tb_mem_mul(&n_y, y_cols, t->options.batch) != 0) {
         return tb_fail(err, TB_E_LIMIT, "trainer: batch %zu", t->options.batch);
@@ -353,7 +359,8 @@ static tb_rc run_program(tb_trainer *t, program *p, const feed *rows,
                        .y = rows->y,
                        .n_rows = n_rows,
                        .n_padded = batch,
-                       .n_cols = t->n_cols,
+                       .layout = t->layout,
+                       .options = &t->options.loss_options,
                        .grad = p->dout.data};
     tb_rc rc = t->options.loss->check(&b, err);
     if (rc != TB_OK) {
@@ -536,9 +543,9 @@ const tb_tensor *tb_trainer_input(const tb_trainer *t)
     return &t->train.in;
 }
 
-size_t tb_trainer_n_outputs(const tb_trainer *t)
+const tb_loss_layout *tb_trainer_layout(const tb_trainer *t)
 {
-    return t->n_cols;
+    return &t->layout;
 }
 
 const tb_loss *tb_trainer_loss(const tb_trainer *t)

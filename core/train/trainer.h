@@ -15,16 +15,18 @@ typedef struct tb_trainer tb_trainer;
 
 typedef struct tb_trainer_options {
     const tb_loss *loss;
+    tb_loss_options loss_options; /* all zero: the loss's defaults */
+    size_t n_labels;              /* labels a row of data; 0: 1 */
     const tb_optimiser *optimiser;
     tb_opt_config config;
     size_t batch;         /* most rows of a step */
     uint64_t chance_seed; /* of Dropout masks */
 } tb_trainer_options;
 
-/* The graph is copied; its parameter values are the start. Errors: USAGE (an
- * optimiser number), MISMATCH (no parameter, more than one input, an output
- * that the loss cannot use), UNSUPPORTED (an operator without a gradient), as
- * tb_bind_new, LIMIT, NOMEM. */
+/* The graph is copied; its parameter values are the start. Errors: USAGE (a
+ * number of loss or optimiser), MISMATCH (no parameter, more than one input, an
+ * output that the loss cannot use), UNSUPPORTED (an operator without a
+ * gradient), as tb_bind_new, LIMIT, NOMEM. */
 tb_rc tb_trainer_new(tb_trainer **out, const tb_graph *graph,
                      const tb_trainer_options *options, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
@@ -48,15 +50,15 @@ tb_rc tb_trainer_set_buffers(tb_trainer *t, const float *from, size_t n,
 /* Name, shape and offset of each parameter in the vector. */
 const tb_slots *tb_trainer_slots(const tb_trainer *t) TB_NONNULL(1);
 
-/* dtype and shape [batch, ...] of what a step eats, and columns of the output:
+/* dtype and shape [batch, ...] of what a step eats, and how the outputs lie:
  * for checking a dataset against the model. */
 const tb_tensor *tb_trainer_input(const tb_trainer *t) TB_NONNULL(1);
-size_t tb_trainer_n_outputs(const tb_trainer *t) TB_NONNULL(1);
+const tb_loss_layout *tb_trainer_layout(const tb_trainer *t) TB_NONNULL(1);
 const tb_loss *tb_trainer_loss(const tb_trainer *t) TB_NONNULL(1);
 
 /* One step on n_rows (1 to batch) rows: x [n_rows, ...] in the input's dtype, y
- * int32 [n_rows] or float32 [n_rows, n_outputs] by the loss. The gradient is
- * that of the mean over n_rows. *score (may be NULL) is added to, with the
+ * int32 [n_rows, n_labels] or float32 [n_rows, n_cols] by the loss. The
+ * gradient is that of the mean over n_rows. *score (may be NULL) is added to, with the
  * loss before the step. A smaller batch is padded with zero rows that weigh
  * nothing; where rows are coupled (BatchNormalization) it gets a plan of its
  * own instead, made when its size changes. Errors: MISMATCH (rows, a label or

@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "compress/after.h"
 #include "model/preprocess.h"
-#include "train/evaluate.h"
 #include "work/model.h"
 #include "work/predict.h"
 
@@ -19,24 +18,11 @@
 static tb_rc measure(double *figure, tb_score *score, const tb_job *job,
                      const tb_graph *graph, const tb_dataset *data, tb_err *err)
 {
-    tb_evaluator *evaluator = NULL;
-    *score = (tb_score){0};
-    const tb_loss *loss = tb_loss_find(job->loss);
-    if (loss == NULL) {
-        return tb_fail(err, TB_E_UNSUPPORTED, "loss \"%s\" is not known",
-                       job->loss);
-    }
-    tb_rc rc = tb_evaluator_new(&evaluator, graph, loss, err);
+    tb_rc rc = tb_work_score(score, job, graph, data, err);
     if (rc == TB_OK) {
-        rc = tb_evaluate(evaluator, NULL, data, 0, tb_dataset_rows(data), score,
-                         err);
+        *figure = score->n_counted > 0 ? tb_score_accuracy(score)
+                                       : -tb_score_loss(score);
     }
-    if (rc == TB_OK) {
-        double n = (double)score->n_rows;
-        *figure = loss->target == TB_TARGET_CLASS ? (double)score->n_correct / n
-                                                  : -score->loss_sum / n;
-    }
-    tb_evaluator_free(&evaluator);
     return rc;
 }
 
@@ -159,7 +145,7 @@ static tb_rc put_artefact(tb_manifest *m, const tb_work_finish *f,
     a->sparsity = (float)stage->sparsity;
     if (f->evaluate != NULL) {
         rc = measure(&figure, &score, f->job, stage->graph, f->evaluate, err);
-        a->accuracy = (float)((double)score.n_correct / (double)score.n_rows);
+        a->accuracy = (float)tb_work_accuracy(&score);
         m->metrics.n_samples = score.n_rows;
     } else if (a->role == TB_ARTEFACT_FP32 && isfinite(f->metrics->accuracy)) {
         a->accuracy = (float)f->metrics->accuracy;

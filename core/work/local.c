@@ -6,7 +6,6 @@
 #include "compress/calibrate.h"
 #include "fed/strategy.h"
 #include "host/job.h"
-#include "train/evaluate.h"
 #include "train/local.h"
 #include "work/model.h"
 
@@ -43,14 +42,6 @@ static tb_rc set_section(const tb_round_config *config, const char *name,
         *values = (float)x;
     }
     return rc;
-}
-
-static tb_rc find_loss(const tb_loss **out, const tb_job *job, tb_err *err)
-{
-    *out = tb_loss_find(job->loss);
-    return *out != NULL ? TB_OK
-                        : tb_fail(err, TB_E_UNSUPPORTED,
-                                  "loss \"%s\" is not known here", job->loss);
 }
 
 static bool go_on(void *arg, size_t done, size_t total, const tb_score *so_far)
@@ -118,13 +109,15 @@ typedef struct task {
     const tb_round_config *config;
     tb_job job;
     tb_graph *model;
-    const tb_loss *loss;
+    tb_evaluator_options objective;
 } task;
 
 static tb_rc new_trainer(tb_trainer **out, const task *t, tb_err *err)
 {
     const tb_trainer_options options = {
-        .loss = t->loss,
+        .loss = t->objective.loss,
+        .loss_options = t->objective.loss_options,
+        .n_labels = t->objective.n_labels,
         .optimiser = tb_optimiser_find(t->job.optimiser.kind),
         .config = {.lr = t->job.optimiser.lr,
                    .momentum = t->job.optimiser.momentum,
@@ -162,7 +155,7 @@ static tb_rc do_train(const task *t, float *values, tb_err *err)
     }
     if (rc == TB_OK) {
         rc = set_section(t->config, TB_SECTION_LOSS, values,
-                         score.loss_sum / (double)score.n_rows, err);
+                         tb_score_loss(&score), err);
     }
 done:
     tb_trainer_free(&trainer);
@@ -171,22 +164,16 @@ done:
 
 static tb_rc do_evaluate(const task *t, float *values, tb_err *err)
 {
-    const tb_dataset *data = t->work->data;
-    tb_evaluator *e = NULL;
     tb_score score = {0};
-    tb_rc rc = tb_evaluator_new(&e, t->model, t->loss, err);
-    if (rc == TB_OK) {
-        rc = tb_evaluate(e, NULL, data, 0, tb_dataset_rows(data), &score, err);
-    }
+    tb_rc rc = tb_work_score(&score, &t->job, t->model, t->work->data, err);
     if (rc == TB_OK) {
         rc = set_section(t->config, TB_SECTION_LOSS, values,
-                         score.loss_sum / (double)score.n_rows, err);
+                         tb_score_loss(&score), err);
     }
     if (rc == TB_OK) {
         rc = set_section(t->config, TB_SECTION_ACCURACY, values,
-                         (double)score.n_correct / (double)score.n_rows, err);
+                         tb_work_accuracy(&score), err);
     }
-    tb_evaluator_free(&e);
     return rc;
 }
 
@@ -240,7 +227,8 @@ tb_rc tb_local_run(const tb_local_work *work, float *values, uint32_t *weight,
         rc = tb_fail(err, TB_E_MISMATCH, "the data set has no rows");
     }
     if (rc == TB_OK) {
-        rc = find_loss(&t.loss, &t.job, err);
+        rc = tb_work_objective(&t.objective, &t.job,
+                               tb_dataset_spec(work->data), err);
     }
     if (rc == TB_OK) {
         rc = tb_work_read(&t.model, &t.job, work->model, err);

@@ -107,3 +107,37 @@ tb_rc tb_work_dataset(tb_dataset **out, const tb_job *job, const char *path,
         .target = job->data.values ? TB_TARGET_VALUE : TB_TARGET_CLASS};
     return tb_dataset_read(out, path, &options, err);
 }
+
+tb_rc tb_work_objective(tb_evaluator_options *out, const tb_job *job,
+                        const tb_sample_spec *spec, tb_err *err)
+{
+    *out = (tb_evaluator_options){.loss = tb_loss_find(job->loss),
+                                  .n_labels = spec->n_targets};
+    return out->loss != NULL
+               ? TB_OK
+               : tb_fail(err, TB_E_UNSUPPORTED, "loss \"%s\" is not known here",
+                         job->loss);
+}
+
+tb_rc tb_work_score(tb_score *score, const tb_job *job, const tb_graph *graph,
+                    const tb_dataset *data, tb_err *err)
+{
+    tb_evaluator_options options;
+    tb_evaluator *evaluator = NULL;
+    *score = (tb_score){0};
+    tb_rc rc = tb_work_objective(&options, job, tb_dataset_spec(data), err);
+    if (rc == TB_OK) {
+        rc = tb_evaluator_new(&evaluator, graph, &options, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_evaluate(evaluator, NULL, data, 0, tb_dataset_rows(data), score,
+                         err);
+    }
+    tb_evaluator_free(&evaluator);
+    return rc;
+}
+
+double tb_work_accuracy(const tb_score *score)
+{
+    return score->n_counted > 0 ? tb_score_accuracy(score) : 0.0;
+}

@@ -7,6 +7,7 @@
 #include "data/dataset.h"
 #include "host/job.h"
 #include "model/graph.h"
+#include "train/evaluate.h"
 
 /* Appends the ONNX bytes that a run of this job starts from: the job's model
  * file (file, n bytes) or its `new`, parameters kept or drawn anew, the scaling
@@ -24,5 +25,20 @@ tb_rc tb_work_read(tb_graph **out, const tb_job *job, const tb_buf *onnx,
  * tb_dataset_read. */
 tb_rc tb_work_dataset(tb_dataset **out, const tb_job *job, const char *path,
                       tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* What the job's loss measures on such data. Borrows from job. Errors:
+ * UNSUPPORTED (a loss that is not known here). */
+tb_rc tb_work_objective(tb_evaluator_options *out, const tb_job *job,
+                        const tb_sample_spec *spec, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Loss and right answers of graph over all rows of data. Errors: as
+ * tb_work_objective, tb_evaluator_new, tb_evaluate. */
+tb_rc tb_work_score(tb_score *score, const tb_job *job, const tb_graph *graph,
+                    const tb_dataset *data, tb_err *err)
+    TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
+
+/* The share of right answers; 0 where there is nothing to be right about. */
+double tb_work_accuracy(const tb_score *score) TB_NONNULL(1);
 
 #endif

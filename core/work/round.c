@@ -7,7 +7,6 @@
 #include "fed/strategy.h"
 #include "model/onnx.h"
 #include "model/params.h"
-#include "train/evaluate.h"
 #include "work/model.h"
 
 /* params becomes what the strategy makes of the sum; with keep, what was 0
@@ -142,26 +141,17 @@ tb_rc tb_work_evaluate(tb_metrics *metrics, const tb_job *job,
                        const tb_buf *model, const tb_dataset *data, tb_err *err)
 {
     tb_graph *graph = NULL;
-    tb_evaluator *evaluator = NULL;
     tb_score score = {0};
-    const tb_loss *loss = tb_loss_find(job->loss);
-    tb_rc rc = loss != NULL ? tb_work_read(&graph, job, model, err)
-                            : tb_fail(err, TB_E_UNSUPPORTED,
-                                      "loss \"%s\" is not known", job->loss);
+    tb_rc rc = tb_work_read(&graph, job, model, err);
     if (rc == TB_OK) {
-        rc = tb_evaluator_new(&evaluator, graph, loss, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_evaluate(evaluator, NULL, data, 0, tb_dataset_rows(data),
-                         &score, err);
+        rc = tb_work_score(&score, job, graph, data, err);
     }
     if (rc == TB_OK) {
         *metrics = tb_metrics_none();
         metrics->samples = score.n_rows;
-        metrics->loss = score.loss_sum / (double)score.n_rows;
-        metrics->accuracy = (double)score.n_correct / (double)score.n_rows;
+        metrics->loss = tb_score_loss(&score);
+        metrics->accuracy = tb_work_accuracy(&score);
     }
-    tb_evaluator_free(&evaluator);
     tb_graph_free(&graph);
     return rc;
 }

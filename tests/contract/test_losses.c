@@ -7,6 +7,7 @@
 
 enum { ROWS = 3, PADDED = 5, COLS = 4 };
 
+/* Targets from 0 to 1, which every loss of values takes. */
 typedef struct sample {
     float out[PADDED * COLS];
     float grad[PADDED * COLS];
@@ -18,8 +19,8 @@ static const sample start = {
     .out = {0.5f,  -1.0f, 2.0f, 0.25f, 3.0f, 3.0f, -3.0f, 0.0f, -0.5f, 1.5f,
             0.75f, -2.0f, 9.0f, 9.0f,  9.0f, 9.0f, 9.0f,  9.0f, 9.0f,  9.0f},
     .label = {2, 0, 3},
-    .value = {1.0f, 0.0f, -1.0f, 0.5f, 2.0f, 2.0f, 2.0f, 2.0f, 0.0f, 1.0f,
-              0.75f, -2.5f}};
+    .value = {1.0f, 0.1f, 0.25f, 0.5f, 1.0f, 1.0f, 0.0f, 0.9f, 0.0f, 1.0f, 0.7f,
+              0.0f}};
 
 static tb_loss_batch batch_of(const tb_loss *loss, sample *s)
 {
@@ -29,7 +30,7 @@ static tb_loss_batch batch_of(const tb_loss *loss, sample *s)
                                         : (const void *)s->value,
                            .n_rows = ROWS,
                            .n_padded = PADDED,
-                           .n_cols = COLS,
+                           .layout = {.n_cols = COLS},
                            .grad = s->grad};
 }
 
@@ -88,7 +89,38 @@ static void scores_of_batches_add_up(void **state)
         tb_loss_list[l]->run(&b, &score);
         assert_int_equal(score.n_rows, 2 * once.n_rows);
         assert_int_equal(score.n_correct, 2 * once.n_correct);
+        assert_int_equal(score.n_counted, 2 * once.n_counted);
+        CHECK(score.weight == 2.0 * once.weight);
+        CHECK(once.weight == tb_loss_list[l]->weigh(&b));
         CHECK(fabs(score.loss_sum - 2.0 * once.loss_sum) < 1e-9);
+    }
+}
+
+static void pieces_of_a_step_give_its_gradient(void **state)
+{
+    (void)state;
+    for (size_t l = 0; tb_loss_list[l] != NULL; l++) {
+        sample s = start;
+        tb_score whole = {0};
+        tb_score pieces = {0};
+        tb_loss_batch b = batch_of(tb_loss_list[l], &s);
+        tb_loss_list[l]->run(&b, &whole);
+        sample part = start;
+        for (size_t r = 0; r < ROWS; r++) {
+            tb_loss_batch p = batch_of(tb_loss_list[l], &part);
+            bool classes = tb_loss_list[l]->target == TB_TARGET_CLASS;
+            p.out += r * COLS;
+            p.grad += r * COLS;
+            p.y = classes ? (const void *)(part.label + r)
+                          : (const void *)(part.value + r * COLS);
+            p.n_rows = p.n_padded = 1;
+            p.weight = tb_loss_list[l]->weigh(&b);
+            tb_loss_list[l]->run(&p, &pieces);
+        }
+        for (size_t i = 0; i < ROWS * COLS; i++) {
+            CHECK(fabsf(part.grad[i] - s.grad[i]) < 1e-7f);
+        }
+        CHECK(fabs(tb_score_loss(&whole) - tb_score_loss(&pieces)) < 1e-6);
     }
 }
 
@@ -133,7 +165,7 @@ static void cross_entropy_and_mse_are_those_of_the_books(void **state)
                        .y = label,
                        .n_rows = 2,
                        .n_padded = 2,
-                       .n_cols = 2,
+                       .layout = {.n_cols = 2},
                        .grad = grad};
     tb_loss_find("softmax_cross_entropy")->run(&b, &score);
     CHECK(fabs(score.loss_sum - (log(4.0) + log(4.0 / 3.0))) < 1e-6);
@@ -153,6 +185,7 @@ int main(void)
         cmocka_unit_test(the_gradient_is_the_slope_of_the_mean_loss),
         cmocka_unit_test(padding_rows_weigh_nothing),
         cmocka_unit_test(scores_of_batches_add_up),
+        cmocka_unit_test(pieces_of_a_step_give_its_gradient),
         cmocka_unit_test(labels_outside_the_classes_are_refused),
         cmocka_unit_test(each_is_found_by_its_own_name),
         cmocka_unit_test(cross_entropy_and_mse_are_those_of_the_books),

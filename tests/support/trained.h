@@ -93,13 +93,14 @@ static inline tb_rc tb_test_accuracy(void *arg, const tb_graph *graph,
     const tb_dataset *data = arg;
     tb_evaluator *e = NULL;
     tb_score score = {0};
-    tb_rc rc =
-        tb_evaluator_new(&e, graph, tb_loss_find("softmax_cross_entropy"), err);
+    const tb_evaluator_options options = {
+        .loss = tb_loss_find("softmax_cross_entropy")};
+    tb_rc rc = tb_evaluator_new(&e, graph, &options, err);
     if (rc == TB_OK) {
         rc = tb_evaluate(e, NULL, data, 0, tb_dataset_rows(data), &score, err);
     }
     if (rc == TB_OK) {
-        *accuracy = (double)score.n_correct / (double)score.n_rows;
+        *accuracy = tb_score_accuracy(&score);
     }
     tb_evaluator_free(&e);
     return rc;

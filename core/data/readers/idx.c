@@ -67,9 +67,7 @@ tb_rc tb_idx_decode(tb_dataset **out, tb_source *x, tb_source *y,
     if (rc == TB_OK) {
         rc = tb_idx_head(&ys.head, y, err);
     }
-    return rc == TB_OK ? tb_values_read_pair(out, &xs, &ys, options->target,
-                                             options->n_classes, err)
-                       : rc;
+    return rc == TB_OK ? tb_values_read_pair(out, &xs, &ys, options, err) : rc;
 }
 
 static bool is_images(const char *name, const void *arg)

@@ -257,9 +257,7 @@ tb_rc tb_npy_decode(tb_dataset **out, tb_source *x, tb_source *y,
     if (rc == TB_OK) {
         rc = tb_npy_head(&ys.head, y, err);
     }
-    return rc == TB_OK ? tb_values_read_pair(out, &xs, &ys, options->target,
-                                             options->n_classes, err)
-                       : rc;
+    return rc == TB_OK ? tb_values_read_pair(out, &xs, &ys, options, err) : rc;
 }
 
 static bool is_features(const char *name, const void *arg)
@@ -374,6 +372,8 @@ static tb_rc write_array(const tb_dataset *ds, const char *dir, bool is_x,
     tb_dtype dtype = is_x ? spec->x_dtype : TB_I32;
     if (!is_x && spec->target == TB_TARGET_VALUE) {
         dtype = TB_F32;
+        sample = TB_SHAPE(spec->n_targets);
+    } else if (!is_x && spec->n_targets > 1) {
         sample = TB_SHAPE(spec->n_targets);
     }
     char *path = tb_file_join(dir, is_x ? "x.npy" : "y.npy");

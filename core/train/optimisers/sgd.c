@@ -1,9 +1,7 @@
 /* core/train/optimisers/sgd.c - stochastic gradient descent as PyTorch's
- * torch.optim.SGD defines it (dampening 0):
- * g = g + decay w; v = momentum v + g; g = nesterov ? g + momentum v : v;
- * w = w - lr g. */
-#include <math.h>
-
+ * torch.optim.SGD defines it:
+ * g = g + decay w; v = momentum v + (1 - dampening) g, in the first step g;
+ * g = nesterov ? g + momentum v : v; w = w - lr g. */
 #include "tensor/kernels.h"
 #include "train/optimiser_priv.h"
 
@@ -22,15 +20,15 @@ static bool linear(const tb_opt_config *c, float *keep, float *rate)
     return !(c->momentum > 0.0);
 }
 
-static void update_tile(const tb_opt_config *c, float *w, float *g, float *v,
-                        size_t n)
+static void update_tile(const tb_opt_config *c, float fresh, float *w, float *g,
+                        float *v, size_t n)
 {
     if (c->weight_decay > 0.0) {
         tb_k_axpy(g, w, n, (float)c->weight_decay);
     }
     if (v != NULL) {
         float momentum = (float)c->momentum;
-        tb_k_axpby(v, g, n, 1.0f, momentum);
+        tb_k_axpby(v, g, n, fresh, momentum);
         if (c->nesterov) {
             tb_k_axpy(g, v, n, momentum);
         }
@@ -42,36 +40,22 @@ static void update_tile(const tb_opt_config *c, float *w, float *g, float *v,
 static void update(const tb_opt_config *c, uint64_t step, float *w, float *g,
                    float *const *state, size_t n)
 {
-    (void)step; /* v is zero before the first one, and that is enough */
+    float fresh = step > 1 ? (float)(1.0 - c->dampening) : 1.0f;
     for (size_t from = 0; from < n; from += TILE) {
         size_t left = n - from;
         float *v = n_states(c) > 0 ? state[0] + from : NULL;
-        update_tile(c, w + from, g + from, v, left < TILE ? left : TILE);
+        update_tile(c, fresh, w + from, g + from, v, left < TILE ? left : TILE);
     }
 }
 
 static tb_rc check(const tb_opt_config *c, tb_err *err)
 {
-    if (!(c->lr > 0.0) || !isfinite(c->lr)) {
-        return tb_fail(err, TB_E_USAGE, "sgd: lr %g: must be over 0", c->lr);
-    }
-    if (!(c->momentum >= 0.0 && c->momentum < 1.0)) {
-        return tb_fail(err, TB_E_USAGE, "sgd: momentum %g: must be in [0, 1)",
-                       c->momentum);
-    }
-    if (!(c->weight_decay >= 0.0) || !isfinite(c->weight_decay)) {
-        return tb_fail(err, TB_E_USAGE,
-                       "sgd: weight_decay %g: must be 0 or more",
-                       c->weight_decay);
-    }
-    if (c->nesterov && !(c->momentum > 0.0)) {
-        return tb_fail(err, TB_E_USAGE, "sgd: nesterov needs a momentum");
-    }
-    return TB_OK;
+    return tb_opt_check("sgd", TB_OPT_MOMENTUM | TB_OPT_NESTEROV, c, err);
 }
 
 const tb_optimiser tb_optimiser_sgd = {
     .name = "sgd",
+    .defaults = {.lr = 0.1},
     .n_states = n_states,
     .linear = linear,
     .update = update,

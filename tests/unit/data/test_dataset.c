@@ -105,7 +105,7 @@ static void absurd_sizes_are_refused_before_memory_is_asked_for(void **state)
     spec.n_classes = TB_DATASET_MAX_CLASSES + 1;
     assert_int_equal(tb_dataset_new(&ds, &spec, 1, NULL), TB_E_LIMIT);
     spec.n_classes = 3;
-    spec.n_targets = 2;
+    spec.n_targets = 0;
     assert_int_equal(tb_dataset_new(&ds, &spec, 1, NULL), TB_E_USAGE);
     tb_mem_fail_after(-1);
     assert_null(ds);
@@ -192,6 +192,33 @@ static void survives_each_allocation_failing(void **state)
     assert_int_equal(k, 9);
 }
 
+/* Two rows of three labels; -100 is no class, and is not counted as one. */
+static void a_row_may_have_many_labels_and_some_of_them_none(void **state)
+{
+    (void)state;
+    static const int32_t label[6] = {0, 4, -100, -100, 1, 2};
+    tb_err err;
+    tb_dataset *ds = NULL;
+    tb_sample_spec spec = {.x_dtype = TB_I64,
+                           .x_shape = TB_SHAPE(3),
+                           .target = TB_TARGET_CLASS,
+                           .n_targets = 3};
+    for (int ignores = 0; ignores < 2; ignores++) {
+        spec.ignores = ignores != 0;
+        spec.ignore = -100;
+        assert_int_equal(tb_dataset_new(&ds, &spec, 2, NULL), TB_OK);
+        memcpy(tb_dataset_y(ds), label, sizeof label);
+        assert_int_equal(tb_dataset_seal(ds, &err),
+                         ignores != 0 ? TB_OK : TB_E_MALFORMED);
+        if (ignores == 0) {
+            assert_non_null(strstr(err.text, "label -100"));
+        } else {
+            assert_int_equal(tb_dataset_spec(ds)->n_classes, 5);
+        }
+        tb_dataset_free(&ds);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +226,7 @@ int main(void)
         cmocka_unit_test(a_view_of_a_view_shows_the_rows_of_the_first),
         cmocka_unit_test(a_view_of_a_row_that_is_not_there_is_refused),
         cmocka_unit_test(absurd_sizes_are_refused_before_memory_is_asked_for),
+        cmocka_unit_test(a_row_may_have_many_labels_and_some_of_them_none),
         cmocka_unit_test(
             seal_finds_labels_out_of_range_and_values_that_are_not_finite),
         cmocka_unit_test(seal_counts_the_classes_when_the_spec_does_not),

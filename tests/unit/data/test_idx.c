@@ -118,15 +118,27 @@ static void labels_that_are_no_class_indexes_are_refused(void **state)
     static const uint8_t floats[] = {0, 0, 0x0D, 1, 0, 0, 0, 2,
                                      0, 0, 0,    0, 0, 0, 0, 0};
     static const uint8_t minus[] = {0, 0, 9, 1, 0, 0, 0, 2, 0xFF, 1};
-    static const uint8_t matrix[] = {0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 1, 1, 1};
     tb_err err;
     tb_dataset *ds = NULL;
     CHECK_ERR(decode(&ds, images, sizeof images, floats, sizeof floats, &err),
               TB_E_MISMATCH, err, "must be integers");
     CHECK_ERR(decode(&ds, images, sizeof images, minus, sizeof minus, &err),
               TB_E_MALFORMED, err, "row 0");
-    CHECK_ERR(decode(&ds, images, sizeof images, matrix, sizeof matrix, &err),
-              TB_E_MISMATCH, err, "class indexes [n]");
+}
+
+static void a_row_may_have_a_label_for_each_position(void **state)
+{
+    (void)state;
+    static const uint8_t matrix[] = {0, 0, 8, 2, 0, 0, 0, 2,
+                                     0, 0, 0, 2, 0, 1, 2, 1};
+    tb_err err;
+    tb_dataset *ds = NULL;
+    CHECK_OK(decode(&ds, images, sizeof images, matrix, sizeof matrix, &err),
+             err);
+    CHECK(tb_dataset_spec(ds)->n_targets == 2);
+    CHECK(tb_dataset_spec(ds)->n_classes == 3);
+    CHECK(((const int32_t *)tb_dataset_y_row(ds, 1))[0] == 2);
+    tb_dataset_free(&ds);
 }
 
 static void numbers_of_several_bytes_are_turned_round(void **state)
@@ -253,6 +265,7 @@ int main(void)
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(each_broken_field_is_refused_and_named),
         cmocka_unit_test(labels_that_are_no_class_indexes_are_refused),
+        cmocka_unit_test(a_row_may_have_a_label_for_each_position),
         cmocka_unit_test(numbers_of_several_bytes_are_turned_round),
         cmocka_unit_test_setup_teardown(a_folder_must_hold_one_pair,
                                         tb_test_folder_setup,

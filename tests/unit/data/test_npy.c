@@ -141,7 +141,7 @@ static void what_cannot_be_kept_is_refused_with_a_hint(void **state)
         {"x_huge", "y_i8", TB_E_LIMIT, "value 0 (from 0): 1e+300"},
         {"x_nan", "y_i8", TB_E_MALFORMED, "row 1"},
         {"x_f4", "y_f4", TB_E_MISMATCH, "must be integers"},
-        {"x_f4", "y_f8_2d", TB_E_MISMATCH, "class indexes [n]"},
+        {"x_f4", "y_f8_2d", TB_E_MISMATCH, "must be integers"},
         {"x_f4", "y_minus", TB_E_MALFORMED, "row 1"},
         {"x_f4", "y_wide", TB_E_LIMIT, "does not fit an int32"},
         {"x_f4", "y_four", TB_E_MISMATCH, "3 samples"},

@@ -2,9 +2,8 @@
  * tests/golden/train/make.py made. */
 #include <math.h>
 
-#include "base/file.h"
 #include "base/mem.h"
-#include "support/check.h"
+#include "support/golden.h"
 #include "support/mlp.h"
 #include "train/trainer.h"
 
@@ -14,27 +13,6 @@ static const tb_test_mlp linear = {linear_width, 2, linear_then};
 static const size_t mlp_width[] = {12, 16, 9, 4};
 static const char *const mlp_then[] = {"Relu", "Tanh", NULL};
 static const tb_test_mlp mlp = {mlp_width, 3, mlp_then};
-
-/* A golden file of exactly n floats. */
-static float *read_golden(const char *name, size_t n)
-{
-    tb_err err;
-    tb_buf path;
-    tb_buf buf;
-    tb_buf_init(&path, 4096);
-    tb_buf_init(&buf, 1 << 20);
-    CHECK_OK(tb_buf_printf(&path, &err, "%s/tests/golden/train/%s.f32%c",
-                           TB_SOURCE_DIR, name, '\0'),
-             err);
-    CHECK_OK(tb_file_read(&buf, (const char *)path.data, &err), err);
-    assert_int_equal(buf.len, n * sizeof(float));
-    float *out = tb_mem_array(n, sizeof *out);
-    CHECK(out != NULL);
-    memcpy(out, buf.data, buf.len);
-    tb_buf_release(&path);
-    tb_buf_release(&buf);
-    return out;
-}
 
 static tb_trainer *new_trainer(const tb_test_mlp *net, const char *loss,
                                size_t batch, const tb_opt_config *config,
@@ -58,7 +36,7 @@ static void the_classic_linear_example_follows_pytorch(void **state)
 {
     (void)state;
     enum { N_PARAMS = 430, N_X = 1000, N_Y = 1000, N_EPOCHS = 1000 };
-    float *golden = read_golden("linear", N_PARAMS + N_X + N_Y + N_EPOCHS);
+    float *golden = tb_test_golden("linear", N_PARAMS + N_X + N_Y + N_EPOCHS);
     const float *x = golden + N_PARAMS;
     const float *y = x + N_X;
     const float *curve = y + N_Y;
@@ -87,7 +65,7 @@ static void to_labels(int32_t *out, const float *y)
 
 static void check_sgd(const char *name, const tb_opt_config *config)
 {
-    float *golden = read_golden(name, 2 * N_PARAMS + N_X + N_Y + N_STEPS);
+    float *golden = tb_test_golden(name, 2 * N_PARAMS + N_X + N_Y + N_STEPS);
     const float *x = golden + N_PARAMS;
     const float *curve = x + N_X + N_Y;
     const float *end = curve + N_STEPS;
@@ -143,7 +121,7 @@ static void nesterov_with_decay_follows_pytorch(void **state)
 static void the_gradient_is_that_of_pytorch(void **state)
 {
     (void)state;
-    float *golden = read_golden("gradient", 2 * N_PARAMS + N_X + N_Y + 1);
+    float *golden = tb_test_golden("gradient", 2 * N_PARAMS + N_X + N_Y + 1);
     const float *x = golden + N_PARAMS;
     const float *loss = x + N_X + N_Y;
     float grad[N_PARAMS];

@@ -122,12 +122,12 @@ static void training_learns_what_evaluation_then_finds(void **state)
     tb_err err;
     tb_score before, after, own, half[2];
     tb_evaluator *e = NULL;
+    const tb_evaluator_options objective = {
+        .loss = tb_loss_find("softmax_cross_entropy")};
     tb_dataset *data = new_data();
     tb_graph *g = tb_test_mlp_new(&net, 7);
     tb_trainer *t = new_trainer();
-    CHECK_OK(
-        tb_evaluator_new(&e, g, tb_loss_find("softmax_cross_entropy"), &err),
-        err);
+    CHECK_OK(tb_evaluator_new(&e, g, &objective, &err), err);
     const float *params = tb_trainer_params(t);
     CHECK_OK(tb_evaluate(e, params, data, 0, N_ROWS, &before, &err), err);
     CHECK_OK(tb_train_local(t, data, &three_epochs, &own, &err), err);
@@ -179,44 +179,49 @@ static void progress_may_stop_the_training(void **state)
     tb_dataset_free(&data);
 }
 
+/* Whether data fits an input [16, 784] and so many columns. */
+static tb_rc fit(const tb_sample_spec *spec, size_t n_cols, const tb_loss *loss,
+                 tb_err *err)
+{
+    tb_tensor input = tb_tensor_view(TB_F32, &TB_SHAPE(16, 784), NULL);
+    tb_loss_layout layout = {.n_cols = n_cols};
+    return tb_fit_check(spec, &input, &layout, loss, err);
+}
+
 static void data_that_does_not_fit_is_refused_with_both_numbers(void **state)
 {
     (void)state;
     tb_err err;
     const tb_loss *classes = tb_loss_find("softmax_cross_entropy");
     const tb_loss *values = tb_loss_find("mse");
-    tb_tensor input = tb_tensor_view(TB_F32, &TB_SHAPE(16, 784), NULL);
     tb_sample_spec spec = {.x_dtype = TB_F32,
                            .x_shape = TB_SHAPE(28, 28),
                            .target = TB_TARGET_CLASS,
                            .n_targets = 1,
                            .n_classes = 10};
-    CHECK_OK(tb_fit_check(&spec, &input, 10, classes, &err), err);
-    CHECK_OK(tb_fit_check(&spec, &input, 12, classes, &err), err);
-    CHECK_ERR(tb_fit_check(&spec, &input, 9, classes, &err), TB_E_MISMATCH, err,
-              "9 outputs");
-    CHECK_ERR(tb_fit_check(&spec, &input, 10, values, &err), TB_E_MISMATCH, err,
+    CHECK_OK(fit(&spec, 10, classes, &err), err);
+    CHECK_OK(fit(&spec, 12, classes, &err), err);
+    CHECK_ERR(fit(&spec, 9, classes, &err), TB_E_MISMATCH, err, "9 outputs");
+    CHECK_ERR(fit(&spec, 10, values, &err), TB_E_MISMATCH, err,
               "float targets");
     spec.x_dtype = TB_U8;
-    CHECK_ERR(tb_fit_check(&spec, &input, 10, classes, &err), TB_E_MISMATCH,
-              err, "u8");
+    CHECK_ERR(fit(&spec, 10, classes, &err), TB_E_MISMATCH, err, "u8");
     spec.x_dtype = TB_F32;
     spec.x_shape = TB_SHAPE(28, 27);
-    CHECK_ERR(tb_fit_check(&spec, &input, 10, classes, &err), TB_E_MISMATCH,
-              err, "756");
+    CHECK_ERR(fit(&spec, 10, classes, &err), TB_E_MISMATCH, err, "756");
     spec = (tb_sample_spec){.x_dtype = TB_F32,
                             .x_shape = TB_SHAPE(784),
                             .target = TB_TARGET_VALUE,
                             .n_targets = 2};
-    CHECK_OK(tb_fit_check(&spec, &input, 2, values, &err), err);
-    CHECK_ERR(tb_fit_check(&spec, &input, 3, values, &err), TB_E_MISMATCH, err,
-              "2 targets");
+    CHECK_OK(fit(&spec, 2, values, &err), err);
+    CHECK_ERR(fit(&spec, 3, values, &err), TB_E_MISMATCH, err, "2 targets");
 }
 
 static tb_rc attempt(void *arg, tb_err *err)
 {
+    const tb_evaluator_options objective = {.loss = tb_loss_find("mse")};
     tb_evaluator *e = NULL;
-    tb_rc rc = tb_evaluator_new(&e, arg, tb_loss_find("mse"), err);
+    tb_rc rc = tb_evaluator_new(&e, arg, &objective, err);
     tb_evaluator_free(&e);
     return rc;
 }

@@ -227,7 +227,8 @@ static void an_evaluation_sends_loss_and_accuracy(void **state)
     setup(&f, TB_TASK_EVALUATE);
     CHECK_OK(run(&f, "a", NULL, &err), err);
     CHECK_OK(tb_work_read(&graph, &f.job, &f.model, &err), err);
-    CHECK_OK(tb_evaluator_new(&e, graph, tb_loss_find(f.job.loss), &err), err);
+    const tb_evaluator_options options = {.loss = tb_loss_find(f.job.loss)};
+    CHECK_OK(tb_evaluator_new(&e, graph, &options, &err), err);
     CHECK_OK(tb_evaluate(e, NULL, f.data, 0, N_ROWS, &score, &err), err);
     CHECK(f.values[0] == (float)(score.loss_sum / N_ROWS));
     CHECK(f.values[1] == (float)score.n_correct / N_ROWS);
