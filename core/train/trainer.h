@@ -58,7 +58,7 @@ const tb_loss *tb_trainer_loss(const tb_trainer *t) TB_NONNULL(1);
 
 /* One step on n_rows (1 to batch) rows: x [n_rows, ...] in the input's dtype, y
  * int32 [n_rows, n_labels] or float32 [n_rows, n_cols] by the loss. The
- * gradient is that of the mean over n_rows. *score (may be NULL) is added to, with the
+ * gradient is that of the mean loss. *score (may be NULL) is added to, with the
  * loss before the step. A smaller batch is padded with zero rows that weigh
  * nothing; where rows are coupled (BatchNormalization) it gets a plan of its
  * own instead, made when its size changes. Errors: MISMATCH (rows, a label or
