@@ -14,6 +14,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64|AMD64")
     COMPILE_OPTIONS "${loops};-mavx2;-mfma")
   set_source_files_properties(
     core/tensor/kernels_avx512.c core/tensor/gemm_avx512.c
+    core/tensor/gemm_avx512_narrow.c
     core/tensor/conv_avx512.c PROPERTIES
     COMPILE_OPTIONS "${loops};-mavx512f;-mavx512vl;-mavx512bw;-mavx512dq;-mfma;-mprefer-vector-width=512")
   set_source_files_properties(core/tensor/gemm_int8_vnni.c PROPERTIES
@@ -24,5 +25,6 @@ else()
     core/tensor/kernels_avx512.c core/tensor/gemm_avx512.c
     core/tensor/gemm_int8_avx2.c core/tensor/gemm_int8_vnni.c
     core/tensor/conv_avx2.c core/tensor/conv_avx512.c
+    core/tensor/gemm_avx512_narrow.c
     PROPERTIES HEADER_FILE_ONLY ON)
 endif()

@@ -5,8 +5,9 @@ typedef __m512 vec;
 typedef __mmask16 mask;
 
 #define NAME                    tb_gemm_avx512
-#define NARROW                  28
-#define NARROW_NAME             tb_gemm_avx2
+#define NARROW                  25
+#define NARROW_NAME             tb_gemm_avx512_narrow
+#define DOT_COLS                8
 #define WIDTH                   ((size_t)16)
 #define TILE_ROWS               12
 #define ALL                     ((mask)0xffff)
@@ -18,5 +19,16 @@ typedef __mmask16 mask;
 #define STORE(at, x)            _mm512_storeu_ps(at, x)
 #define LOAD_SOME(at, some)     _mm512_maskz_loadu_ps(some, at)
 #define STORE_SOME(at, some, x) _mm512_mask_storeu_ps(at, some, x)
+#define NONE                    _mm512_setzero_ps()
+/* x <= 0 ? 0 : x; and g > 0 ? x : y */
+#define RELU(x) _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, NONE, _CMP_NLE_UQ), x)
+#define GATE(g, x, y)                                                          \
+    _mm512_mask_blend_ps(_mm512_cmp_ps_mask(g, NONE, _CMP_GT_OQ), y, x)
+/* x[0], upper half added to lower */
+#define HALVES(x)                                                              \
+    _mm256_add_ps(_mm512_castps512_ps256((x)[0]),                              \
+                  _mm512_extractf32x8_ps((x)[0], 1))
+
+#define IN_REGISTER(y) "+v"(y)
 
 #include "tensor/gemm_tile.h"

@@ -5,7 +5,8 @@
  * Nothing that is copied is larger than one panel: in a forward pass the batch
  * becomes the panel and the weights are read where they are.
  * The includer defines NAME, vec, mask, WIDTH, TILE_ROWS and the operations; it
- * may define NARROW and NARROW_NAME, who takes panels of fewer columns. */
+ * may define NARROW and NARROW_NAME, who takes panels of fewer columns, and
+ * DOT_COLS, which lets gemm_dot.h take the products that it is for. */
 #include <string.h>
 
 #include "tensor/gemm_priv.h"
@@ -37,37 +38,148 @@ typedef struct job {
     size_t c_j;
     float alpha;
     float beta;
+    const float *from; /* old value of (i, j) at i * from_i + j * from_j */
+    size_t from_i;
+    size_t from_j;
+    bool relu;         /* after the last chunk */
+    const float *gate; /* laid out like c, or NULL; after the last chunk */
 } job;
 
-INLINE void store_plain(const job *q, float *c, vec acc[][2], size_t rows,
-                        size_t vecs, mask last, const bool some)
+/* The end of a sum's way: Relu, or the gate of Relu's gradient. */
+INLINE vec finish(const job *q, vec x, vec gate)
+{
+    x = q->relu ? RELU(x) : x;
+    return q->gate != NULL ? GATE(gate, x, MUL(x, SPREAD(0.0f))) : x;
+}
+
+static inline float finish_one(const job *q, float x, size_t at)
+{
+    if (q->relu) {
+        x = x <= 0.0f ? 0.0f : x;
+    }
+    if (q->gate != NULL) {
+        x = q->gate[at] > 0.0f ? x : 0.0f * x;
+    }
+    return x;
+}
+
+/* The old values under WIDTH columns, the first of them at `from`. */
+INLINE vec old_values(const job *q, const float *from, mask last, bool part)
+{
+    if (q->from_j == 0) {
+        return SPREAD(*from);
+    }
+    return part ? LOAD_SOME(from, last) : LOAD(from);
+}
+
+INLINE void put(float *at, vec x, mask last, bool part)
+{
+    if (part) {
+        STORE_SOME(at, last, x);
+    } else {
+        STORE(at, x);
+    }
+}
+
+/* Sums of rows from i0 and columns from j0 on to a c whose rows lie dense, when
+ * neither relu nor gate follows. */
+INLINE void store_plain(const job *q, size_t i0, size_t j0, vec acc[][2],
+                        size_t rows, size_t vecs, mask last, const bool some)
 {
     vec alpha = SPREAD(q->alpha);
     vec beta = SPREAD(q->beta);
+    float *c = q->c + i0 * q->c_i + j0;
+    const float *from = q->from + i0 * q->from_i + j0 * q->from_j;
+    size_t from_i = q->from_i;
+    size_t from_v = q->from_j * WIDTH;
+    size_t c_i = q->c_i;
+    if (q->beta == 0.0f) {
+        UNROLL
+        for (size_t i = 0; i < rows; i++) {
+            UNROLL
+            for (size_t v = 0; v < vecs; v++) {
+                put(c + i * c_i + v * WIDTH, MUL(alpha, acc[i][v]), last,
+                    some && v + 1 == vecs);
+            }
+        }
+        return;
+    }
     UNROLL
     for (size_t i = 0; i < rows; i++) {
         UNROLL
         for (size_t v = 0; v < vecs; v++) {
-            float *at = c + i * q->c_i + v * WIDTH;
             bool part = some && v + 1 == vecs;
-            vec sum = MUL(alpha, acc[i][v]);
-            if (q->beta != 0.0f) {
-                vec old = part ? LOAD_SOME(at, last) : LOAD(at);
-                sum = FMA(alpha, acc[i][v], MUL(beta, old));
-            }
-            if (part) {
-                STORE_SOME(at, last, sum);
-            } else {
-                STORE(at, sum);
-            }
+            vec old = old_values(q, from + i * from_i + v * from_v, last, part);
+            put(c + i * c_i + v * WIDTH, FMA(alpha, acc[i][v], MUL(beta, old)),
+                last, part);
         }
     }
 }
 
-/* The same bits for c seen the other way round. */
-INLINE void store_turned(const job *q, float *c, vec acc[][2], size_t rows,
-                         size_t vecs, size_t cols)
+/* The same with relu or gate, from sums in memory. */
+static __attribute__((noinline)) void store_finished(const job *q, size_t i0,
+                                                     size_t j0,
+                                                     float sums[][PANEL],
+                                                     size_t rows, size_t cols)
 {
+    vec alpha = SPREAD(q->alpha);
+    vec beta = SPREAD(q->beta);
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < cols; j += WIDTH) {
+            bool part = cols - j < WIDTH;
+            mask last = part ? FIRST(cols - j) : ALL;
+            size_t at = (i0 + i) * q->c_i + j0 + j;
+            const float *from =
+                q->from + (i0 + i) * q->from_i + (j0 + j) * q->from_j;
+            vec sum = LOAD(&sums[i][j]);
+            vec x = MUL(alpha, sum);
+            if (q->beta != 0.0f) {
+                vec old = MUL(beta, old_values(q, from, last, part));
+                x = FMA(alpha, sum, old);
+            }
+            vec gate = NONE;
+            if (q->gate != NULL) {
+                const float *g = q->gate + at;
+                gate = part ? LOAD_SOME(g, last) : LOAD(g);
+            }
+            put(q->c + at, finish(q, x, gate), last, part);
+        }
+    }
+}
+
+/* The same bits for one element. */
+static inline void store_one(const job *q, size_t i, size_t j, float sum)
+{
+    size_t at = i * q->c_i + j * q->c_j;
+    float x = q->alpha * sum;
+    if (q->beta != 0.0f) {
+        float old = q->from[i * q->from_i + j * q->from_j];
+        x = __builtin_fmaf(q->alpha, sum, q->beta * old);
+    }
+    q->c[at] = finish_one(q, x, at);
+}
+
+/* The same for c seen the other way round. */
+static __attribute__((noinline)) void store_turned(const job *q, size_t i0,
+                                                   size_t j0,
+                                                   float sums[][PANEL],
+                                                   size_t rows, size_t cols)
+{
+    for (size_t j = 0; j < cols; j++) {
+        for (size_t i = 0; i < rows; i++) {
+            store_one(q, i0 + i, j0 + j, sums[i][j]);
+        }
+    }
+}
+
+INLINE void store(const job *q, size_t i0, size_t j0, vec acc[][2], size_t rows,
+                  size_t vecs, size_t cols, mask last, const bool some)
+{
+    bool plain = q->c_j == 1;
+    if (plain && !q->relu && q->gate == NULL) {
+        store_plain(q, i0, j0, acc, rows, vecs, last, some);
+        return;
+    }
     float sums[TILE_ROWS][PANEL];
     UNROLL
     for (size_t i = 0; i < rows; i++) {
@@ -76,21 +188,17 @@ INLINE void store_turned(const job *q, float *c, vec acc[][2], size_t rows,
             STORE(&sums[i][v * WIDTH], acc[i][v]);
         }
     }
-    for (size_t j = 0; j < cols; j++) {
-        float *at = c + j * q->c_j;
-        UNROLL
-        for (size_t i = 0; i < rows; i++) {
-            at[i] = q->beta == 0.0f
-                        ? q->alpha * sums[i][j]
-                        : __builtin_fmaf(q->alpha, sums[i][j], q->beta * at[i]);
-        }
+    if (plain) {
+        store_finished(q, i0, j0, sums, rows, cols);
+    } else {
+        store_turned(q, i0, j0, sums, rows, cols);
     }
 }
 
 /* rows x cols of c from k terms. rows, vecs and some are constants at each
  * call; some: the last vector of a panel's row may not be read whole. */
-INLINE void tile(const job *q, const float *row, const float *panel,
-                 size_t panel_p, size_t k, float *c, size_t cols,
+INLINE void tile(const job *q, size_t i0, size_t j0, const float *row,
+                 const float *panel, size_t panel_p, size_t k, size_t cols,
                  const size_t rows, const size_t vecs, const bool some)
 {
     vec acc[TILE_ROWS][2];
@@ -133,11 +241,7 @@ INLINE void tile(const job *q, const float *row, const float *panel,
         }
         panel += panel_p;
     }
-    if (q->c_j == 1) {
-        store_plain(q, c, acc, rows, vecs, last, some);
-    } else {
-        store_turned(q, c, acc, rows, vecs, cols);
-    }
+    store(q, i0, j0, acc, rows, vecs, cols, last, some);
 }
 
 /* All rows against one panel of cols columns; vecs and some as in tile. */
@@ -146,18 +250,16 @@ INLINE void sweep(const job *q, size_t p0, const float *panel, size_t panel_p,
                   const bool some)
 {
     const float *row = q->row + p0 * q->row_p;
-    float *c = q->c + j0 * q->c_j;
-    size_t left = q->n_rows;
-    for (; left >= TILE_ROWS; left -= TILE_ROWS) {
-        tile(q, row, panel, panel_p, k, c, cols, TILE_ROWS, vecs, some);
+    size_t i = 0;
+    for (; i + TILE_ROWS <= q->n_rows; i += TILE_ROWS) {
+        tile(q, i, j0, row, panel, panel_p, k, cols, TILE_ROWS, vecs, some);
         row += TILE_ROWS * q->row_i;
-        c += TILE_ROWS * q->c_i;
     }
 #define ROWS(n)                                                                \
     case n:                                                                    \
-        tile(q, row, panel, panel_p, k, c, cols, n, vecs, some);               \
+        tile(q, i, j0, row, panel, panel_p, k, cols, n, vecs, some);           \
         break
-    switch (left) {
+    switch (q->n_rows - i) {
         ROWS(1);
         ROWS(2);
         ROWS(3);
@@ -299,9 +401,19 @@ static double cost(size_t rows, size_t panel, size_t k, bool turn, bool turned)
     return sums + turning + storing;
 }
 
+#ifdef DOT_COLS
+#include "tensor/gemm_dot.h"
+#endif
+
 void NAME(const tb_gemm_shape *s, float alpha, const float *a, const float *b,
-          float beta, float *c)
+          float beta, float *c, const tb_gemm_tail *tail)
 {
+#ifdef DOT_COLS
+    if (!s->trans_a && s->trans_b && s->k >= TB_GEMM_DOT) {
+        multiply_dots(s, alpha, a, b, beta, c, tail);
+        return;
+    }
+#endif
     size_t a_m = s->trans_a ? 1 : s->a_step;
     size_t a_k = s->trans_a ? s->a_step : 1;
     size_t b_k = s->trans_b ? 1 : s->b_step;
@@ -320,7 +432,10 @@ void NAME(const tb_gemm_shape *s, float alpha, const float *a, const float *b,
              .c_i = s->c_step,
              .c_j = 1,
              .alpha = alpha,
-             .beta = beta};
+             .beta = beta,
+             .from = tail->from,
+             .from_i = tail->from_row,
+             .from_j = tail->from_col};
     if (turned) {
         q = (job){.row = b,
                   .row_i = b_n,
@@ -334,11 +449,14 @@ void NAME(const tb_gemm_shape *s, float alpha, const float *a, const float *b,
                   .c_i = 1,
                   .c_j = s->c_step,
                   .alpha = alpha,
-                  .beta = beta};
+                  .beta = beta,
+                  .from = tail->from,
+                  .from_i = tail->from_col,
+                  .from_j = tail->from_row};
     }
 #ifdef NARROW
     if (q.n_panel < NARROW) { /* half of each vector would be empty */
-        NARROW_NAME(s, alpha, a, b, beta, c);
+        NARROW_NAME(s, alpha, a, b, beta, c, tail);
         return;
     }
 #endif
@@ -346,8 +464,15 @@ void NAME(const tb_gemm_shape *s, float alpha, const float *a, const float *b,
     do {
         size_t left = s->k - p0;
         size_t k = left < TB_GEMM_CHUNK ? left : TB_GEMM_CHUNK;
+        if (k == left) {
+            q.relu = tail->relu;
+            q.gate = tail->gate;
+        }
         run_chunk(&q, p0, k);
         q.beta = 1.0f; /* the next chunk adds to this one */
+        q.from = c;
+        q.from_i = q.c_i;
+        q.from_j = q.c_j;
         p0 += k;
     } while (p0 < s->k);
 }

@@ -93,32 +93,15 @@ static tb_rc gemm_infer(tb_call *call, tb_err *err)
     return rc;
 }
 
-/* y = C stretched to [m, n] */
-static void fill_with_c(const gemm_state *state, float *y, const float *c)
-{
-    size_t n = state->shape.n;
-    for (size_t i = 0; i < state->shape.m; i++) {
-        const float *row = c + i * state->c_row;
-        if (state->c_col == 1) {
-            memcpy(y + i * n, row, n * sizeof *y);
-            continue;
-        }
-        for (size_t j = 0; j < n; j++) {
-            y[i * n + j] = row[j * state->c_col];
-        }
-    }
-}
-
-/* y [m, n] = alpha op(a) [m, k] op(b) [k, n] + beta c */
+/* y [m, n] = alpha op(a) [m, k] op(b) [k, n] + beta c, c stretched to [m, n] */
 static void gemm_run(const tb_call *call)
 {
     const gemm_state *state = TB_OP_CONST_STATE(gemm_state, call);
-    float *y = tb_op_f32_out(call);
-    if (state->has_c && tb_tensor_count(&call->out[0]) > 0) {
-        fill_with_c(state, y, tb_op_f32(call, 2));
-    }
-    tb_gemm(&state->shape, state->alpha, tb_op_f32(call, 0), tb_op_f32(call, 1),
-            state->has_c ? state->beta : 0.0f, y);
+    tb_gemm_tail tail = {.from_row = state->c_row, .from_col = state->c_col};
+    tail.from = state->has_c ? tb_op_f32(call, 2) : NULL;
+    tb_gemm_with(&state->shape, state->alpha, tb_op_f32(call, 0),
+                 tb_op_f32(call, 1), state->has_c ? state->beta : 0.0f,
+                 tb_op_f32_out(call), &tail);
 }
 
 static tb_value_id emit_gemm(tb_grad *g, tb_value_id a, bool ta, tb_value_id b,

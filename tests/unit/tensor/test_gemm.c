@@ -17,7 +17,8 @@ static const size_t cases[][3] = {
     {13, 33, 9},    {11, 31, 7},   {6, 16, 512},  {7, 17, 513},  {3, 40, 1030},
     {64, 64, 64},   {10, 20, 100}, {100, 20, 10}, {32, 10, 200}, {32, 200, 784},
     {200, 70, 32},  {1, 200, 784}, {60, 90, 50},  {9, 8, 1024},  {4, 15, 3},
-    {32, 200, 200}, {24, 1, 1},    {1, 48, 600},  {256, 10, 30},
+    {32, 200, 200}, {24, 1, 1},    {1, 48, 600},  {256, 10, 30}, {10, 19, 384},
+    {5, 25, 1537},  {30, 3, 400},
 };
 
 enum { N_CASES = sizeof cases / sizeof cases[0] };
@@ -58,6 +59,15 @@ static float *random_floats(size_t n, uint64_t seed)
     return x;
 }
 
+/* Without a tail. */
+static void run_kernel(tb_gemm_fn *run, const tb_gemm_shape *s,
+                       const float factor[2], const float *a, const float *b,
+                       float *c)
+{
+    const tb_gemm_tail none = {.from = c, .from_row = s->c_step, .from_col = 1};
+    run(s, factor[0], a, b, factor[1], c, &none);
+}
+
 static void check_product(tb_gemm_fn *run, const tb_gemm_shape *s, float alpha,
                           float beta)
 {
@@ -65,7 +75,7 @@ static void check_product(tb_gemm_fn *run, const tb_gemm_shape *s, float alpha,
     float *b = random_floats((s->trans_b ? s->n : s->k) * s->b_step, 2);
     float *c = random_floats(s->m * s->c_step, 3);
     float *want = random_floats(s->m * s->c_step, 3);
-    run(s, alpha, a, b, beta, c);
+    run_kernel(run, s, (float[]){alpha, beta}, a, b, c);
     tb_gemm_naive(s, alpha, a, b, beta, want);
     float most = 1e-6f * (float)(s->k + 2);
     for (size_t i = 0; i < s->m * s->c_step; i++) {
@@ -112,7 +122,7 @@ static void what_c_held_does_not_matter_when_beta_is_zero(void **state)
         float b[10] = {1, 0, 0, 1, 1, 1, 2, 0, 0, 2};
         float c[15];
         memset(c, 0xff, sizeof c); /* NaN */
-        kernels[i].run(&s, 1.0f, a, b, 0.0f, c);
+        run_kernel(kernels[i].run, &s, (float[]){1.0f, 0.0f}, a, b, c);
         const float want[15] = {1, 2, 3, 2, 4, 3, 4, 7, 6, 8, 5, 6, 11, 10, 12};
         CHECK(memcmp(c, want, sizeof c) == 0);
     }
@@ -131,13 +141,13 @@ static void bits_depend_on_neither_kernel_nor_neighbouring_rows(void **state)
         float *b = random_floats(d[1] * d[2], 5);
         float *c = random_floats(d[0] * d[1], 6);
         float *e = random_floats(d[0] * d[1], 6);
-        kernels[1].run(&s, 0.3f, a, b, 0.7f, c);
-        kernels[2].run(&s, 0.3f, a, b, 0.7f, e);
+        run_kernel(kernels[1].run, &s, (float[]){0.3f, 0.7f}, a, b, c);
+        run_kernel(kernels[2].run, &s, (float[]){0.3f, 0.7f}, a, b, e);
         CHECK(memcmp(c, e, d[0] * d[1] * sizeof *c) == 0);
         float *row = random_floats(d[0] * d[1], 6);
         s.m = 1; /* the last row alone */
-        kernels[1].run(&s, 0.3f, a + (d[0] - 1) * d[2], b, 0.7f,
-                       row + (d[0] - 1) * d[1]);
+        run_kernel(kernels[1].run, &s, (float[]){0.3f, 0.7f},
+                   a + (d[0] - 1) * d[2], b, row + (d[0] - 1) * d[1]);
         CHECK(memcmp(row + (d[0] - 1) * d[1], c + (d[0] - 1) * d[1],
                      d[1] * sizeof *c) == 0);
         tb_mem_free(a);
@@ -145,6 +155,92 @@ static void bits_depend_on_neither_kernel_nor_neighbouring_rows(void **state)
         tb_mem_free(c);
         tb_mem_free(e);
         tb_mem_free(row);
+    }
+}
+
+/* What a tail promises: the bits of the product alone, then the loops. */
+static void check_tail(tb_gemm_fn *run, const size_t *d, bool tb, size_t kind)
+{
+    tb_gemm_shape s = tb_gemm_dense(false, tb, d[0], d[1], d[2]);
+    size_t n = d[0] * d[1];
+    float *a = random_floats(d[0] * d[2], 7);
+    float *b = random_floats(d[1] * d[2], 8);
+    float *bias = random_floats(d[0] + d[1], 9);
+    float *gate = random_floats(n, 10);
+    float *c = random_floats(n, 11);
+    float *want = random_floats(n, 12);
+    tb_gemm_tail tail = {.from = bias,
+                         .from_row = kind == 1,
+                         .from_col = kind != 1,
+                         .relu = kind == 0,
+                         .gate = kind > 0 ? gate : NULL};
+    for (size_t i = 0; i < n; i++) {
+        want[i] = bias[kind == 1 ? i / d[1] : i % d[1]];
+    }
+    run_kernel(run, &s, (float[]){0.5f, 0.75f}, a, b, want);
+    for (size_t i = 0; i < n; i++) {
+        want[i] = kind == 0 ? (want[i] <= 0.0f ? 0.0f : want[i])
+                            : (gate[i] > 0.0f ? want[i] : 0.0f * want[i]);
+    }
+    run(&s, 0.5f, a, b, 0.75f, c, &tail);
+    CHECK(memcmp(c, want, n * sizeof *c) == 0);
+    tb_mem_free(a);
+    tb_mem_free(b);
+    tb_mem_free(bias);
+    tb_mem_free(gate);
+    tb_mem_free(c);
+    tb_mem_free(want);
+}
+
+static void a_tail_changes_no_bit_of_the_product(void **state)
+{
+    (void)state;
+    kernel kernels[3];
+    size_t n = usable_kernels(kernels);
+    for (size_t i = 0; i < N_CASES; i++) {
+        for (size_t k = 0; k < n * 6; k++) {
+            check_tail(kernels[k % n].run, cases[i], k / n % 2 != 0, k / n / 2);
+        }
+    }
+}
+
+static void a_packed_operand_gives_the_same_sums(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CASES; i++) {
+        const size_t *d = cases[i];
+        tb_gemm_shape s = tb_gemm_dense(false, false, d[0], d[1], d[2]);
+        float *a = random_floats(d[0] * d[2], 1);
+        float *b = random_floats(d[1] * d[2], 2);
+        float *turned = random_floats(d[1] * d[2], 3);
+        float *c = random_floats(d[0] * d[1], 4);
+        float *want = random_floats(d[0] * d[1], 4);
+        float *panels =
+            tb_mem_array(tb_gemm_panel_floats(d[1], d[2]), sizeof *panels);
+        for (size_t p = 0; p < d[2]; p++) {
+            for (size_t j = 0; j < d[1]; j++) {
+                turned[j * d[2] + p] = b[p * d[1] + j];
+            }
+        }
+        tb_gemm_naive(&s, 2.0f, a, b, 0.5f, want);
+        for (size_t t = 0; t < 2; t++) {
+            float *e = random_floats(d[0] * d[1], 4);
+            tb_gemm_pack(panels, t != 0, d[1], d[2], t != 0 ? turned : b,
+                         t != 0 ? d[2] : d[1]);
+            tb_gemm_packed(&s, 2.0f, a, panels, 0.5f, e);
+            for (size_t k = 0; k < d[0] * d[1]; k++) {
+                CHECK(fabsf(e[k] - want[k]) <= 2e-6f * (float)(d[2] + 2));
+                CHECK(t == 0 || memcmp(&e[k], &c[k], sizeof *e) == 0);
+                c[k] = e[k];
+            }
+            tb_mem_free(e);
+        }
+        tb_mem_free(a);
+        tb_mem_free(b);
+        tb_mem_free(c);
+        tb_mem_free(turned);
+        tb_mem_free(panels);
+        tb_mem_free(want);
     }
 }
 
@@ -163,6 +259,8 @@ int main(void)
         cmocka_unit_test(every_kernel_agrees_with_plain_loops),
         cmocka_unit_test(what_c_held_does_not_matter_when_beta_is_zero),
         cmocka_unit_test(bits_depend_on_neither_kernel_nor_neighbouring_rows),
+        cmocka_unit_test(a_tail_changes_no_bit_of_the_product),
+        cmocka_unit_test(a_packed_operand_gives_the_same_sums),
         cmocka_unit_test(a_product_of_nothing_does_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
