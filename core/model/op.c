@@ -152,6 +152,27 @@ tb_value_id tb_grad_emit(tb_grad *g, const tb_node_spec *spec)
     return out;
 }
 
+void tb_grad_emit_many(tb_grad *g, const tb_node_spec *spec, tb_value_id *out,
+                       const bool *wants, size_t n)
+{
+    tb_node_spec own = *spec;
+    for (size_t i = 0; i < n; i++) {
+        out[i] = TB_ID_NONE;
+        if (g->rc == TB_OK && wants[i]) {
+            g->rc =
+                tb_graph_add_temp(g->graph, &out[i], NULL, spec->op, g->err);
+        }
+    }
+    own.out = out;
+    own.n_out = n;
+    if (g->rc == TB_OK) {
+        g->rc = tb_graph_add_node(g->graph, NULL, &own, g->err);
+    }
+    for (size_t i = 0; i < n && g->rc != TB_OK; i++) {
+        out[i] = TB_ID_NONE;
+    }
+}
+
 tb_value_id tb_grad_output(tb_grad *g, size_t i)
 {
     tb_value_id out = TB_ID_NONE;

@@ -182,6 +182,11 @@ tb_rc tb_op_backward(tb_grad *g, const tb_op *op)
  * TB_DOMAIN_ONNX. Returns its output, TB_ID_NONE after an error. */
 tb_value_id tb_grad_emit(tb_grad *g, const tb_node_spec *spec) TB_NONNULL(1, 2);
 
+/* The same for a node of n outputs, of which only those that wants[i] asks for
+ * are made; the other out[i] are TB_ID_NONE. */
+void tb_grad_emit_many(tb_grad *g, const tb_node_spec *spec, tb_value_id *out,
+                       const bool *wants, size_t n) TB_NONNULL(1, 2, 3, 4);
+
 /* Output i of the node that g differentiates, made when the model did not ask
  * for it: one of ONNX's, or a private one (tb_op.n_saved). g->node may move:
  * take pointers into it afterwards. TB_ID_NONE after an error. */

@@ -128,16 +128,15 @@ void tb_conv_finish(const tb_conv *c, float *y, size_t n_rows, size_t n,
     }
 }
 
-/* db[c] = sum of dy over batch and pixels */
-static void sum_bias(const tb_conv *c, const float *dy, float *db)
+void tb_conv_bias_grad(float *db, const float *dy, size_t batch,
+                       size_t channels, size_t pixels)
 {
-    size_t pixels = tb_conv_volume(c->out);
-    for (size_t m = 0; m < c->out_channels; m++) {
-        db[m] = 0.0f;
+    for (size_t c = 0; c < channels; c++) {
+        db[c] = 0.0f;
     }
-    for (size_t n = 0; n < c->batch; n++) {
-        for (size_t m = 0; m < c->out_channels; m++, dy += pixels) {
-            db[m] += tb_k_sum(dy, pixels);
+    for (size_t n = 0; n < batch; n++) {
+        for (size_t c = 0; c < channels; c++, dy += pixels) {
+            db[c] += tb_k_sum(dy, pixels);
         }
     }
 }
@@ -148,6 +147,7 @@ void tb_conv_backward(const tb_conv *c, const tb_conv_grads *g, void *work)
         choose(c)->backward(tb_conv_chosen(), c, g, work);
     }
     if (g->db != NULL) {
-        sum_bias(c, g->dy, g->db);
+        tb_conv_bias_grad(g->db, g->dy, c->batch, c->out_channels,
+                          tb_conv_volume(c->out));
     }
 }

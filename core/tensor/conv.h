@@ -67,6 +67,10 @@ typedef struct tb_conv_grads {
 void tb_conv_backward(const tb_conv *conv, const tb_conv_grads *grads,
                       void *work) TB_NONNULL(1, 2);
 
+/* db[c] = sum of dy [batch, channels, pixels] over batch and pixels. */
+void tb_conv_bias_grad(float *db, const float *dy, size_t batch,
+                       size_t channels, size_t pixels) TB_NONNULL(1, 2);
+
 /* y[r][i] = clamp(y[r][i] + bias[r]), y [n_rows, n] with rows `step` floats
  * apart; bias may be NULL: the end of a forward pass. */
 void tb_conv_finish(const tb_conv *conv, float *y, size_t n_rows, size_t n,

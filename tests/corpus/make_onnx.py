@@ -124,7 +124,7 @@ def external():
 
 
 def bad_nodes():
-    save("bad_operator", model([h.make_node("Conv", ["x", "w"], ["y"], name="conv1")], [W]))
+    save("bad_operator", model([h.make_node("Det", ["x"], ["y"], name="det1")], [W]))
     save("bad_domain", model([h.make_node("Gemm", ["x", "w"], ["y"], domain="com.example")], [W]))
     save("bad_backward", model([h.make_node("ReluGrad", ["x", "x"], ["y"], domain="tributary.grad")]))
     save("bad_cycle", model([h.make_node("Add", ["x", "b"], ["a"], name="first"),

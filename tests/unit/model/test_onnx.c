@@ -45,7 +45,7 @@ static const struct {
     {"external_nowhere", TB_E_MALFORMED, "without a location"},
     {"bad_sparse", TB_E_UNSUPPORTED, "sparse"},
     {"bad_operator", TB_E_UNSUPPORTED,
-     "operator Conv (node \"conv1\", opset 17)"},
+     "operator Det (node \"det1\", opset 17)"},
     {"bad_domain", TB_E_UNSUPPORTED, "com.example.Gemm"},
     {"bad_backward", TB_E_UNSUPPORTED, "no operator of ONNX"},
     {"bad_cycle", TB_E_MALFORMED, "\"second\" needs its own output"},
