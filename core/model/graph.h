@@ -21,6 +21,8 @@ typedef uint32_t tb_node_id;
 #define TB_GRAPH_OPSET  17               /* what we build and write */
 #define TB_DOMAIN_ONNX  ""               /* "ai.onnx" is read as this */
 #define TB_DOMAIN_GRAD  "tributary.grad" /* backward pieces: never written */
+/* Several operators in one call, made for an executor: never written. */
+#define TB_DOMAIN_FUSED "tributary.fused"
 /* ONNX's operators for training, version 1. */
 #define TB_DOMAIN_TRAINING "ai.onnx.preview.training"
 

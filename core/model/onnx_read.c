@@ -385,7 +385,8 @@ static tb_rc add_node(reader *r, const tb_node_spec *spec, tb_err *err)
     const tb_value *made =
         spec->n_out > 0 ? tb_graph_value(r->graph, spec->out[0]) : NULL;
     tb_rc rc = tb_graph_add_node(r->graph, &id, spec, err);
-    if (rc == TB_OK && strcmp(spec->domain, TB_DOMAIN_GRAD) == 0) {
+    if (rc == TB_OK && (strcmp(spec->domain, TB_DOMAIN_GRAD) == 0 ||
+                        strcmp(spec->domain, TB_DOMAIN_FUSED) == 0)) {
         rc = tb_fail(err, TB_E_UNSUPPORTED, "%s.%s is no operator of ONNX",
                      spec->domain, spec->op);
     }

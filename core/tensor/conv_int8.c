@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/mem.h"
+
 #define ALIGN ((size_t)64)
 #define SLACK ((size_t)64) /* a row's last quad may be read whole */
 
@@ -17,7 +19,7 @@ typedef struct plan {
     bool in_place;     /* x can be read where it is */
 } plan;
 
-static size_t extent(const tb_window *w, size_t d)
+static size_t extent(const tb_int8_window *w, size_t d)
 {
     return (w->out[d] - 1) * w->stride[d] +
            (w->kernel[d] - 1) * w->dilation[d] + 1;
@@ -25,7 +27,7 @@ static size_t extent(const tb_window *w, size_t d)
 
 static plan plan_of(const tb_conv_int8 *conv)
 {
-    const tb_window *w = &conv->window;
+    const tb_int8_window *w = &conv->window;
     plan p = {.c = w->in_c / conv->groups,
               .out_c = conv->out_c / conv->groups,
               .rows = w->out[0] > 0 ? extent(w, 0) : 0,
@@ -49,11 +51,23 @@ static size_t group_bytes(const plan *p)
     return tb_int8_packed_bytes(p->out_c, p->n_segments, p->k);
 }
 
-size_t tb_conv_int8_work_bytes(const tb_conv_int8 *conv)
+tb_rc tb_conv_int8_plan(size_t *work_bytes, const tb_conv_int8 *conv,
+                        tb_err *err)
 {
     plan p = plan_of(conv);
-    size_t image = p.in_place ? 0 : p.rows * p.cols * p.c + SLACK;
-    return segments_bytes(&p) + image;
+    size_t image = 0;
+    *work_bytes = segments_bytes(&p);
+    if (p.in_place || p.rows == 0 || p.cols == 0) {
+        return TB_OK;
+    }
+    if (tb_mem_mul(&image, p.rows, p.cols) != 0 ||
+        tb_mem_mul(&image, image, p.c) != 0 ||
+        tb_mem_add(work_bytes, *work_bytes, SLACK) != 0 ||
+        tb_mem_add(work_bytes, *work_bytes, image) != 0) {
+        return tb_fail(err, TB_E_LIMIT, "windows over %zu x %zu x %zu bytes",
+                       p.rows, p.cols, p.c);
+    }
+    return TB_OK;
 }
 
 size_t tb_conv_int8_packed_bytes(const tb_conv_int8 *conv)
@@ -101,7 +115,7 @@ void tb_conv_int8_weight_sums(int32_t *sums, const int8_t *packed,
 static void copy_row(const tb_conv_int8 *conv, uint8_t *to, const uint8_t *x,
                      size_t y, size_t first_c, size_t c, size_t n)
 {
-    const tb_window *w = &conv->window;
+    const tb_int8_window *w = &conv->window;
     if (conv->x_planes) {
         for (size_t i = 0; i < c; i++) {
             const uint8_t *from = x + ((first_c + i) * w->in[0] + y) * w->in[1];
@@ -125,7 +139,7 @@ static void copy_row(const tb_conv_int8 *conv, uint8_t *to, const uint8_t *x,
 static void pad(const tb_conv_int8 *conv, const plan *p, uint8_t *to,
                 const uint8_t *x, size_t g)
 {
-    const tb_window *w = &conv->window;
+    const tb_int8_window *w = &conv->window;
     size_t left = w->pad[1] < p->cols ? w->pad[1] : p->cols;
     size_t room = p->cols - left;
     size_t n = room < w->in[1] ? room : w->in[1];
@@ -150,7 +164,7 @@ static void pad(const tb_conv_int8 *conv, const plan *p, uint8_t *to,
 static void set_segments(const tb_conv_int8 *conv, const plan *p,
                          size_t *segment)
 {
-    const tb_window *w = &conv->window;
+    const tb_int8_window *w = &conv->window;
     size_t cols = p->in_place ? w->in[1] : p->cols;
     for (size_t s = 0; s < p->n_segments; s++) {
         size_t y = p->across ? s : s / w->kernel[1];
@@ -173,7 +187,7 @@ static void run_rows(const tb_conv_int8 *conv, const plan *p,
                      const int8_t *packed, const tb_int8_finish *finish,
                      uint8_t *y)
 {
-    const tb_window *w = &conv->window;
+    const tb_int8_window *w = &conv->window;
     size_t cols = p->in_place ? w->in[1] : p->cols;
     size_t size = finish->to == TB_INT8_TO_BYTES ? 1 : 4;
     for (size_t r = 0; r < w->out[0]; r++) {
@@ -186,7 +200,7 @@ void tb_conv_int8_run(const tb_conv_int8 *conv, const uint8_t *x,
                       const int8_t *packed, const tb_int8_finish *finish,
                       void *y, void *work)
 {
-    const tb_window *w = &conv->window;
+    const tb_int8_window *w = &conv->window;
     plan p = plan_of(conv);
     size_t *segment = work;
     uint8_t *image = (uint8_t *)work + segments_bytes(&p);
@@ -226,7 +240,7 @@ void tb_conv_int8_run(const tb_conv_int8 *conv, const uint8_t *x,
 static int32_t byte_at(const tb_conv_int8 *conv, const uint8_t *x, size_t b,
                        size_t c, const int64_t at[2])
 {
-    const tb_window *w = &conv->window;
+    const tb_int8_window *w = &conv->window;
     uint8_t byte = conv->edge;
     if (at[0] >= 0 && at[1] >= 0 && at[0] < (int64_t)w->in[0] &&
         at[1] < (int64_t)w->in[1]) {
@@ -242,7 +256,7 @@ static int32_t byte_at(const tb_conv_int8 *conv, const uint8_t *x, size_t b,
 static int32_t sum_naive(const tb_conv_int8 *conv, const uint8_t *x,
                          const int8_t *w, const size_t out[4])
 {
-    const tb_window *g = &conv->window;
+    const tb_int8_window *g = &conv->window;
     size_t c = g->in_c / conv->groups;
     size_t first = out[3] / (conv->out_c / conv->groups) * c;
     int32_t sum = 0;
@@ -264,7 +278,7 @@ static int32_t sum_naive(const tb_conv_int8 *conv, const uint8_t *x,
 void tb_conv_int8_naive(const tb_conv_int8 *conv, const uint8_t *x,
                         const int8_t *w, int32_t *sums)
 {
-    const tb_window *g = &conv->window;
+    const tb_int8_window *g = &conv->window;
     size_t n = g->batch * g->out[0] * g->out[1] * conv->out_c;
     for (size_t i = 0; i < n; i++) {
         size_t pixel = i / conv->out_c;
@@ -292,7 +306,7 @@ static void larger(uint8_t *restrict y, const uint8_t *restrict x, size_t n,
 }
 
 /* Which taps of window `out` lie inside, along dimension d: [from, to). */
-static void inside(const tb_window *w, size_t d, size_t out, size_t *from,
+static void inside(const tb_int8_window *w, size_t d, size_t out, size_t *from,
                    size_t *to)
 {
     size_t start = out * w->stride[d];
@@ -307,7 +321,7 @@ static void inside(const tb_window *w, size_t d, size_t out, size_t *from,
     }
 }
 
-static void max_pixel(const tb_window *w, bool is_signed, const uint8_t *x,
+static void max_pixel(const tb_int8_window *w, bool is_signed, const uint8_t *x,
                       uint8_t *y, const size_t out[2])
 {
     size_t from[2];
@@ -324,7 +338,7 @@ static void max_pixel(const tb_window *w, bool is_signed, const uint8_t *x,
     }
 }
 
-void tb_max_int8(const tb_window *w, bool is_signed, const uint8_t *x,
+void tb_max_int8(const tb_int8_window *w, bool is_signed, const uint8_t *x,
                  uint8_t *y)
 {
     for (size_t b = 0; b < w->batch; b++) {

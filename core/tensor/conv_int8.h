@@ -6,10 +6,11 @@
 #ifndef TB_TENSOR_CONV_INT8_H
 #define TB_TENSOR_CONV_INT8_H
 
+#include "base/err.h"
 #include "tensor/gemm_int8.h"
 
 /* Index 0 is down (h), 1 across (w). */
-typedef struct tb_window {
+typedef struct tb_int8_window {
     size_t batch;
     size_t in_c;
     size_t in[2];
@@ -19,10 +20,10 @@ typedef struct tb_window {
     size_t dilation[2];
     size_t pad[2]; /* before the first row and column; behind the last one as
                     * much as out needs */
-} tb_window;
+} tb_int8_window;
 
 typedef struct tb_conv_int8 {
-    tb_window window;
+    tb_int8_window window;
     size_t out_c;
     size_t groups; /* of in_c and of out_c */
     bool x_planes; /* x comes as planes, else as pixels */
@@ -30,8 +31,12 @@ typedef struct tb_conv_int8 {
     uint8_t edge;  /* what lies around x: its zero point, as a byte of x */
 } tb_conv_int8;
 
-/* Scratch memory of one run, and the packed weights' bytes. */
-size_t tb_conv_int8_work_bytes(const tb_conv_int8 *conv) TB_NONNULL(1);
+/* Scratch memory of one run. Sizes in conv are above 0, but for batch and out.
+ * Errors: LIMIT (an overflow). */
+tb_rc tb_conv_int8_plan(size_t *work_bytes, const tb_conv_int8 *conv,
+                        tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Bytes of the packed weights. */
 size_t tb_conv_int8_packed_bytes(const tb_conv_int8 *conv) TB_NONNULL(1);
 
 /* Packs w [out_c, in_c / groups, kernel...] of int8; with flip of uint8, 128
@@ -57,7 +62,7 @@ void tb_conv_int8_naive(const tb_conv_int8 *conv, const uint8_t *x,
 
 /* y = the largest byte (int8 when is_signed) of each window of each channel;
  * what lies around x does not count. Pixels both. */
-void tb_max_int8(const tb_window *window, bool is_signed, const uint8_t *x,
+void tb_max_int8(const tb_int8_window *window, bool is_signed, const uint8_t *x,
                  uint8_t *y) TB_NONNULL(1, 3, 4);
 
 /* y [batch, channels, n] from x [batch, n, channels], elements of 1 or 4

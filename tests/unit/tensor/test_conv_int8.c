@@ -37,9 +37,9 @@ static size_t out_of(const conv_case *c, size_t d)
     return (c->in[d] + 2 * c->pad[d] - window) / c->stride[d] + 1;
 }
 
-static tb_window window_of(const conv_case *c)
+static tb_int8_window window_of(const conv_case *c)
 {
-    tb_window w = {.batch = BATCH, .in_c = c->in_c};
+    tb_int8_window w = {.batch = BATCH, .in_c = c->in_c};
     for (size_t d = 0; d < 2; d++) {
         w.in[d] = c->in[d];
         w.out[d] = out_of(c, d);
@@ -63,21 +63,30 @@ static uint8_t *random_bytes(size_t n, uint64_t seed)
     return x;
 }
 
+static size_t work_bytes(const tb_conv_int8 *conv)
+{
+    size_t n = 0;
+    tb_err err;
+    CHECK_OK(tb_conv_int8_plan(&n, conv, &err), err);
+    return n;
+}
+
 static void check_case(const tb_conv_int8 *conv)
 {
-    const tb_window *g = &conv->window;
+    const tb_int8_window *g = &conv->window;
     size_t n_y = BATCH * g->out[0] * g->out[1] * conv->out_c;
     size_t n_w =
         conv->out_c * (g->in_c / conv->groups) * g->kernel[0] * g->kernel[1];
     uint8_t *x = random_bytes(BATCH * g->in_c * g->in[0] * g->in[1], 1);
     uint8_t *w = random_bytes(n_w, 2);
     int8_t *packed = tb_mem_array(tb_conv_int8_packed_bytes(conv), 1);
-    void *work = tb_mem_aligned(tb_conv_int8_work_bytes(conv), 1);
+    size_t n_work = work_bytes(conv);
+    void *work = tb_mem_aligned(n_work, 1);
     int32_t *y = tb_mem_array(n_y, sizeof *y);
     int32_t *want = tb_mem_array(n_y, sizeof *want);
     const tb_int8_finish f = {.to = TB_INT8_TO_SUMS};
     CHECK(packed != NULL && work != NULL && y != NULL && want != NULL);
-    memset(work, 0xa5, tb_conv_int8_work_bytes(conv));
+    memset(work, 0xa5, n_work);
     tb_conv_int8_pack(packed, w, conv, false);
     tb_conv_int8_run(conv, x, packed, &f, y, work);
     tb_conv_int8_naive(conv, x, (const int8_t *)w, want);
@@ -129,7 +138,7 @@ static void edges_count_as_the_zero_point(void **state)
     int32_t sums[1];
     _Alignas(64) uint8_t work[512];
     CHECK(tb_conv_int8_packed_bytes(&conv) <= sizeof packed);
-    CHECK(tb_conv_int8_work_bytes(&conv) <= sizeof work);
+    CHECK(work_bytes(&conv) <= sizeof work);
     tb_conv_int8_pack(packed, w, &conv, false);
     tb_conv_int8_weight_sums(sums, packed, &conv);
     tb_conv_int8_run(&conv, x, packed, &f, y, work);
@@ -167,17 +176,35 @@ static void bytes_and_scales_go_by_output_channel(void **state)
     CHECK(memcmp(y, want, sizeof y) == 0);
 }
 
+static void windows_over_absurd_images_are_refused(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    tb_err err;
+    tb_conv_int8 conv = {.window = {.batch = 1,
+                                    .in_c = 1,
+                                    .in = {1, 1},
+                                    .out = {1, 1},
+                                    .kernel = {3, 3},
+                                    .stride = {1, 1},
+                                    .dilation = {SIZE_MAX / 4, 8},
+                                    .pad = {SIZE_MAX / 4, 8}},
+                         .out_c = 1,
+                         .groups = 1};
+    CHECK(tb_conv_int8_plan(&n, &conv, &err) == TB_E_LIMIT);
+}
+
 static void the_maximum_leaves_edges_out(void **state)
 {
     (void)state;
-    const tb_window w = {.batch = 1,
-                         .in_c = 2,
-                         .in = {2, 3},
-                         .out = {2, 2},
-                         .kernel = {2, 2},
-                         .stride = {1, 2},
-                         .dilation = {1, 1},
-                         .pad = {1, 1}};
+    const tb_int8_window w = {.batch = 1,
+                              .in_c = 2,
+                              .in = {2, 3},
+                              .out = {2, 2},
+                              .kernel = {2, 2},
+                              .stride = {1, 2},
+                              .dilation = {1, 1},
+                              .pad = {1, 1}};
     const uint8_t x[12] = {1, 200, 2, 100, 3, 150, 4, 255, 5, 128, 6, 127};
     uint8_t y[8];
     tb_max_int8(&w, false, x, y);
@@ -213,6 +240,7 @@ int main(void)
         cmocka_unit_test(every_window_gives_the_sums_of_plain_loops),
         cmocka_unit_test(edges_count_as_the_zero_point),
         cmocka_unit_test(bytes_and_scales_go_by_output_channel),
+        cmocka_unit_test(windows_over_absurd_images_are_refused),
         cmocka_unit_test(the_maximum_leaves_edges_out),
         cmocka_unit_test(pixels_become_planes),
     };
