@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/expand.h"
 
 /* A binding in the making. */
 typedef struct tb_binder {
@@ -321,10 +322,15 @@ static tb_rc binder_new(tb_binder *b, const tb_graph *graph,
     if (b->bound == NULL) {
         return tb_fail(err, TB_E_NOMEM, "model");
     }
+    tb_rc rc = tb_expand(&b->bound->expanded, graph, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    graph = b->bound->expanded != NULL ? b->bound->expanded : graph;
     b->bound->graph = graph;
     size_t n_calls = 0;
     size_t n_ends = 0;
-    tb_rc rc = find_needed(b, &n_calls, &n_ends, err);
+    rc = find_needed(b, &n_calls, &n_ends, err);
     if (rc != TB_OK) {
         return rc;
     }
@@ -385,6 +391,7 @@ void tb_bind_free(tb_bound **bound)
     tb_mem_free(b->calls);
     tb_mem_free(b->call_nodes);
     tb_mem_free(b->slots);
+    tb_graph_free(&b->expanded);
     tb_mem_free(b);
     *bound = NULL;
 }

@@ -18,7 +18,8 @@ typedef struct tb_bind_options {
 #define TB_BIND_MAX_BYTES ((size_t)1 << 30)
 
 typedef struct tb_bound {
-    const tb_graph *graph;
+    const tb_graph *graph; /* as given, or expanded */
+    tb_graph *expanded;    /* owned: a copy without Gradient; else NULL */
     size_t n_values;
     /* [n_values] by value id: dtype and shape of each value that an output
      * needs, and of each input; else dtype NONE. data is set for CONST values

@@ -1,4 +1,6 @@
 /* core/model/graph_edit.c - uses, order, sweeping and cloning of a graph. */
+#include <string.h>
+
 #include "base/mem.h"
 #include "model/graph.h"
 
@@ -76,6 +78,23 @@ typedef struct tb_walk {
     size_t n_order;
 } tb_walk;
 
+/* A Gradient node names the value that it differentiates in an attribute. */
+static tb_value_id named_by(const tb_graph *graph, const tb_node *node)
+{
+    const tb_attr *y = strcmp(node->domain, TB_DOMAIN_TRAINING) == 0 &&
+                               strcmp(node->op, "Gradient") == 0
+                           ? tb_node_attr(node, "y")
+                           : NULL;
+    return y != NULL && y->kind == TB_ATTR_STRING ? tb_graph_find(graph, y->s)
+                                                  : TB_ID_NONE;
+}
+
+/* What a node needs: its inputs, and behind them what it names. */
+static tb_value_id need_of(const tb_graph *graph, const tb_node *node, size_t k)
+{
+    return k < node->n_in ? node->in[k] : named_by(graph, node);
+}
+
 static void walk_open(tb_walk *walk, tb_node_id id)
 {
     walk->state[id] = OPEN;
@@ -96,13 +115,13 @@ static tb_rc walk_from(tb_walk *walk, const tb_graph *graph, tb_node_id root,
         tb_node_id id = walk->stack[walk->depth - 1];
         const tb_node *node = graph->nodes[id];
         size_t k = walk->next_in[walk->depth - 1]++;
-        if (k >= node->n_in) {
+        if (k > node->n_in) {
             walk->state[id] = DONE;
             walk->order[walk->n_order++] = id;
             walk->depth--;
             continue;
         }
-        const tb_value *value = tb_graph_value(graph, node->in[k]);
+        const tb_value *value = tb_graph_value(graph, need_of(graph, node, k));
         tb_node_id from = value != NULL ? value->producer : TB_ID_NONE;
         if (from == TB_ID_NONE || walk->state[from] == DONE) {
             continue;
@@ -175,9 +194,10 @@ static void mark_values(const tb_graph *graph, const tb_walk *walk,
     }
     for (size_t i = 0; i < walk->n_order; i++) {
         const tb_node *node = graph->nodes[walk->order[i]];
-        for (size_t k = 0; k < node->n_in; k++) {
-            if (node->in[k] != TB_ID_NONE) {
-                needed[node->in[k]] = 1;
+        for (size_t k = 0; k <= node->n_in; k++) {
+            tb_value_id v = need_of(graph, node, k);
+            if (v != TB_ID_NONE) {
+                needed[v] = 1;
             }
         }
         for (size_t k = 0; k < node->n_out; k++) {

@@ -151,6 +151,11 @@ struct tb_op {
 
     /* Emits nodes for dL/d in from dL/d out. NULL: no gradient passes. */
     void (*backward)(tb_grad *g);
+
+    /* Of an operator that only stands for other nodes (infer and run are NULL
+     * then): replaces the node in a graph that is about to be bound. Errors:
+     * MALFORMED, UNSUPPORTED, NOMEM. */
+    tb_rc (*expand)(tb_graph *graph, tb_node_id node, tb_err *err);
 };
 
 /* The list of all operators, NULL-terminated, made from ops/list.def. */

@@ -4,10 +4,10 @@
 
 #include "base/mem.h"
 #include "exec/exec.h"
+#include "model/reverse.h"
 #include "tensor/kernels.h"
 #include "train/fuse.h"
 #include "train/head.h"
-#include "train/reverse.h"
 
 /* One planned step: forward calls, (the loss), backward calls. */
 typedef struct program {

@@ -19,6 +19,8 @@ static const node_exception node_exceptions[] = {
     {"test_training_dropout_default", NUMPY_CHANCE},
     {"test_training_dropout_default_mask", NUMPY_CHANCE},
     {"test_training_dropout_mask", NUMPY_CHANCE},
+    {"test_adam_multiple", "the test computes with an epsilon of 0.01, but its "
+                           "model leaves the attribute at 0.000001"},
     {"test_cast_FLOAT_to_STRING", NO_STRINGS},
     {"test_cast_STRING_to_FLOAT", NO_STRINGS},
     {"test_castlike_FLOAT_to_STRING*", NO_STRINGS},

@@ -53,6 +53,7 @@ static inline tb_rc graph_run_init(graph_run *run, const tb_graph *graph,
     if (rc != TB_OK) {
         return rc;
     }
+    graph = run->bound->graph; /* perhaps expanded */
     run->values = tb_mem_array(graph->n_values, sizeof(tb_tensor));
     for (size_t i = 0; rc == TB_OK && i < graph->n_values; i++) {
         const tb_tensor *value = &run->bound->values[i];

@@ -1,5 +1,5 @@
 /* Whole gradients against the slope of the loss. */
-#include "train/reverse.h"
+#include "model/reverse.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "train/reverse.h"
+#include "model/reverse.h"
 
 #include "base/mem.h"
 

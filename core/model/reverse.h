@@ -1,8 +1,8 @@
-/* core/train/reverse.h - reverse-mode differentiation: adds to a graph the
+/* core/model/reverse.h - reverse-mode differentiation: adds to a graph the
  * nodes that compute the gradient of one value for every parameter behind it,
  * and nothing that reaches no parameter. */
-#ifndef TB_TRAIN_REVERSE_H
-#define TB_TRAIN_REVERSE_H
+#ifndef TB_MODEL_REVERSE_H
+#define TB_MODEL_REVERSE_H
 
 #include "model/op.h"
 #include "model/params.h"
