@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Every core header says at its head what it is ("/* core/<file> - ..."), has a
+# Every header says at its head what it is ("/* <file> - ..."), has a
 # guard, and has a comment directly above each public prototype; one comment may
 # stand above a group of prototypes without a blank line between.
 . "$(dirname "$0")/lib.sh"
 
-for file in $(c_files core | grep '\.h$'); do
+for file in $(c_files core include | grep '\.h$'); do
     ! template "$file" || continue
     awk -v file="$file" '
         function say(text) { printf "%s:%d: %s\n", file, FNR, text }
         FNR == 1 && index($0, "/* " file " - ") != 1 {
             say("the first line must begin \"/* " file " - \"")
         }
-        /^#ifndef TB_[A-Z0-9_]*_H$/ { guard = 1 }
+        /^#ifndef (TB|TRIBUTARY)(_[A-Z0-9_]*)?_H$/ { guard = 1 }
+        /^extern "C" {$/ || (/^}$/ && depth == 0) { next }
         in_comment { in_comment = $0 !~ /\*\//; covered = 1; next }
         /^[ \t]*\/\*/ { in_comment = $0 !~ /\*\//; covered = 1; next }
         /^$/ { covered = 0; next }
