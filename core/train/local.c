@@ -115,6 +115,7 @@ static tb_rc run_epochs(tb_trainer *t, const tb_dataset *data,
 {
     size_t total = 0;
     size_t done = 0;
+    size_t skip = o->resume ? o->done : 0;
     if (tb_mem_mul(&total, o->epochs, tb_batches_per_epoch(batches)) != 0) {
         return tb_fail(err, TB_E_USAGE, "%zu epochs: too many", o->epochs);
     }
@@ -123,6 +124,13 @@ static tb_rc run_epochs(tb_trainer *t, const tb_dataset *data,
         const uint32_t *rows = tb_batches_next(batches, &n);
         if (rows == NULL) {
             continue; /* between two epochs */
+        }
+        if (done < skip) {
+            done++;
+            continue;
+        }
+        if (o->schedule != NULL) {
+            tb_trainer_set_lr(t, o->lr * tb_schedule_factor(o->schedule, done));
         }
         tb_dataset_batch(data, rows, n, tb_trainer_x(t), tb_trainer_y(t));
         tb_fit_targets(tb_dataset_spec(data), tb_trainer_loss(t),
@@ -160,10 +168,18 @@ tb_rc tb_train_local(tb_trainer *t, const tb_dataset *data,
             tb_batches_new(&batches, tb_dataset_rows(data), input->shape.dim[0],
                            options->seed, options->round, options->client, err);
     }
+    if (rc == TB_OK && options->schedule != NULL) {
+        rc = tb_schedule_check(options->schedule, err);
+    }
     if (rc == TB_OK) {
         tb_stream_init(&chance, options->seed, options->round, "dropout",
                        options->client);
-        tb_trainer_reset(t, tb_stream_u64(&chance));
+        uint64_t key = tb_stream_u64(&chance);
+        if (options->resume) {
+            tb_trainer_resume(t, options->done, key);
+        } else {
+            tb_trainer_reset(t, key);
+        }
         rc = run_epochs(t, data, batches, options, score, err);
     }
     tb_batches_free(&batches);

@@ -3,6 +3,7 @@
 #ifndef TB_TRAIN_LOCAL_H
 #define TB_TRAIN_LOCAL_H
 
+#include "train/schedule.h"
 #include "train/trainer.h"
 
 /* After each batch: steps done and to do. false stops: CANCELLED. */
@@ -11,6 +12,12 @@ typedef bool tb_progress_fn(void *arg, size_t done, size_t total,
 
 typedef struct tb_local_options {
     size_t epochs; /* > 0 */
+    /* The trainer goes on where it was saved, after `done` steps of these same
+     * epochs: it is not reset, and those batches are passed over. */
+    bool resume;
+    size_t done;
+    double lr;                   /* with schedule: the rate that it changes */
+    const tb_schedule *schedule; /* by step; NULL: the rate stays */
     uint64_t seed; /* of the job; the order of rows, and Dropout, come
                          * from it with round and client */
     uint32_t round;
@@ -20,8 +27,9 @@ typedef struct tb_local_options {
 } tb_local_options;
 
 /* Trains t, whose batch size is used, on all rows of data. The optimiser starts
- * anew. *score: sums over all epochs (n_rows = epochs * rows), each loss taken
- * before its step. Errors: MISMATCH (tb_fit_check), USAGE, CANCELLED, NOMEM;
+ * anew, unless resumed. *score: sums over all epochs (n_rows = epochs * rows),
+ * each loss taken before its step; what a resumed training did before is not in
+ * it. Errors: MISMATCH (tb_fit_check), USAGE, CANCELLED, NOMEM;
  * parameters may have moved then. */
 tb_rc tb_train_local(tb_trainer *t, const tb_dataset *data,
                      const tb_local_options *options, tb_score *score,

@@ -3,57 +3,9 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "exec/exec.h"
 #include "model/reverse.h"
-#include "tensor/kernels.h"
-#include "train/fuse.h"
 #include "train/head.h"
-
-/* One planned step: forward calls, (the loss), backward calls. */
-typedef struct program {
-    tb_exec *exec;
-    size_t n_forward;   /* calls before the loss */
-    bool *fused;        /* [n slots] its call moves the parameter itself */
-    float *grads;       /* gradients of the slots that are not fused */
-    size_t *grad_at;    /* [n slots] where in grads */
-    tb_tensor in, dout; /* borrowed views */
-    const float *out;
-    size_t batch; /* rows it was made for */
-} program;
-
-/* A running statistic: the graph's own data is read and written in place. */
-typedef struct carried {
-    tb_value_id next; /* the output that is its next value */
-    float *data;      /* borrowed from the graph */
-} carried;
-
-struct tb_trainer {
-    tb_trainer_options options;
-    tb_graph *graph;        /* owned: forward and backward nodes */
-    size_t n_forward_nodes; /* node ids under this are forward */
-    tb_slots slots;
-    tb_value_id *grad_ids; /* [slots.n] gradient of each, or TB_ID_NONE */
-    float *params;         /* [slots.n_floats] */
-    float *states[TB_OPT_STATES_MAX];
-    size_t n_states;
-    void *y; /* [batch] targets, for callers that gather */
-    tb_loss_layout layout;
-    carried *carried; /* [n_carried] */
-    size_t n_carried;
-    bool fuses;        /* steps are linear: products move parameters */
-    bool couples_rows; /* rows of zeros as padding would count */
-    uint64_t step;     /* steps done */
-    tb_chance chance;
-    tb_fuse_rates rates;
-    program train; /* what steps run */
-    program tail;  /* the same for fewer rows, where rows are coupled; made
-                    * when first needed */
-    program full;  /* every gradient kept; made when first asked for */
-    const uint8_t *keep;
-    const float *anchor;
-    float mu;
-    const float *offset;
-};
+#include "train/trainer_priv.h"
 
 /* --- making --------------------------------------------------------------- */
 
@@ -71,7 +23,7 @@ static tb_rc carry_node(tb_trainer *t, tb_node_id id, const tb_op *op,
         if (value == NULL || value->role != TB_ROLE_BUFFER) {
             continue; /* frozen, or computed */
         }
-        carried *c = &t->carried[t->n_carried++];
+        tb_carried *c = &t->carried[t->n_carried++];
         c->data = value->data.data;
         rc =
             tb_graph_want_output(t->graph, &c->next, id, op->carry[i].out, err);
@@ -105,7 +57,7 @@ static tb_rc make_graph(tb_trainer *t, const tb_graph *graph, tb_err *err)
     tb_value_id dy = TB_ID_NONE;
     tb_dims any = {.rank = TB_RANK_UNKNOWN};
     tb_bound *bound = NULL;
-    tb_bind_options bind = {.batch = t->options.batch, .training = true};
+    tb_bind_options bind = {.batch = t->rows, .training = true};
     tb_rc rc = tb_head_new(&t->graph, graph, t->options.loss, err);
     if (rc == TB_OK) {
         rc = tb_params_slots(&t->slots, t->graph, err);
@@ -163,7 +115,7 @@ done:
 
 /* Memory for the gradients that are kept, and where each value of a gradient
  * lies: there, or on its parameter. */
-static tb_rc place_grads(tb_trainer *t, program *p, tb_exec_place *places,
+static tb_rc place_grads(tb_trainer *t, tb_program *p, tb_exec_place *places,
                          size_t *n_places, tb_err *err)
 {
     size_t n = 0;
@@ -204,9 +156,8 @@ static tb_rc count_forward(const tb_trainer *t, const tb_bound *bound,
     return TB_OK;
 }
 
-/* batch: rows; fuse: gradients that can move their parameter at once do. */
-static tb_rc make_program(tb_trainer *t, program *p, size_t batch, bool fuse,
-                          tb_err *err)
+tb_rc tb_program_make(tb_trainer *t, tb_program *p, size_t batch, bool fuse,
+                      tb_err *err)
 {
     tb_bound *bound = NULL;
     tb_bind_options bind = {.batch = batch, .training = true};
@@ -252,23 +203,23 @@ done:
     return rc;
 }
 
-static void release_program(program *p)
+void tb_program_release(tb_program *p)
 {
     tb_exec_free(&p->exec);
     tb_mem_free(p->fused);
     tb_mem_free(p->grads);
     tb_mem_free(p->grad_at);
-    *p = (program){0};
+    *p = (tb_program){0};
 }
 
 static tb_rc make_vectors(tb_trainer *t, tb_err *err)
 {
     size_t n = t->slots.n_floats;
     const tb_loss *loss = t->options.loss;
-    size_t y_cols =
+    t->y_cols =
         loss->target == TB_TARGET_CLASS ? t->layout.n_labels : t->layout.n_cols;
     size_t n_y = 0;
-    if (tb_mem_mul(&n_y, y_cols, t->options.batch) != 0) {
+    if (tb_mem_mul(&n_y, t->y_cols, t->options.batch) != 0) {
         return tb_fail(err, TB_E_LIMIT, "trainer: batch %zu", t->options.batch);
     }
     t->n_states = t->options.optimiser->n_states(&t->options.config);
@@ -285,22 +236,53 @@ static tb_rc make_vectors(tb_trainer *t, tb_err *err)
     return tb_params_get(t->graph, t->params, n, err);
 }
 
+/* What a batch that runs in pieces needs beside them. */
+static tb_rc make_pieces(tb_trainer *t, tb_err *err)
+{
+    size_t bytes = 0;
+    t->input = t->train.in;
+    t->input.data = NULL;
+    t->input.shape.dim[0] = t->options.batch;
+    if (t->rows == t->options.batch) {
+        return TB_OK;
+    }
+    if (tb_mem_mul(&bytes, tb_tensor_bytes(&t->train.in) / t->rows,
+                   t->options.batch) != 0) {
+        return tb_fail(err, TB_E_LIMIT, "trainer: batch %zu", t->options.batch);
+    }
+    t->x = tb_mem_aligned(bytes, 1);
+    t->sum = tb_mem_aligned(t->slots.n_floats, sizeof t->sum[0]);
+    return t->x != NULL && t->sum != NULL
+               ? TB_OK
+               : tb_fail(err, TB_E_NOMEM, "trainer: a batch of %zu rows",
+                         t->options.batch);
+}
+
+static tb_rc check_options(const tb_trainer_options *o, tb_err *err)
+{
+    tb_rc rc = o->optimiser->check(&o->config, err);
+    if (rc == TB_OK && o->batch == 0) {
+        rc = tb_fail(err, TB_E_USAGE, "trainer: batch 0: must be 1 or more");
+    }
+    return rc == TB_OK ? tb_clip_check(&o->clip, err) : rc;
+}
+
 tb_rc tb_trainer_new(tb_trainer **out, const tb_graph *graph,
                      const tb_trainer_options *options, tb_err *err)
 {
     *out = NULL;
-    tb_rc rc = options->optimiser->check(&options->config, err);
+    tb_rc rc = check_options(options, err);
     if (rc != TB_OK) {
         return rc;
-    }
-    if (options->batch == 0) {
-        return tb_fail(err, TB_E_USAGE, "trainer: batch 0: must be 1 or more");
     }
     tb_trainer *t = tb_mem_array(1, sizeof *t);
     if (t == NULL) {
         return tb_fail(err, TB_E_NOMEM, "trainer");
     }
     t->options = *options;
+    t->rows = options->micro_batch > 0 && options->micro_batch < options->batch
+                  ? options->micro_batch
+                  : options->batch;
     t->chance.key = options->chance_seed;
     rc = make_graph(t, graph, err);
     if (rc == TB_OK) {
@@ -308,8 +290,13 @@ tb_rc tb_trainer_new(tb_trainer **out, const tb_graph *graph,
     }
     if (rc == TB_OK) {
         t->fuses = options->optimiser->linear(&options->config, &t->rates.keep,
-                                              &t->rates.rate);
-        rc = make_program(t, &t->train, options->batch, t->fuses, err);
+                                              &t->rates.rate) &&
+                   options->clip.value == 0.0 && options->clip.norm == 0.0 &&
+                   t->rows == options->batch;
+        rc = tb_program_make(t, &t->train, t->rows, t->fuses, err);
+    }
+    if (rc == TB_OK) {
+        rc = make_pieces(t, err);
     }
     if (rc == TB_OK) {
         *out = t;
@@ -325,200 +312,22 @@ void tb_trainer_free(tb_trainer **trainer)
     if (t == NULL) {
         return;
     }
-    release_program(&t->train);
-    release_program(&t->tail);
-    release_program(&t->full);
+    tb_program_release(&t->train);
+    tb_program_release(&t->tail);
+    tb_program_release(&t->full);
     tb_mem_free(t->carried);
     tb_slots_release(&t->slots);
     tb_graph_free(&t->graph);
     tb_mem_free(t->grad_ids);
     tb_mem_free(t->params);
+    tb_mem_free(t->x);
     tb_mem_free(t->y);
+    tb_mem_free(t->sum);
     for (size_t i = 0; i < TB_OPT_STATES_MAX; i++) {
         tb_mem_free(t->states[i]);
     }
     tb_mem_free(t);
     *trainer = NULL;
-}
-
-/* --- a step --------------------------------------------------------------- */
-
-typedef struct feed {
-    const void *x;
-    const void *y;
-    size_t n;
-} feed;
-
-/* Fills the input, pads it, runs forward, loss and backward. */
-static tb_rc run_program(tb_trainer *t, program *p, const feed *rows,
-                         tb_score *score, tb_err *err)
-{
-    size_t n_rows = rows->n;
-    size_t batch = p->batch;
-    tb_loss_batch b = {.out = p->out,
-                       .y = rows->y,
-                       .n_rows = n_rows,
-                       .n_padded = batch,
-                       .layout = t->layout,
-                       .options = &t->options.loss_options,
-                       .grad = p->dout.data};
-    tb_rc rc = t->options.loss->check(&b, err);
-    if (rc != TB_OK) {
-        return rc;
-    }
-    size_t row_bytes = tb_tensor_bytes(&p->in) / batch;
-    uint8_t *in = p->in.data;
-    if (rows->x != in) {
-        memcpy(in, rows->x, n_rows * row_bytes);
-    }
-    memset(in + n_rows * row_bytes, 0, (batch - n_rows) * row_bytes);
-    tb_exec_run_part(p->exec, 0, p->n_forward);
-    rc = tb_exec_fault(p->exec, err);
-    if (rc != TB_OK) {
-        return rc;
-    }
-    t->options.loss->run(&b, score);
-    tb_exec_run_part(p->exec, p->n_forward, tb_exec_n_calls(p->exec));
-    return TB_OK;
-}
-
-/* The program for n_rows rows: the one asked for, or one of just as many rows
- * when padding would count. */
-static tb_rc choose_program(tb_trainer *t, program **p, size_t n_rows,
-                            tb_err *err)
-{
-    if (n_rows == 0 || n_rows > t->options.batch) {
-        return tb_fail(err, TB_E_MISMATCH, "%zu rows in a step of 1 to %zu",
-                       n_rows, t->options.batch);
-    }
-    if (!t->couples_rows || n_rows == (*p)->batch) {
-        return TB_OK;
-    }
-    bool fuse = *p == &t->train;
-    program *other = fuse ? &t->tail : *p;
-    tb_rc rc = TB_OK;
-    if (other->batch != n_rows) {
-        release_program(other);
-        rc = make_program(t, other, n_rows, fuse && t->fuses, err);
-        if (rc != TB_OK) {
-            release_program(other);
-        }
-    }
-    *p = other;
-    return rc;
-}
-
-/* w = keep w - rate (g + offset) + rate mu anchor; a fused slot has done its
- * part of it. keep already holds the pull of mu. */
-static void move_linear(tb_trainer *t, const tb_slot *slot, const float *g)
-{
-    float *w = t->params + slot->offset;
-    if (g != NULL) {
-        tb_k_axpby(w, g, slot->n, -t->rates.rate, t->rates.keep);
-    }
-    if (t->offset != NULL) {
-        tb_k_axpy(w, t->offset + slot->offset, slot->n, -t->rates.rate);
-    }
-    if (t->anchor != NULL) {
-        tb_k_axpy(w, t->anchor + slot->offset, slot->n, t->rates.rate * t->mu);
-    }
-}
-
-/* Adds what the hooks say to g: mu (w - anchor) + offset. */
-static void add_hooks(const tb_trainer *t, const tb_slot *slot, float *g)
-{
-    if (t->anchor != NULL) {
-        tb_k_axpy(g, t->params + slot->offset, slot->n, t->mu);
-        tb_k_axpy(g, t->anchor + slot->offset, slot->n, -t->mu);
-    }
-    if (t->offset != NULL) {
-        tb_k_axpy(g, t->offset + slot->offset, slot->n, 1.0f);
-    }
-}
-
-static void move_by_gradient(tb_trainer *t, const tb_slot *slot, float *g)
-{
-    float *state[TB_OPT_STATES_MAX] = {0};
-    for (size_t i = 0; i < t->n_states; i++) {
-        state[i] = t->states[i] + slot->offset;
-    }
-    add_hooks(t, slot, g);
-    t->options.optimiser->update(&t->options.config, t->step,
-                                 t->params + slot->offset, g, state, slot->n);
-}
-
-static void apply_mask(const tb_trainer *t)
-{
-    for (size_t i = 0; i < t->slots.n_floats; i++) {
-        t->params[i] = t->keep[i] != 0 ? t->params[i] : 0.0f;
-    }
-}
-
-tb_rc tb_trainer_step(tb_trainer *t, const void *x, const void *y,
-                      size_t n_rows, tb_score *score, tb_err *err)
-{
-    const tb_optimiser *opt = t->options.optimiser;
-    bool linear =
-        opt->linear(&t->options.config, &t->rates.keep, &t->rates.rate);
-    if (t->anchor != NULL) {
-        t->rates.keep -= t->rates.rate * t->mu;
-    }
-    t->chance.step = t->step;
-    tb_score unread = {0};
-    program *p = &t->train;
-    tb_rc rc = choose_program(t, &p, n_rows, err);
-    if (rc == TB_OK) {
-        rc = run_program(t, p, &(feed){x, y, n_rows},
-                         score != NULL ? score : &unread, err);
-    }
-    if (rc != TB_OK) {
-        return rc;
-    }
-    t->step++;
-    for (size_t s = 0; s < t->slots.n; s++) {
-        if (t->grad_ids[s] == TB_ID_NONE) {
-            continue; /* the loss does not depend on it */
-        }
-        float *g = p->fused[s] ? NULL : p->grads + p->grad_at[s];
-        if (linear) {
-            move_linear(t, &t->slots.slot[s], g);
-        } else {
-            move_by_gradient(t, &t->slots.slot[s], g);
-        }
-    }
-    if (t->keep != NULL) {
-        apply_mask(t);
-    }
-    return TB_OK;
-}
-
-tb_rc tb_trainer_gradient(tb_trainer *t, const void *x, const void *y,
-                          size_t n_rows, float *grad, tb_err *err)
-{
-    program *p = &t->full;
-    tb_rc rc = TB_OK;
-    if (p->exec == NULL) {
-        rc = make_program(t, p, t->options.batch, false, err);
-        if (rc != TB_OK) {
-            release_program(p);
-            return rc;
-        }
-    }
-    t->chance.step = t->step;
-    tb_score unread = {0};
-    rc = choose_program(t, &p, n_rows, err);
-    if (rc == TB_OK) {
-        rc = run_program(t, p, &(feed){x, y, n_rows}, &unread, err);
-    }
-    for (size_t s = 0; s < t->slots.n && rc == TB_OK; s++) {
-        const tb_slot *slot = &t->slots.slot[s];
-        memset(grad + slot->offset, 0, slot->n * sizeof grad[0]);
-        if (t->grad_ids[s] != TB_ID_NONE) {
-            memcpy(grad + slot->offset, t->full.grads + t->full.grad_at[s],
-                   slot->n * sizeof grad[0]);
-        }
-    }
-    return rc;
 }
 
 /* --- the rest ------------------------------------------------------------- */
@@ -540,7 +349,7 @@ const tb_slots *tb_trainer_slots(const tb_trainer *t)
 
 const tb_tensor *tb_trainer_input(const tb_trainer *t)
 {
-    return &t->train.in;
+    return &t->input;
 }
 
 const tb_loss_layout *tb_trainer_layout(const tb_trainer *t)
@@ -555,7 +364,7 @@ const tb_loss *tb_trainer_loss(const tb_trainer *t)
 
 void *tb_trainer_x(tb_trainer *t)
 {
-    return t->train.in.data;
+    return t->x != NULL ? t->x : t->train.in.data;
 }
 
 void *tb_trainer_y(tb_trainer *t)
@@ -570,6 +379,12 @@ void tb_trainer_reset(tb_trainer *t, uint64_t chance_seed)
     for (size_t i = 0; i < t->n_states; i++) {
         memset(t->states[i], 0, t->slots.n_floats * sizeof(float));
     }
+}
+
+void tb_trainer_resume(tb_trainer *t, uint64_t steps, uint64_t chance_seed)
+{
+    t->step = steps;
+    t->chance.key = chance_seed;
 }
 
 void tb_trainer_set_lr(tb_trainer *t, double lr)
@@ -616,5 +431,6 @@ size_t tb_trainer_bytes(const tb_trainer *t)
     for (size_t s = 0; s < t->slots.n; s++) {
         n_grads += t->train.fused[s] ? 0 : t->slots.slot[s].n;
     }
+    n_grads += t->sum != NULL ? t->slots.n_floats : 0;
     return tb_exec_bytes(t->train.exec) + n_grads * sizeof(float);
 }

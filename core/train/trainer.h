@@ -8,6 +8,7 @@
 
 #include "model/graph.h"
 #include "model/params.h"
+#include "train/clip.h"
 #include "train/loss.h"
 #include "train/optimiser.h"
 
@@ -19,7 +20,10 @@ typedef struct tb_trainer_options {
     size_t n_labels;              /* labels a row of data; 0: 1 */
     const tb_optimiser *optimiser;
     tb_opt_config config;
+    tb_clip clip;         /* of gradients; all zero: none */
     size_t batch;         /* most rows of a step */
+    size_t micro_batch;   /* most rows of a run: a step takes several, whose
+                           * gradients add up to that of the batch; 0: batch */
     uint64_t chance_seed; /* of Dropout masks */
 } tb_trainer_options;
 
@@ -81,6 +85,11 @@ tb_rc tb_trainer_gradient(tb_trainer *t, const void *x, const void *y,
 
 /* Forgets momentum and counts steps from 1 again: a new round. */
 void tb_trainer_reset(tb_trainer *t, uint64_t chance_seed) TB_NONNULL(1);
+
+/* Goes on as if that many steps were done and their states, parameters and
+ * buffers are those that the caller has put back. */
+void tb_trainer_resume(tb_trainer *t, uint64_t steps, uint64_t chance_seed)
+    TB_NONNULL(1);
 
 /* Learning rate from the next step on; > 0. */
 void tb_trainer_set_lr(tb_trainer *t, double lr) TB_NONNULL(1);

@@ -179,6 +179,53 @@ static void progress_may_stop_the_training(void **state)
     tb_dataset_free(&data);
 }
 
+static bool stop_at_25(void *arg, size_t done, size_t total,
+                       const tb_score *so_far)
+{
+    (void)arg;
+    (void)total;
+    (void)so_far;
+    return done < 25;
+}
+
+/* 57 steps at once; and 25, saved, then the rest by another trainer, under a
+ * schedule that has warmed up by then. */
+static void a_resumed_training_ends_in_the_same_bits(void **state)
+{
+    (void)state;
+    tb_err err;
+    tb_score score;
+    size_t n = 0;
+    const tb_schedule schedule = {
+        .kind = TB_SCHEDULE_COSINE, .warmup = 10, .total = 57};
+    tb_dataset *data = new_data();
+    tb_trainer *whole = new_trainer();
+    tb_trainer *first = new_trainer();
+    tb_trainer *second = new_trainer();
+    tb_local_options o = three_epochs;
+    o.lr = 0.1;
+    o.schedule = &schedule;
+    CHECK_OK(tb_train_local(whole, data, &o, &score, &err), err);
+    o.progress = stop_at_25;
+    CHECK_ERR(tb_train_local(first, data, &o, &score, &err), TB_E_CANCELLED,
+              err, "25 of 57");
+    memcpy(tb_trainer_params(second), tb_trainer_params(first),
+           N_PARAMS * sizeof(float));
+    float *const *from = tb_trainer_states(first, &n);
+    memcpy(tb_trainer_states(second, &n)[0], from[0], N_PARAMS * sizeof(float));
+    o.progress = NULL;
+    o.resume = true;
+    o.done = 25;
+    CHECK_OK(tb_train_local(second, data, &o, &score, &err), err);
+    CHECK(memcmp(tb_trainer_params(whole), tb_trainer_params(second),
+                 N_PARAMS * sizeof(float)) == 0);
+    assert_int_equal(score.n_rows, 3 * N_ROWS - (19 + 6) * BATCH + 4);
+    tb_trainer_free(&whole);
+    tb_trainer_free(&first);
+    tb_trainer_free(&second);
+    tb_dataset_free(&data);
+}
+
 /* Whether data fits an input [16, 784] and so many columns. */
 static tb_rc fit(const tb_sample_spec *spec, size_t n_cols, const tb_loss *loss,
                  tb_err *err)
@@ -241,6 +288,7 @@ int main(void)
         cmocka_unit_test(another_client_sees_another_order),
         cmocka_unit_test(training_learns_what_evaluation_then_finds),
         cmocka_unit_test(progress_may_stop_the_training),
+        cmocka_unit_test(a_resumed_training_ends_in_the_same_bits),
         cmocka_unit_test(data_that_does_not_fit_is_refused_with_both_numbers),
         cmocka_unit_test(making_an_evaluator_survives_each_allocation_failing),
     };

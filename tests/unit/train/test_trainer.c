@@ -198,6 +198,81 @@ static void bad_rows_and_labels_are_refused_and_move_nothing(void **state)
     tb_trainer_free(&t);
 }
 
+/* The same step in one run, in runs of 3 rows (the last has 2), and of 1. */
+static void pieces_of_a_batch_make_the_step_of_the_whole(void **state)
+{
+    (void)state;
+    static const float weight[4] = {1.0f, 0.25f, 2.0f, 0.5f};
+    float want[N_PARAMS], grad[N_PARAMS];
+    double loss = 0.0;
+    const size_t micro[] = {0, 3, 1};
+    for (size_t i = 0; i < 3; i++) {
+        tb_err err;
+        tb_trainer *t = NULL;
+        tb_score score = {0};
+        tb_graph *g = tb_test_mlp_new(&net, 7);
+        tb_trainer_options o = options(0.9, 0.01);
+        o.loss_options.class_weight = weight;
+        o.loss_options.n_class_weight = 4;
+        o.micro_batch = micro[i];
+        CHECK_OK(tb_trainer_new(&t, g, &o, &err), err);
+        CHECK(tb_trainer_input(t)->shape.dim[0] == BATCH);
+        CHECK_OK(tb_trainer_gradient(t, x, y, BATCH, grad, &err), err);
+        memcpy(tb_trainer_x(t), x, sizeof x);
+        memcpy(tb_trainer_y(t), y, sizeof y);
+        CHECK_OK(tb_trainer_step(t, tb_trainer_x(t), tb_trainer_y(t), BATCH,
+                                 &score, &err),
+                 err);
+        CHECK_OK(tb_trainer_step(t, x, y, 5, &score, &err), err);
+        CHECK(score.n_rows == BATCH + 5 && score.n_counted == BATCH + 5);
+        const float *params = tb_trainer_params(t);
+        for (size_t k = 0; k < N_PARAMS && i > 0; k++) {
+            CHECK(fabsf(params[k] - want[k]) <= 1e-6f);
+        }
+        CHECK(i == 0 || fabs(tb_score_loss(&score) - loss) < 1e-6);
+        memcpy(want, params, sizeof want);
+        loss = tb_score_loss(&score);
+        tb_trainer_free(&t);
+        tb_graph_free(&g);
+    }
+}
+
+/* Plain SGD: w - w' is lr times the clipped gradient, by hand. */
+static void a_step_moves_by_the_clipped_gradient(void **state)
+{
+    (void)state;
+    tb_err err;
+    float before[N_PARAMS], grad[N_PARAMS];
+    for (int by_value = 0; by_value < 2; by_value++) {
+        tb_trainer *t = NULL;
+        tb_graph *g = tb_test_mlp_new(&net, 7);
+        tb_trainer_options o = options(0.0, 0.0);
+        o.clip.value = by_value != 0 ? 0.02 : 0.0;
+        o.clip.norm = by_value != 0 ? 0.0 : 0.05;
+        CHECK_OK(tb_trainer_new(&t, g, &o, &err), err);
+        memcpy(before, tb_trainer_params(t), sizeof before);
+        CHECK_OK(tb_trainer_gradient(t, x, y, BATCH, grad, &err), err);
+        double squares = 0.0;
+        for (size_t i = 0; i < N_PARAMS; i++) {
+            squares += (double)grad[i] * (double)grad[i];
+        }
+        CHECK(sqrt(squares) > 0.1); /* so that it is clipped at all */
+        step(t, BATCH);
+        for (size_t i = 0; i < N_PARAMS; i++) {
+            double want = (double)grad[i];
+            if (by_value != 0) {
+                want = fmin(fmax(want, -0.02), 0.02);
+            } else {
+                want *= 0.05 / (sqrt(squares) + 1e-6);
+            }
+            float moved = before[i] - tb_trainer_params(t)[i];
+            CHECK(fabs((double)moved - 0.125 * want) < 1e-7);
+        }
+        tb_trainer_free(&t);
+        tb_graph_free(&g);
+    }
+}
+
 static void frozen_parameters_are_no_part_of_the_vector(void **state)
 {
     (void)state;
@@ -244,6 +319,12 @@ static void senseless_options_are_refused(void **state)
     tb_trainer_options o = options(0.0, 0.0);
     o.batch = 0;
     CHECK_ERR(tb_trainer_new(&t, g, &o, &err), TB_E_USAGE, err, "batch 0");
+    o = options(0.0, 0.0);
+    o.clip.norm = -1.0;
+    CHECK_ERR(tb_trainer_new(&t, g, &o, &err), TB_E_USAGE, err, "clip norm");
+    o = options(0.0, 0.0);
+    o.loss_options.smoothing = 2.0;
+    CHECK_ERR(tb_trainer_new(&t, g, &o, &err), TB_E_USAGE, err, "smoothing");
     o = options(2.0, 0.0);
     CHECK_ERR(tb_trainer_new(&t, g, &o, &err), TB_E_USAGE, err, "momentum");
     CHECK(t == NULL);
@@ -254,6 +335,7 @@ static tb_rc attempt(void *arg, tb_err *err)
 {
     tb_trainer *t = NULL;
     tb_trainer_options o = options(0.9, 0.0);
+    o.micro_batch = 3;
     float grad[N_PARAMS];
     tb_rc rc = tb_trainer_new(&t, arg, &o, err);
     if (rc == TB_OK) {
@@ -283,6 +365,8 @@ int main(void)
         TEST(masked_parameters_stay_zero),
         TEST(a_reset_trainer_repeats_itself_bit_by_bit),
         TEST(bad_rows_and_labels_are_refused_and_move_nothing),
+        TEST(pieces_of_a_batch_make_the_step_of_the_whole),
+        TEST(a_step_moves_by_the_clipped_gradient),
         TEST(frozen_parameters_are_no_part_of_the_vector),
         TEST(a_softmax_at_the_end_is_stepped_over),
         TEST(senseless_options_are_refused),
