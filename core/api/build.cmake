@@ -1,5 +1,6 @@
 # The C library: this room and what it stands on in one shared object that shows
 # the names of tributary.map only.
+include(GNUInstallDirs)
 target_include_directories(tb_api PUBLIC ${CMAKE_SOURCE_DIR}/include)
 
 if(TB_FUZZ)
