@@ -1,6 +1,6 @@
 # The same loops once per instruction set. Without trapping math a select needs
-# no branch; that changes no bits.
-set(loops -fno-trapping-math)
+# no branch, and without errno a root needs no call; that changes no bits.
+set(loops -fno-trapping-math -fno-math-errno)
 set_source_files_properties(core/tensor/kernels_portable.c
   core/tensor/gemm_int8_portable.c
   core/tensor/conv_portable.c PROPERTIES

@@ -43,22 +43,51 @@ const char *tb_k_isa(void)
 
 void tb_k_add(float *y, const float *a, const float *b, size_t n)
 {
-    tb_k_chosen()->add(y, a, b, n);
+    tb_k_chosen()->arith[TB_K_ADD](y, a, 1, b, 1, n);
 }
 
 void tb_k_sub(float *y, const float *a, const float *b, size_t n)
 {
-    tb_k_chosen()->sub(y, a, b, n);
+    tb_k_chosen()->arith[TB_K_SUB](y, a, 1, b, 1, n);
 }
 
 void tb_k_mul(float *y, const float *a, const float *b, size_t n)
 {
-    tb_k_chosen()->mul(y, a, b, n);
+    tb_k_chosen()->arith[TB_K_MUL](y, a, 1, b, 1, n);
 }
 
 void tb_k_div(float *y, const float *a, const float *b, size_t n)
 {
-    tb_k_chosen()->div(y, a, b, n);
+    tb_k_chosen()->arith[TB_K_DIV](y, a, 1, b, 1, n);
+}
+
+void tb_k_arith(tb_k_arith_op op, float *y, const float *a, size_t step_a,
+                const float *b, size_t step_b, size_t n)
+{
+    tb_k_chosen()->arith[op](y, a, step_a, b, step_b, n);
+}
+
+void tb_k_map(tb_k_map_of f, float *y, const float *x, size_t n, float p,
+              float q)
+{
+    tb_k_chosen()->map[f](y, x, n, p, q);
+}
+
+void tb_k_map_grad(tb_k_map_of f, float *dx, const float *x, const float *dy,
+                   size_t n, float p, float q)
+{
+    tb_k_chosen()->map_grad[f](dx, x, dy, n, p, q);
+}
+
+void tb_k_clip(float *y, const float *x, size_t n, float low, float high)
+{
+    tb_k_chosen()->clip(y, x, n, low, high);
+}
+
+void tb_k_clip_grad(float *dx, const float *x, const float *dy, size_t n,
+                    float low, float high)
+{
+    tb_k_chosen()->clip_grad(dx, x, dy, n, low, high);
 }
 
 void tb_k_affine(float *y, const float *x, size_t n, float alpha, float beta)
@@ -100,17 +129,17 @@ void tb_k_relu_grad(float *dx, const float *x, const float *dy, size_t n,
 
 void tb_k_exp(float *y, const float *x, size_t n)
 {
-    tb_k_chosen()->exp(y, x, n);
+    tb_k_chosen()->map[TB_K_EXP](y, x, n, 0.0f, 0.0f);
 }
 
 void tb_k_sigmoid(float *y, const float *x, size_t n)
 {
-    tb_k_chosen()->sigmoid(y, x, n);
+    tb_k_chosen()->map[TB_K_SIGMOID](y, x, n, 0.0f, 0.0f);
 }
 
 void tb_k_tanh(float *y, const float *x, size_t n)
 {
-    tb_k_chosen()->tanh(y, x, n);
+    tb_k_chosen()->map[TB_K_TANH](y, x, n, 0.0f, 0.0f);
 }
 
 void tb_k_sigmoid_grad(float *dx, const float *y, const float *dy, size_t n)

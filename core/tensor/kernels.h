@@ -21,6 +21,54 @@ void tb_k_mul(float *y, const float *a, const float *b, size_t n)
 void tb_k_div(float *y, const float *a, const float *b, size_t n)
     TB_NONNULL(1, 2, 3);
 
+/* The same with operands that may stand still: a moves by step_a, b by step_b,
+ * each 0 or 1. Of MIN and MAX a NaN is the result. */
+typedef enum tb_k_arith_op {
+    TB_K_ADD,
+    TB_K_SUB,
+    TB_K_MUL,
+    TB_K_DIV,
+    TB_K_MIN,
+    TB_K_MAX,
+    TB_K_ARITH_COUNT
+} tb_k_arith_op;
+void tb_k_arith(tb_k_arith_op op, float *y, const float *a, size_t step_a,
+                const float *b, size_t step_b, size_t n) TB_NONNULL(2, 3, 5);
+
+/* Functions of one number, with parameters where they have some:
+ *   RELU p: alpha   ELU p: alpha   SELU p: alpha, q: gamma
+ *   CELU p: alpha, q: 1 / alpha   HARD_SIGMOID p: alpha, q: beta
+ *   THRESHOLDED p: alpha   the others: none
+ * Within 2 ulp of the truth (EXP, LOG, ERF) and 4 ulp (SIGMOID, TANH, SOFTPLUS,
+ * ELU of alpha 1); GELU within 2^-22 * (1 + |x|). EXP is 0 below -87.3 and
+ * infinite above 88.7; NaN stays NaN. */
+typedef enum tb_k_map_of {
+#define TB_K_MAP(NAME, name) TB_K_##NAME,
+#include "tensor/kernels_maps.def"
+#undef TB_K_MAP
+    TB_K_MAP_COUNT
+} tb_k_map_of;
+
+/* y[i] = f(x[i]). */
+void tb_k_map(tb_k_map_of f, float *y, const float *x, size_t n, float p,
+              float q) TB_NONNULL(2, 3);
+
+/* dx[i] = dy[i] * df/dx(x[i]). dx may be dy or x. */
+void tb_k_map_grad(tb_k_map_of f, float *dx, const float *x, const float *dy,
+                   size_t n, float p, float q) TB_NONNULL(2, 3, 4);
+
+/* One number in double by libm: f and df/dx. For rare element types, and the
+ * oracle of the loops. */
+double tb_k_map_f64(tb_k_map_of f, double x, double p, double q);
+double tb_k_slope_f64(tb_k_map_of f, double x, double p, double q);
+
+/* y = min(max(x, low), high); NaN stays NaN. dx = dy where x lies in
+ * [low, high], else 0. */
+void tb_k_clip(float *y, const float *x, size_t n, float low, float high)
+    TB_NONNULL(1, 2);
+void tb_k_clip_grad(float *dx, const float *x, const float *dy, size_t n,
+                    float low, float high) TB_NONNULL(1, 2, 3);
+
 /* y[i] = alpha * x[i] + beta. */
 void tb_k_affine(float *y, const float *x, size_t n, float alpha, float beta)
     TB_NONNULL(1, 2);
@@ -51,8 +99,7 @@ void tb_k_relu(float *y, const float *x, size_t n, float slope)
 void tb_k_relu_grad(float *dx, const float *x, const float *dy, size_t n,
                     float slope) TB_NONNULL(1, 2, 3);
 
-/* exp, 1 / (1 + exp(-x)), tanh; within 2 ulp (exp) and 4 ulp of the truth;
- * exp is 0 below -87.3 and infinite above 88.7; NaN stays NaN. */
+/* tb_k_map of EXP, SIGMOID, TANH. */
 void tb_k_exp(float *y, const float *x, size_t n) TB_NONNULL(1, 2);
 void tb_k_sigmoid(float *y, const float *x, size_t n) TB_NONNULL(1, 2);
 void tb_k_tanh(float *y, const float *x, size_t n) TB_NONNULL(1, 2);

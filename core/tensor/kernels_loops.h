@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "tensor/kernels_math.h"
+
 #define LANES 16
 
 static bool usable(void)
@@ -14,33 +16,39 @@ static bool usable(void)
     return TB_K_USABLE;
 }
 
-static void add(float *y, const float *a, const float *b, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        y[i] = a[i] + b[i];
+/* y = a op b, where each operand moves by 0 or 1: with both standing still y is
+ * one value n times. */
+#define ARITH(name, value)                                                     \
+    static void name(float *y, const float *a, size_t step_a, const float *b,  \
+                     size_t step_b, size_t n)                                  \
+    {                                                                          \
+        if (step_a == 1 && step_b == 1) {                                      \
+            for (size_t i = 0; i < n; i++) {                                   \
+                const float l = a[i], r = b[i];                                \
+                y[i] = value;                                                  \
+            }                                                                  \
+        } else if (step_a == 1) {                                              \
+            const float r = b[0];                                              \
+            for (size_t i = 0; i < n; i++) {                                   \
+                const float l = a[i];                                          \
+                y[i] = value;                                                  \
+            }                                                                  \
+        } else {                                                               \
+            const float l = a[0];                                              \
+            for (size_t i = 0; i < n; i++) {                                   \
+                const float r = b[i * step_b];                                 \
+                y[i] = value;                                                  \
+            }                                                                  \
+        }                                                                      \
     }
-}
 
-static void sub(float *y, const float *a, const float *b, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        y[i] = a[i] - b[i];
-    }
-}
-
-static void mul(float *y, const float *a, const float *b, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        y[i] = a[i] * b[i];
-    }
-}
-
-static void quotient(float *y, const float *a, const float *b, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        y[i] = a[i] / b[i];
-    }
-}
+ARITH(add, l + r)
+ARITH(sub, l - r)
+ARITH(mul, l *r)
+ARITH(quotient, l / r)
+/* NaN on either side wins, as with NumPy. */
+ARITH(smaller_of, l < r || l != l ? l : r)
+ARITH(larger_of, l > r || l != l ? l : r)
 
 static void affine(float *y, const float *x, size_t n, float alpha, float beta)
 {
@@ -118,78 +126,6 @@ static void relu_grad(float *dx, const float *x, const float *dy, size_t n,
     }
 }
 
-static inline float power_of_two(int32_t n)
-{
-    int32_t bits = (n + 127) * (1 << 23);
-    float out;
-    memcpy(&out, &bits, sizeof out);
-    return out;
-}
-
-/* exp(r + n log 2) = 2^n exp(r), |r| <= log(2) / 2, with the polynomial of
- * Cephes' expf and log 2 in two parts. */
-static inline float exp_of(float x)
-{
-    const float shift = 12582912.0f; /* 1.5 * 2^23: rounds to an integer */
-    float c = x < -87.3f ? -87.3f : x;
-    c = c > 88.73f ? 88.73f : c;
-    float shifted = c * 1.44269504088896341f + shift;
-    float n = shifted - shift;
-    float r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = (p * (r * r) + r) + 1.0f;
-    int32_t bits, shift_bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    memcpy(&shift_bits, &shift, sizeof shift_bits);
-    int32_t e = bits - shift_bits;
-    e = e < -126 ? -126 : e; /* bounds for NaN, whose bits are any */
-    e = e > 128 ? 128 : e;
-    float y = p * power_of_two(e >> 1) * power_of_two(e - (e >> 1));
-    return x < -87.3f ? 0.0f : y;
-}
-
-static void exp_all(float *y, const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        y[i] = exp_of(x[i]);
-    }
-}
-
-static void sigmoid(float *y, const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        y[i] = 1.0f / (1.0f + exp_of(-x[i]));
-    }
-}
-
-/* Cephes' tanhf: a polynomial near 0, else (1 - e) / (1 + e),
- * e = exp(-2|x|). */
-static inline float tanh_of(float x)
-{
-    float z = x * x;
-    float p = -5.70498872745e-3f;
-    p = p * z + 2.06390887954e-2f;
-    p = p * z - 5.37397155531e-2f;
-    p = p * z + 1.33314422036e-1f;
-    p = p * z - 3.33332819422e-1f;
-    float near = (p * z) * x + x;
-    float e = exp_of(-2.0f * fabsf(x));
-    float far = copysignf((1.0f - e) / (1.0f + e), x);
-    return fabsf(x) < 0.625f ? near : far;
-}
-
-static void tanh_all(float *y, const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        y[i] = tanh_of(x[i]);
-    }
-}
-
 static void sigmoid_grad(float *dx, const float *y, const float *dy, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -201,6 +137,23 @@ static void tanh_grad(float *dx, const float *y, const float *dy, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         dx[i] = dy[i] * (1.0f - y[i] * y[i]);
+    }
+}
+
+/* y = min(max(x, low), high); NaN stays. */
+static void clip(float *y, const float *x, size_t n, float low, float high)
+{
+    for (size_t i = 0; i < n; i++) {
+        float at = x[i] < low ? low : x[i];
+        y[i] = at > high ? high : at;
+    }
+}
+
+static void clip_grad(float *dx, const float *x, const float *dy, size_t n,
+                      float low, float high)
+{
+    for (size_t i = 0; i < n; i++) {
+        dx[i] = x[i] >= low && x[i] <= high ? dy[i] : 0.0f;
     }
 }
 
@@ -315,10 +268,15 @@ static void from_u8(float *restrict y, const uint8_t *restrict x, size_t n)
 const tb_k_set TB_K_SET = {
     .name = TB_K_NAME,
     .usable = usable,
-    .add = add,
-    .sub = sub,
-    .mul = mul,
-    .div = quotient,
+    .arith =
+        {
+            [TB_K_ADD] = add,
+            [TB_K_SUB] = sub,
+            [TB_K_MUL] = mul,
+            [TB_K_DIV] = quotient,
+            [TB_K_MIN] = smaller_of,
+            [TB_K_MAX] = larger_of,
+        },
     .affine = affine,
     .axpy = axpy,
     .axpby = axpby,
@@ -326,9 +284,20 @@ const tb_k_set TB_K_SET = {
     .sum_rows = sum_rows,
     .relu = relu,
     .relu_grad = relu_grad,
-    .exp = exp_all,
-    .sigmoid = sigmoid,
-    .tanh = tanh_all,
+    .map =
+        {
+#define TB_K_MAP(NAME, name) [TB_K_##NAME] = map_##name,
+#include "tensor/kernels_maps.def"
+#undef TB_K_MAP
+        },
+    .map_grad =
+        {
+#define TB_K_MAP(NAME, name) [TB_K_##NAME] = map_##name##_grad,
+#include "tensor/kernels_maps.def"
+#undef TB_K_MAP
+        },
+    .clip = clip,
+    .clip_grad = clip_grad,
     .sigmoid_grad = sigmoid_grad,
     .tanh_grad = tanh_grad,
     .sum = sum,

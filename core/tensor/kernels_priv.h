@@ -7,13 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tensor/kernels.h"
+
 typedef struct tb_k_set {
     const char *name;
     bool (*usable)(void); /* does this CPU know the instructions? */
-    void (*add)(float *, const float *, const float *, size_t);
-    void (*sub)(float *, const float *, const float *, size_t);
-    void (*mul)(float *, const float *, const float *, size_t);
-    void (*div)(float *, const float *, const float *, size_t);
+    void (*arith[TB_K_ARITH_COUNT])(float *, const float *, size_t,
+                                    const float *, size_t, size_t);
     void (*affine)(float *, const float *, size_t, float, float);
     void (*axpy)(float *, const float *, size_t, float);
     void (*axpby)(float *, const float *, size_t, float, float);
@@ -21,9 +21,12 @@ typedef struct tb_k_set {
     void (*sum_rows)(float *, const float *, size_t, size_t, float, float);
     void (*relu)(float *, const float *, size_t, float);
     void (*relu_grad)(float *, const float *, const float *, size_t, float);
-    void (*exp)(float *, const float *, size_t);
-    void (*sigmoid)(float *, const float *, size_t);
-    void (*tanh)(float *, const float *, size_t);
+    void (*map[TB_K_MAP_COUNT])(float *, const float *, size_t, float, float);
+    void (*map_grad[TB_K_MAP_COUNT])(float *, const float *, const float *,
+                                     size_t, float, float);
+    void (*clip)(float *, const float *, size_t, float, float);
+    void (*clip_grad)(float *, const float *, const float *, size_t, float,
+                      float);
     void (*sigmoid_grad)(float *, const float *, const float *, size_t);
     void (*tanh_grad)(float *, const float *, const float *, size_t);
     float (*sum)(const float *, size_t);
