@@ -3,19 +3,19 @@
 set(loops -fno-trapping-math -fno-math-errno)
 set_source_files_properties(core/tensor/kernels_portable.c
   core/tensor/gemm_int8_portable.c
-  core/tensor/conv_portable.c PROPERTIES
+  core/tensor/conv_portable.c core/tensor/pool_portable.c PROPERTIES
   COMPILE_OPTIONS "${loops}")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64|AMD64")
   target_compile_definitions(tb_tensor PRIVATE TB_K_X86)
   set_source_files_properties(
     core/tensor/kernels_avx2.c core/tensor/gemm_avx2.c
     core/tensor/gemm_int8_avx2.c
-    core/tensor/conv_avx2.c PROPERTIES
+    core/tensor/conv_avx2.c core/tensor/pool_avx2.c PROPERTIES
     COMPILE_OPTIONS "${loops};-mavx2;-mfma")
   set_source_files_properties(
     core/tensor/kernels_avx512.c core/tensor/gemm_avx512.c
     core/tensor/gemm_avx512_narrow.c
-    core/tensor/conv_avx512.c PROPERTIES
+    core/tensor/conv_avx512.c core/tensor/pool_avx512.c PROPERTIES
     COMPILE_OPTIONS "${loops};-mavx512f;-mavx512vl;-mavx512bw;-mavx512dq;-mfma;-mprefer-vector-width=512")
   set_source_files_properties(core/tensor/gemm_int8_vnni.c PROPERTIES
     COMPILE_OPTIONS "${loops};-mavx512f;-mavx512vl;-mavx512bw;-mavx512dq;-mavx512vnni;-mfma;-mprefer-vector-width=512")
@@ -25,6 +25,7 @@ else()
     core/tensor/kernels_avx512.c core/tensor/gemm_avx512.c
     core/tensor/gemm_int8_avx2.c core/tensor/gemm_int8_vnni.c
     core/tensor/conv_avx2.c core/tensor/conv_avx512.c
+    core/tensor/pool_avx2.c core/tensor/pool_avx512.c
     core/tensor/gemm_avx512_narrow.c
     PROPERTIES HEADER_FILE_ONLY ON)
 endif()
