@@ -4,74 +4,9 @@
 
 #include "base/mem.h"
 #include "base/text.h"
-#include "model/op.h"
+#include "model/roles.h"
 
 /* --- roles ---------------------------------------------------------------- */
-
-/* The initialiser behind an operand, looking through operators that only turn
- * it around, or NULL. The walk is bounded, should nodes form a cycle. */
-static tb_value *initialiser_behind(const tb_graph *graph, tb_value_id id)
-{
-    static const char *const through[] = {"Identity", "Transpose", "Reshape",
-                                          "Flatten"};
-    for (size_t depth = 0; depth < 16; depth++) {
-        tb_value *value = tb_graph_value(graph, id);
-        if (value == NULL || value->data.data != NULL) {
-            return value;
-        }
-        const tb_node *node = tb_graph_node(graph, value->producer);
-        bool found = false;
-        for (size_t i = 0; node != NULL && i < sizeof through / sizeof *through;
-             i++) {
-            found = found || strcmp(node->op, through[i]) == 0;
-        }
-        if (!found || node->n_in == 0) {
-            return NULL;
-        }
-        id = node->in[0];
-    }
-    return NULL;
-}
-
-static void mark(const tb_graph *graph, tb_value_id id, tb_role role)
-{
-    tb_value *value = initialiser_behind(graph, id);
-    if (value != NULL && value->dtype == TB_F32) {
-        value->role = role;
-    }
-}
-
-/* Whether a value is made by a MatMul, so that what is added is its bias. */
-static bool made_by_matmul(const tb_graph *graph, tb_value_id id)
-{
-    const tb_value *value = tb_graph_value(graph, id);
-    const tb_node *node =
-        value != NULL ? tb_graph_node(graph, value->producer) : NULL;
-    return node != NULL && strcmp(node->op, "MatMul") == 0;
-}
-
-static void mark_operands(const tb_graph *graph, const tb_node *node)
-{
-    const tb_op *op = tb_op_find(node->domain, node->op, graph->opset);
-    uint32_t trains = op != NULL ? op->trains : 0;
-    for (size_t i = 0; i < node->n_in && i < 32; i++) {
-        if ((trains >> i & 1) != 0) {
-            mark(graph, node->in[i], TB_ROLE_PARAM);
-        }
-    }
-    for (size_t i = 0; op != NULL && i < op->n_carry; i++) {
-        if (op->carry[i].in < node->n_in) {
-            mark(graph, node->in[op->carry[i].in], TB_ROLE_BUFFER);
-        }
-    }
-    if (strcmp(node->op, "Add") == 0 && node->n_in == 2) {
-        for (size_t i = 0; i < 2; i++) {
-            if (made_by_matmul(graph, node->in[1 - i])) {
-                mark(graph, node->in[i], TB_ROLE_PARAM);
-            }
-        }
-    }
-}
 
 /* A name in the job that is no initialiser: proposes the nearest. */
 static tb_rc unknown_name(const tb_graph *graph, const char *name, tb_err *err)
@@ -130,19 +65,11 @@ tb_rc tb_params_assign(tb_graph *graph, const tb_params_rule *rule, tb_err *err)
     if (rc == TB_OK) {
         rc = check_names(graph, r->train, r->n_train, true, err);
     }
+    if (rc == TB_OK) {
+        rc = tb_roles_assign(graph, err);
+    }
     if (rc != TB_OK) {
         return rc;
-    }
-    for (size_t i = 0; i < graph->n_values; i++) {
-        tb_value *value = graph->values[i];
-        if (value != NULL && value->data.data != NULL) {
-            value->role = TB_ROLE_CONST;
-        }
-    }
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        if (graph->nodes[i] != NULL) {
-            mark_operands(graph, graph->nodes[i]);
-        }
     }
     set_roles(graph, r->train, r->n_train, TB_ROLE_PARAM);
     set_roles(graph, r->freeze, r->n_freeze, TB_ROLE_CONST);

@@ -28,12 +28,10 @@ typedef struct tb_params_rule {
     size_t n_train;
 } tb_params_rule;
 
-/* Gives every initialiser its role: PARAM when it is float32 and an operand
- * that its operator trains (tb_op.trains: weight or bias of Gemm, MatMul, the
- * Add behind a MatMul, ...), BUFFER when training carries it on (running
- * statistics), else CONST. rule NULL: the rule alone. Errors:
- * NOT_FOUND (a name that is no initialiser: the nearest is proposed), MISMATCH
- * (train: of one that is not float32). */
+/* Gives every initialiser its role by what reads it (roles.h), then by the
+ * rule; rule NULL: there is none. Errors: NOT_FOUND (a name that is no
+ * initialiser: the nearest is proposed), MISMATCH (train: of one that is not
+ * float32), MALFORMED (a cycle), NOMEM. */
 tb_rc tb_params_assign(tb_graph *graph, const tb_params_rule *rule, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 

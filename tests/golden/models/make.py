@@ -1,0 +1,283 @@
+#!/usr/bin/python3
+"""PyTorch's word on whole networks: exports them, and tells losses, gradients
+and 20 steps of SGD on one batch with cross-entropy. Debian: python3-torch 1.13,
+python3-onnx.
+
+    make.py               narrow networks: NAME.onnx and NAME.ref beside this file
+    make.py FOLDER [NAME] full ones there: NAME.onnx, NAME.feed, NAME.npz
+
+NAME.ref, for tests/unit/train/test_models.c, little-endian: losses f64 [21],
+the last one after 20 steps | number of tensors u32, then for each: length u32,
+name | elements u32 | norms f64: of the gradient at the start, of the tensor in
+the end | samples u32 | for each: index u32, gradient f32, in the end f32; then
+x as raw bytes and y as int32. Running statistics count as tensors without a
+gradient.
+NAME.feed holds x and y alone; NAME.npz everything, by name.
+"""
+import io
+import os
+import struct
+import sys
+import warnings
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+STEPS = 20
+SAMPLES = 16
+
+
+class Residual(nn.Module):
+    """The basic block of He et al. 2016, with any normalisation."""
+
+    def __init__(self, n_in, n_out, stride, norm):
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)
+        self.norm1 = norm(n_out)
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)
+        self.norm2 = norm(n_out)
+        self.skip = nn.Sequential()
+        if n_in != n_out:
+            self.skip = nn.Sequential(
+                nn.Conv2d(n_in, n_out, 1, stride, bias=False), norm(n_out))
+
+    def forward(self, x):
+        y = torch.relu(self.norm1(self.conv1(x)))
+        return torch.relu(self.norm2(self.conv2(y)) + self.skip(x))
+
+
+def resnet(norm, width, depth):
+    layers = [nn.Conv2d(3, width, 3, 1, 1, bias=False), norm(width), nn.ReLU()]
+    n_in = width
+    for stage in range(3):
+        n_out = width << stage
+        for block in range(depth):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers.append(Residual(n_in, n_out, stride, norm))
+            n_in = n_out
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(n_in, 10))
+
+
+class Inverted(nn.Module):
+    """The block of MobileNetV2 (Sandler et al. 2018)."""
+
+    def __init__(self, n_in, n_out, stride, expand):
+        super().__init__()
+        n = n_in * expand
+        self.adds = stride == 1 and n_in == n_out
+        self.body = nn.Sequential(
+            nn.Conv2d(n_in, n, 1, bias=False), nn.BatchNorm2d(n), nn.ReLU6(),
+            nn.Conv2d(n, n, 3, stride, 1, groups=n, bias=False),
+            nn.BatchNorm2d(n), nn.ReLU6(),
+            nn.Conv2d(n, n_out, 1, bias=False), nn.BatchNorm2d(n_out))
+
+    def forward(self, x):
+        return x + self.body(x) if self.adds else self.body(x)
+
+
+def mobilenet(width, blocks):
+    layers = [nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width),
+              nn.ReLU6()]
+    n_in = width
+    for n_out, stride in blocks:
+        layers.append(Inverted(n_in, n_out, stride, 4))
+        n_in = n_out
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(n_in, 10))
+
+
+class Recurrent(nn.Module):
+    """Embedding, recurrent layers, and a layer on the last step."""
+
+    def __init__(self, kind, vocab, embed, hidden, layers, classes):
+        super().__init__()
+        self.embed = nn.Embedding(vocab, embed)
+        self.body = kind(embed, hidden, layers, batch_first=True)
+        self.head = nn.Linear(hidden, classes)
+
+    def forward(self, x):
+        return self.head(self.body(self.embed(x))[0][:, -1])
+
+
+class Encoder(nn.Module):
+    def __init__(self, vocab, width, heads, inner, classes):
+        super().__init__()
+        self.embed = nn.Embedding(vocab, width)
+        layer = nn.TransformerEncoderLayer(width, heads, inner, dropout=0.0,
+                                           batch_first=True)
+        self.body = nn.TransformerEncoder(layer, 2)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x):
+        return self.head(self.body(self.embed(x)).mean(1))
+
+
+def mlp(*sizes):
+    layers = [nn.Flatten()]
+    for a, b in zip(sizes, sizes[1:]):
+        layers += [nn.Linear(a, b), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def lenet(c1, c2, f1, f2, side):
+    inner = ((side // 2) - 4) // 2
+    return nn.Sequential(
+        nn.Conv2d(1, c1, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2),
+        nn.Conv2d(c1, c2, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(c2 * inner * inner, f1), nn.Tanh(), nn.Linear(f1, f2),
+        nn.Tanh(), nn.Linear(f2, 10))
+
+
+def mcmahan(c1, c2, f, side):
+    return nn.Sequential(
+        nn.Conv2d(1, c1, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(c1, c2, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(c2 * (side // 4) ** 2, f), nn.ReLU(),
+        nn.Linear(f, 10))
+
+
+def groups(n):
+    return nn.GroupNorm(max(n // 8, 2), n)
+
+
+# name: (network, shape of a row, token count or 0, classes, batch, rate);
+# full first, then narrow.
+NETS = {
+    "logreg": [
+        (lambda: mlp(784, 10), (1, 28, 28), 0, 10, 32, 0.1),
+        (lambda: mlp(16, 4), (1, 4, 4), 0, 4, 5, 0.1)],
+    "mlp": [
+        (lambda: mlp(784, 200, 200, 10), (1, 28, 28), 0, 10, 32, 0.1),
+        (lambda: mlp(16, 12, 8, 4), (1, 4, 4), 0, 4, 5, 0.1)],
+    "lenet5": [
+        (lambda: lenet(6, 16, 120, 84, 28), (1, 28, 28), 0, 10, 32, 0.1),
+        (lambda: lenet(2, 3, 8, 6, 12), (1, 12, 12), 0, 10, 5, 0.1)],
+    "mcmahan": [
+        (lambda: mcmahan(32, 64, 512, 28), (1, 28, 28), 0, 10, 16, 0.05),
+        (lambda: mcmahan(3, 4, 8, 8), (1, 8, 8), 0, 10, 5, 0.05)],
+    "resnet_gn": [
+        (lambda: resnet(groups, 16, 3), (3, 32, 32), 0, 10, 8, 0.02),
+        (lambda: resnet(groups, 4, 1), (3, 8, 8), 0, 10, 4, 0.02)],
+    "resnet_bn": [
+        (lambda: resnet(nn.BatchNorm2d, 16, 3), (3, 32, 32), 0, 10, 8, 0.02),
+        (lambda: resnet(nn.BatchNorm2d, 4, 1), (3, 8, 8), 0, 10, 4, 0.02)],
+    "mobilenet": [
+        (lambda: mobilenet(16, [(16, 1), (24, 2), (24, 1), (32, 2), (32, 1)]),
+         (3, 32, 32), 0, 10, 8, 0.02),
+        (lambda: mobilenet(4, [(4, 1), (6, 2)]), (3, 8, 8), 0, 10, 4, 0.02)],
+    "char_lstm": [
+        (lambda: Recurrent(nn.LSTM, 80, 8, 256, 2, 80), (80,), 80, 80, 10, 0.5),
+        (lambda: Recurrent(nn.LSTM, 12, 4, 6, 2, 12), (7,), 12, 12, 4, 0.5)],
+    "gru": [
+        (lambda: Recurrent(nn.GRU, 64, 16, 64, 1, 4), (24,), 64, 4, 16, 0.2),
+        (lambda: Recurrent(nn.GRU, 12, 4, 6, 1, 4), (7,), 12, 4, 4, 0.2)],
+    "transformer": [
+        (lambda: Encoder(64, 64, 4, 128, 10), (16,), 64, 10, 16, 0.05),
+        (lambda: Encoder(12, 8, 2, 12, 4), (5,), 12, 4, 4, 0.05)],
+}
+
+
+def start(name, narrow):
+    """Network, x, y and rate; scales and shifts are drawn too, since ones and
+    zeros would hide a mistake."""
+    make, shape, tokens, classes, batch, rate = NETS[name][narrow]
+    torch.manual_seed(sorted(NETS).index(name) + 1)
+    net = make().train()
+    for module in net.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    if tokens:
+        x = torch.randint(0, tokens, (batch,) + shape)
+    else:
+        x = torch.randn((batch,) + shape)
+    return net, x, torch.randint(0, classes, (batch,)), rate
+
+
+def export(net, x):
+    state = {k: v.clone() for k, v in net.state_dict().items()}
+    out = io.BytesIO()
+    torch.onnx.export(net, x, out, opset_version=17, input_names=["x"],
+                      output_names=["y"], do_constant_folding=False,
+                      training=torch.onnx.TrainingMode.TRAINING,
+                      dynamic_axes={"x": {0: "n"}, "y": {0: "n"}})
+    net.load_state_dict(state)  # tracing moved the running statistics
+    net.train()
+    model = onnx.load_from_string(out.getvalue())
+    for node in model.graph.node:
+        node.doc_string = ""
+    return model.SerializeToString()
+
+
+def judge(net, x, y, rate):
+    """Losses before each step and in the end; gradients at the start; all
+    tensors in the end."""
+    optimiser = torch.optim.SGD(net.parameters(), lr=rate)
+    losses, first = [], {}
+    for step in range(STEPS + 1):
+        optimiser.zero_grad()
+        loss = nn.functional.cross_entropy(net(x), y)
+        losses.append(loss.item())
+        if step == STEPS:
+            break
+        loss.backward()
+        if step == 0:
+            first = {k: p.grad.numpy().copy()
+                     for k, p in net.named_parameters()}
+            end = {}
+        optimiser.step()
+        if step == STEPS - 1:  # before the last look moves the statistics
+            end = {k: v.numpy().copy() for k, v in net.state_dict().items()
+                   if "num_batches" not in k}
+    return losses, first, end
+
+
+def feed(x, y):
+    return x.numpy().tobytes() + y.numpy().astype("<i4").tobytes()
+
+
+def reference(losses, first, end, x, y):
+    out = struct.pack("<%dd" % len(losses), *losses)
+    out += struct.pack("<I", len(end))
+    for name, w in end.items():
+        g = first.get(name, np.zeros_like(w)).ravel().astype("<f4")
+        w = w.ravel().astype("<f4")
+        text = name.encode()
+        at = np.unique(np.linspace(0, w.size - 1, SAMPLES).astype(int))
+        out += struct.pack("<I", len(text)) + text
+        out += struct.pack("<Idd", w.size, np.linalg.norm(g.astype("f8")),
+                           np.linalg.norm(w.astype("f8")))
+        out += struct.pack("<I", len(at))
+        for i in at:
+            out += struct.pack("<Iff", i, g[i], w[i])
+    return out + feed(x, y)
+
+
+def main():
+    narrow = len(sys.argv) == 1
+    folder = HERE if narrow else sys.argv[1]
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    for name in NETS if len(sys.argv) < 3 else sys.argv[2:]:
+        net, x, y, rate = start(name, narrow)
+        path = os.path.join(folder, name)
+        with open(path + ".onnx", "wb") as f:
+            f.write(export(net, x))
+        losses, first, end = judge(net, x, y, rate)
+        if narrow:
+            with open(path + ".ref", "wb") as f:
+                f.write(reference(losses, first, end, x, y))
+            continue
+        with open(path + ".feed", "wb") as f:
+            f.write(feed(x, y))
+        np.savez(path + ".npz", losses=losses, batch=len(y), rate=rate,
+                 **{"grad/" + k: v for k, v in first.items()},
+                 **{"end/" + k: v for k, v in end.items()})
+
+
+if __name__ == "__main__":
+    main()
