@@ -11,6 +11,7 @@ typedef struct tb_binder {
     const tb_bind_options *options;
     size_t max_bytes;
     size_t folded_bytes;
+    double folded_work;
     tb_node_id *order;
     size_t n_order;
     uint8_t *needed; /* [n_nodes] */
@@ -177,6 +178,31 @@ static bool foldable(const tb_call *call)
     return true;
 }
 
+/* Whether folding a call stays within its bounds; counts it if so. */
+static bool afford(tb_binder *b, const tb_call *call)
+{
+    size_t out = 0;
+    double in = (double)call->work_bytes;
+    for (size_t i = 0; i < call->n_out; i++) {
+        out += call->node->out[i] != TB_ID_NONE ? tb_tensor_bytes(&call->out[i])
+                                                : 0;
+    }
+    for (size_t i = 0; i < call->n_in; i++) {
+        bool read = i >= 32 || (call->op->shape_only >> i & 1) == 0;
+        in += read ? (double)tb_tensor_bytes(&call->in[i]) : 0;
+    }
+    double work = tb_op_flops(call) + in + (double)out;
+    size_t most =
+        b->max_bytes < TB_BIND_FOLD_BYTES ? b->max_bytes : TB_BIND_FOLD_BYTES;
+    if (out > most - b->folded_bytes || call->work_bytes > most ||
+        work > TB_BIND_FOLD_WORK - b->folded_work) {
+        return false;
+    }
+    b->folded_bytes += out;
+    b->folded_work += work;
+    return true;
+}
+
 static tb_rc fold(tb_binder *b, tb_call *call, tb_err *err)
 {
     tb_rc rc = TB_OK;
@@ -190,15 +216,9 @@ static tb_rc fold(tb_binder *b, tb_call *call, tb_err *err)
         b->n_work = call->work_bytes;
     }
     for (size_t i = 0; rc == TB_OK && i < call->n_out; i++) {
-        size_t bytes = tb_tensor_bytes(&call->out[i]);
         if (call->node->out[i] == TB_ID_NONE) {
             continue;
         }
-        if (bytes > b->max_bytes - b->folded_bytes) {
-            return tb_fail(err, TB_E_LIMIT, "constants over %zu bytes",
-                           b->max_bytes);
-        }
-        b->folded_bytes += bytes;
         tb_tensor *value = &b->bound->values[call->node->out[i]];
         rc =
             tb_tensor_init(value, call->out[i].dtype, &call->out[i].shape, err);
@@ -267,7 +287,7 @@ static tb_rc bind_node(tb_binder *b, tb_node_id id, tb_err *err)
         return rc; /* these name the node themselves */
     }
     rc = infer_call(b, call, err);
-    bool folds = rc == TB_OK && foldable(call);
+    bool folds = rc == TB_OK && foldable(call) && afford(b, call);
     if (folds) {
         rc = fold(b, call, err);
     }

@@ -11,11 +11,16 @@ typedef struct tb_bind_options {
     size_t batch;     /* for every first dimension of an input that is
                        * TB_DIM_ANY; 0 is an error */
     bool training;    /* Dropout drops; nothing that trains is folded */
-    size_t max_bytes; /* of any one value and of all folded ones together;
-                       * 0: TB_BIND_MAX_BYTES */
+    size_t max_bytes; /* of any one value; 0: TB_BIND_MAX_BYTES */
 } tb_bind_options;
 
 #define TB_BIND_MAX_BYTES ((size_t)1 << 30)
+
+/* What folding may take altogether, so that a small file cannot ask for much:
+ * bytes of folded values, and work (arithmetic, and bytes read and written).
+ * What goes beyond stays a call. */
+#define TB_BIND_FOLD_BYTES ((size_t)256 << 20)
+#define TB_BIND_FOLD_WORK  1e9
 
 typedef struct tb_bound {
     const tb_graph *graph; /* as given, or expanded */
