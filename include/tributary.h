@@ -173,20 +173,26 @@ void tributary_session_free(tributary_session **session);
 
 typedef struct tributary_trainer tributary_trainer;
 
-/* A copy of the model to train. options is "key=value ..." with
- *   loss       softmax_cross_entropy (classes) or mse (values)
- *   optimiser  sgd
- *   lr         0.1           momentum  0      nesterov  0
- *   decay      0             batch     32     seed      1
- * where these are the defaults; NULL or "" takes them all. */
+/* A copy of the model to train. options is "key=value ...", NULL or "" for the
+ * defaults; the formulas are PyTorch's:
+ *   loss=softmax_cross_entropy   or bce_with_logits, mse, l1, huber;
+ *     smoothing=0 ignore_index= (none) of the first, delta=1 of huber
+ *   optimiser=sgd                or adam, adamw, rmsprop, adagrad; lr=0.1 (of
+ *     sgd; others their own) decay=0 momentum=0 dampening=0 nesterov=0 beta1=
+ *     beta2= alpha= lr_decay= eps=
+ *   batch=32   most rows of a step
+ *   piece=0    rows of a run, to save memory: a step sums its pieces; 0: batch
+ *   labels=1   labels a row, for models with an output a position
+ *   clip_norm=0 clip_value=0   of gradients; 0: none
+ *   seed=1     of Dropout */
 tributary_status tributary_trainer_new(tributary_trainer **out,
                                        const tributary_model *model,
                                        const char *options,
                                        tributary_error *error);
 
 /* One step on n_rows (1 to batch) rows: x in the type and shape of the model's
- * one input; y int32 classes [n_rows] or float values [n_rows, outputs], as
- * the loss wants. *loss (may be NULL) gets the mean before the step. */
+ * one input; y int32 classes [n_rows, labels] or float values [n_rows,
+ * outputs], as the loss wants. *loss (may be NULL) gets the mean before the step. */
 tributary_status tributary_trainer_step(tributary_trainer *trainer,
                                         const void *x, const void *y,
                                         size_t n_rows, double *loss,

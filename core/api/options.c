@@ -14,16 +14,31 @@ typedef struct word {
     char value[WORD_BYTES];
 } word;
 
-/* Numbers of the optimiser, by their place in its settings. */
+#define AT(member) offsetof(tb_trainer_options, member)
+
+/* Numbers, by their place in the settings. */
 static const struct number {
     const char *key;
     size_t at;
-} numbers[] = {{"lr", offsetof(tb_opt_config, lr)},
-               {"momentum", offsetof(tb_opt_config, momentum)},
-               {"decay", offsetof(tb_opt_config, weight_decay)}};
+} numbers[] = {
+    {"lr", AT(config.lr)},
+    {"decay", AT(config.weight_decay)},
+    {"momentum", AT(config.momentum)},
+    {"dampening", AT(config.dampening)},
+    {"beta1", AT(config.beta1)},
+    {"beta2", AT(config.beta2)},
+    {"alpha", AT(config.alpha)},
+    {"lr_decay", AT(config.lr_decay)},
+    {"eps", AT(config.eps)},
+    {"clip_norm", AT(clip.norm)},
+    {"clip_value", AT(clip.value)},
+    {"delta", AT(loss_options.delta)},
+    {"smoothing", AT(loss_options.smoothing)},
+};
 
-static const char *const others[] = {"loss",     "optimiser", "batch",
-                                     "nesterov", "seed",      NULL};
+static const char *const others[] = {"loss",  "optimiser",    "batch",
+                                     "piece", "nesterov",     "labels",
+                                     "seed",  "ignore_index", NULL};
 
 #define N_NUMBERS (sizeof numbers / sizeof numbers[0])
 #define N_OTHERS  (sizeof others / sizeof others[0] - 1)
@@ -70,59 +85,84 @@ static tb_rc read_name(tb_trainer_options *out, const word *w, tb_err *err)
     if (strcmp(w->key, "loss") == 0) {
         out->loss = tb_loss_find(w->value);
         if (out->loss == NULL) {
-            return tb_fail(err, TB_E_USAGE, "no loss \"%s\"", w->value);
+            return tb_fail(err, TB_E_USAGE, "no loss \"%s\": %s", w->value,
+                           tb_loss_names());
         }
     } else if (strcmp(w->key, "optimiser") == 0) {
         out->optimiser = tb_optimiser_find(w->value);
         if (out->optimiser == NULL) {
-            return tb_fail(err, TB_E_USAGE, "no optimiser \"%s\"", w->value);
+            return tb_fail(err, TB_E_USAGE, "no optimiser \"%s\": %s", w->value,
+                           tb_optimiser_names());
         }
     }
     return TB_OK;
 }
 
-static tb_rc read_whole(double *out, const word *w, double max, tb_err *err)
+static tb_rc read_whole(int64_t *out, const word *w, double min, double max,
+                        tb_err *err)
 {
-    tb_rc rc = tb_text_f64(w->value, out, err);
+    double number = 0;
+    tb_rc rc = tb_text_f64(w->value, &number, err);
     if (rc != TB_OK) {
         return tb_err_prefix(err, rc, "option %s", w->key);
     }
-    return *out >= 0 && *out <= max && *out == (double)(uint64_t)*out
-               ? TB_OK
-               : tb_fail(err, TB_E_USAGE,
-                         "option %s=%s: a whole number from 0 to %.0f is "
-                         "expected",
-                         w->key, w->value, max);
+    if (!(number >= min && number <= max) ||
+        number != (double)(int64_t)number) {
+        return tb_fail(err, TB_E_USAGE,
+                       "option %s=%s: a whole number from %.0f to %.0f is "
+                       "expected",
+                       w->key, w->value, min, max);
+    }
+    *out = (int64_t)number;
+    return TB_OK;
 }
 
-static tb_rc read_number(tb_trainer_options *out, const word *w, tb_err *err)
+/* The keys that are whole numbers. */
+static tb_rc read_other(tb_trainer_options *out, const word *w, tb_err *err)
 {
-    double whole = 0;
+    int64_t n = 0;
     tb_rc rc = TB_OK;
-    for (size_t i = 0; i < N_NUMBERS; i++) {
-        if (strcmp(w->key, numbers[i].key) == 0) {
-            char *config = (char *)&out->config;
-            double number = 0;
-            rc = tb_text_f64(w->value, &number, err);
-            memcpy(config + numbers[i].at, &number, sizeof number);
-            return rc == TB_OK ? rc
-                               : tb_err_prefix(err, rc, "option %s", w->key);
-        }
-    }
     if (strcmp(w->key, "batch") == 0) {
-        rc = read_whole(&whole, w, BATCH_MAX, err);
-        out->batch = (size_t)whole;
+        rc = read_whole(&n, w, 0, BATCH_MAX, err);
+        out->batch = (size_t)n;
+    } else if (strcmp(w->key, "piece") == 0) {
+        rc = read_whole(&n, w, 0, BATCH_MAX, err);
+        out->micro_batch = (size_t)n;
+    } else if (strcmp(w->key, "labels") == 0) {
+        rc = read_whole(&n, w, 0, BATCH_MAX, err);
+        out->n_labels = (size_t)n;
     } else if (strcmp(w->key, "seed") == 0) {
-        rc = read_whole(&whole, w, SEED_MAX, err);
-        out->chance_seed = (uint64_t)whole;
+        rc = read_whole(&n, w, 0, SEED_MAX, err);
+        out->chance_seed = (uint64_t)n;
     } else if (strcmp(w->key, "nesterov") == 0) {
-        rc = read_whole(&whole, w, 1, err);
-        out->config.nesterov = whole > 0;
+        rc = read_whole(&n, w, 0, 1, err);
+        out->config.nesterov = n != 0;
+    } else if (strcmp(w->key, "ignore_index") == 0) {
+        rc = read_whole(&n, w, INT32_MIN, INT32_MAX, err);
+        out->loss_options.ignores = true;
+        out->loss_options.ignore = (int32_t)n;
     } else if (strcmp(w->key, "loss") != 0 &&
                strcmp(w->key, "optimiser") != 0) {
         rc = unknown_key(w->key, err);
     }
     return rc;
+}
+
+static tb_rc read_number(tb_trainer_options *out, const word *w, tb_err *err)
+{
+    for (size_t i = 0; i < N_NUMBERS; i++) {
+        if (strcmp(w->key, numbers[i].key) != 0) {
+            continue;
+        }
+        double number = 0;
+        tb_rc rc = tb_text_f64(w->value, &number, err);
+        if (rc != TB_OK) {
+            return tb_err_prefix(err, rc, "option %s", w->key);
+        }
+        memcpy((char *)out + numbers[i].at, &number, sizeof number);
+        return TB_OK;
+    }
+    return read_other(out, w, err);
 }
 
 tb_rc tb_api_options(tb_trainer_options *out, const char *text, tb_err *err)
@@ -137,7 +177,9 @@ tb_rc tb_api_options(tb_trainer_options *out, const char *text, tb_err *err)
     while (rc == TB_OK && next_word(&w, &at, &rc, err)) {
         rc = read_name(out, &w, err);
     }
-    out->config.lr = 0.1;
+    if (rc == TB_OK) {
+        out->config = out->optimiser->defaults;
+    }
     at = text != NULL ? text : "";
     while (rc == TB_OK && next_word(&w, &at, &rc, err)) {
         rc = read_number(out, &w, err);

@@ -64,7 +64,7 @@ tributary_status tributary_trainer_step(tributary_trainer *trainer,
         rc = tb_trainer_step(trainer->trainer, x, y, n_rows, &score, &err);
     }
     if (rc == TB_OK && loss != NULL) {
-        *loss = score.loss_sum / (double)score.n_rows;
+        *loss = tb_score_loss(&score);
     }
     return tb_api_status(rc, &err, error);
 }

@@ -109,6 +109,40 @@ static size_t max_patches(const tb_bound *b)
     return n;
 }
 
+/* Plans all values but those that have a place of their own. */
+static tb_rc plan_around(tb_plan *out, const tb_bound *bound,
+                         const tb_exec_place *places, size_t n_places,
+                         size_t max_bytes, tb_err *err)
+{
+    bool *elsewhere = tb_mem_array(bound->n_values, sizeof elsewhere[0]);
+    if (elsewhere == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "exec: %zu values", bound->n_values);
+    }
+    for (size_t i = 0; i < n_places; i++) {
+        elsewhere[places[i].value] = true;
+    }
+    tb_rc rc = tb_plan_init(out, bound, elsewhere, max_bytes, err);
+    tb_mem_free(elsewhere);
+    return rc;
+}
+
+tb_rc tb_exec_measure(tb_exec_cost *out, const tb_bound *bound,
+                      const tb_exec_place *places, size_t n_places, tb_err *err)
+{
+    tb_plan plan = {0};
+    *out = (tb_exec_cost){0};
+    tb_rc rc = plan_around(&plan, bound, places, n_places, SIZE_MAX, err);
+    if (rc == TB_OK) {
+        out->bytes = plan.n_bytes;
+        out->bytes_unshared = plan.n_bytes_unshared;
+        for (size_t i = 0; i < bound->n_calls; i++) {
+            out->flops += tb_op_flops(&bound->calls[i]);
+        }
+    }
+    tb_plan_release(&plan);
+    return rc;
+}
+
 tb_rc tb_exec_from(tb_exec **out, tb_bound **bound_take,
                    const tb_exec_place *places, size_t n_places,
                    const tb_chance *chance, tb_err *err)
@@ -116,17 +150,13 @@ tb_rc tb_exec_from(tb_exec **out, tb_bound **bound_take,
     *out = NULL;
     tb_bound *bound = *bound_take;
     tb_slots slots = {0};
-    bool *elsewhere = tb_mem_array(bound->n_values, sizeof elsewhere[0]);
     tb_exec *e = tb_mem_array(1, sizeof *e);
     tb_rc rc = TB_OK;
-    if (e == NULL || elsewhere == NULL) {
+    if (e == NULL) {
         rc = tb_fail(err, TB_E_NOMEM, "exec: %zu values", bound->n_values);
         goto done;
     }
-    for (size_t i = 0; i < n_places; i++) {
-        elsewhere[places[i].value] = true;
-    }
-    rc = tb_plan_init(&e->plan, bound, elsewhere, TB_EXEC_MAX_BYTES, err);
+    rc = plan_around(&e->plan, bound, places, n_places, TB_EXEC_MAX_BYTES, err);
     if (rc == TB_OK) {
         rc = tb_params_slots(&slots, bound->graph, err);
     }
@@ -147,7 +177,6 @@ tb_rc tb_exec_from(tb_exec **out, tb_bound **bound_take,
     e = NULL;
 done:
     tb_slots_release(&slots);
-    tb_mem_free(elsewhere);
     tb_exec_free(&e);
     return rc;
 }
@@ -161,6 +190,20 @@ tb_rc tb_exec_new(tb_exec **out, const tb_graph *graph, size_t batch,
     tb_rc rc = tb_bind_new(&bound, graph, &options, err);
     if (rc == TB_OK) {
         rc = tb_exec_from(out, &bound, NULL, 0, NULL, err);
+    }
+    tb_bind_free(&bound);
+    return rc;
+}
+
+tb_rc tb_exec_measure_new(tb_exec_cost *out, const tb_graph *graph,
+                          size_t batch, tb_err *err)
+{
+    tb_bound *bound = NULL;
+    tb_bind_options options = {.batch = batch};
+    *out = (tb_exec_cost){0};
+    tb_rc rc = tb_bind_new(&bound, graph, &options, err);
+    if (rc == TB_OK) {
+        rc = tb_exec_measure(out, bound, NULL, 0, err);
     }
     tb_bind_free(&bound);
     return rc;

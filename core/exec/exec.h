@@ -32,6 +32,22 @@ tb_rc tb_exec_from(tb_exec **out, tb_bound **bound_take,
                    const tb_chance *chance, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* What a run costs, without taking its memory. */
+typedef struct tb_exec_cost {
+    size_t bytes;          /* of activations and scratch memory, as planned */
+    size_t bytes_unshared; /* if no two of them shared memory */
+    double flops;          /* arithmetic operations of all calls (op.h) */
+} tb_exec_cost;
+
+/* The cost of what tb_exec_new and tb_exec_from would make; of places only
+ * which values they are counts. Errors: as there, but no LIMIT on memory. */
+tb_rc tb_exec_measure_new(tb_exec_cost *out, const tb_graph *graph,
+                          size_t batch, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_exec_measure(tb_exec_cost *out, const tb_bound *bound,
+                      const tb_exec_place *places, size_t n_places, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* Frees it and nulls *exec. NULL is fine. */
 void tb_exec_free(tb_exec **exec) TB_NONNULL(1);
 

@@ -127,7 +127,10 @@ static __attribute__((noinline)) void store_finished(const job *q, size_t i0,
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < cols; j += WIDTH) {
             bool part = cols - j < WIDTH;
-            mask last = part ? FIRST(cols - j) : ALL;
+            mask last = ALL;
+            if (part) {
+                last = FIRST(cols - j);
+            }
             size_t at = (i0 + i) * q->c_i + j0 + j;
             const float *from =
                 q->from + (i0 + i) * q->from_i + (j0 + j) * q->from_j;

@@ -123,20 +123,36 @@ static tb_rc place_grads(tb_trainer *t, tb_program *p, tb_exec_place *places,
         p->grad_at[s] = n;
         n += p->fused[s] ? 0 : t->slots.slot[s].n;
     }
-    p->grads = tb_mem_aligned(n, sizeof p->grads[0]);
-    if (p->grads == NULL) {
+    p->grads = t->cost == NULL ? tb_mem_aligned(n, sizeof p->grads[0]) : NULL;
+    if (t->cost == NULL && p->grads == NULL) {
         return tb_fail(err, TB_E_NOMEM, "trainer: %zu gradients", n);
     }
     *n_places = 0;
     for (size_t s = 0; s < t->slots.n; s++) {
-        if (t->grad_ids[s] != TB_ID_NONE) {
-            places[(*n_places)++] = (tb_exec_place){
-                t->grad_ids[s], p->fused[s]
-                                    ? t->params + t->slots.slot[s].offset
-                                    : p->grads + p->grad_at[s]};
+        if (t->grad_ids[s] == TB_ID_NONE) {
+            continue;
+        }
+        tb_exec_place *place = &places[(*n_places)++];
+        *place = (tb_exec_place){.value = t->grad_ids[s]};
+        if (t->cost == NULL) {
+            place->data = p->fused[s] ? t->params + t->slots.slot[s].offset
+                                      : p->grads + p->grad_at[s];
         }
     }
+    if (t->cost != NULL) {
+        t->cost->gradient_bytes = n * sizeof p->grads[0];
+    }
     return TB_OK;
+}
+
+/* Measures instead of making. */
+static tb_rc measure(const tb_trainer *t, const tb_bound *bound,
+                     const tb_exec_place *places, size_t n_places, tb_err *err)
+{
+    tb_exec_cost cost;
+    tb_rc rc = tb_exec_measure(&cost, bound, places, n_places, err);
+    t->cost->activation_bytes = cost.bytes;
+    return rc;
 }
 
 /* Calls in front of the loss; they must come first. */
@@ -178,6 +194,9 @@ tb_rc tb_program_make(tb_trainer *t, tb_program *p, size_t batch, bool fuse,
     if (rc != TB_OK) {
         goto done;
     }
+    for (size_t i = 0; t->cost != NULL && i < bound->n_calls; i++) {
+        t->cost->flops += tb_op_flops(&bound->calls[i]);
+    }
     if (fuse) {
         tb_fuse_updates(bound, &t->slots, t->grad_ids, &t->rates, p->fused);
     }
@@ -185,6 +204,11 @@ tb_rc tb_program_make(tb_trainer *t, tb_program *p, size_t batch, bool fuse,
     for (size_t i = 0; i < t->n_carried; i++) {
         places[n_places++] =
             (tb_exec_place){t->carried[i].next, t->carried[i].data};
+    }
+    if (rc == TB_OK && t->cost != NULL) {
+        p->in = bound->values[t->graph->inputs[0]];
+        rc = measure(t, bound, places, n_places, err);
+        goto done;
     }
     if (rc == TB_OK) {
         rc = tb_exec_from(&p->exec, &bound, places, n_places, &t->chance, err);
@@ -223,6 +247,12 @@ static tb_rc make_vectors(tb_trainer *t, tb_err *err)
         return tb_fail(err, TB_E_LIMIT, "trainer: batch %zu", t->options.batch);
     }
     t->n_states = t->options.optimiser->n_states(&t->options.config);
+    if (t->cost != NULL) {
+        t->cost->parameter_bytes = n * sizeof t->params[0];
+        t->cost->state_bytes = t->n_states * n * sizeof t->params[0];
+        t->cost->batch_bytes = n_y * sizeof(float);
+        return TB_OK;
+    }
     t->params = tb_mem_aligned(n, sizeof t->params[0]);
     t->y = tb_mem_aligned(n_y, sizeof(float));
     bool ok = t->params != NULL && t->y != NULL;
@@ -250,6 +280,11 @@ static tb_rc make_pieces(tb_trainer *t, tb_err *err)
                    t->options.batch) != 0) {
         return tb_fail(err, TB_E_LIMIT, "trainer: batch %zu", t->options.batch);
     }
+    if (t->cost != NULL) {
+        t->cost->batch_bytes += bytes;
+        t->cost->gradient_bytes += t->slots.n_floats * sizeof t->sum[0];
+        return TB_OK;
+    }
     t->x = tb_mem_aligned(bytes, 1);
     t->sum = tb_mem_aligned(t->slots.n_floats, sizeof t->sum[0]);
     return t->x != NULL && t->sum != NULL
@@ -267,8 +302,10 @@ static tb_rc check_options(const tb_trainer_options *o, tb_err *err)
     return rc == TB_OK ? tb_clip_check(&o->clip, err) : rc;
 }
 
-tb_rc tb_trainer_new(tb_trainer **out, const tb_graph *graph,
-                     const tb_trainer_options *options, tb_err *err)
+/* All of a trainer; or, with cost, what it would take. */
+static tb_rc make(tb_trainer **out, const tb_graph *graph,
+                  const tb_trainer_options *options, tb_trainer_cost *cost,
+                  tb_err *err)
 {
     *out = NULL;
     tb_rc rc = check_options(options, err);
@@ -280,6 +317,7 @@ tb_rc tb_trainer_new(tb_trainer **out, const tb_graph *graph,
         return tb_fail(err, TB_E_NOMEM, "trainer");
     }
     t->options = *options;
+    t->cost = cost;
     t->rows = options->micro_batch > 0 && options->micro_batch < options->batch
                   ? options->micro_batch
                   : options->batch;
@@ -303,6 +341,25 @@ tb_rc tb_trainer_new(tb_trainer **out, const tb_graph *graph,
         t = NULL;
     }
     tb_trainer_free(&t);
+    return rc;
+}
+
+tb_rc tb_trainer_new(tb_trainer **out, const tb_graph *graph,
+                     const tb_trainer_options *options, tb_err *err)
+{
+    return make(out, graph, options, NULL, err);
+}
+
+tb_rc tb_trainer_measure(tb_trainer_cost *out, const tb_graph *graph,
+                         const tb_trainer_options *options, tb_err *err)
+{
+    tb_trainer *t = NULL;
+    tb_trainer_cost cost = {0};
+    tb_rc rc = make(&t, graph, options, &cost, err);
+    tb_trainer_free(&t);
+    cost.bytes = cost.activation_bytes + cost.gradient_bytes +
+                 cost.parameter_bytes + cost.state_bytes + cost.batch_bytes;
+    *out = rc == TB_OK ? cost : (tb_trainer_cost){0};
     return rc;
 }
 

@@ -35,6 +35,24 @@ tb_rc tb_trainer_new(tb_trainer **out, const tb_graph *graph,
                      const tb_trainer_options *options, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
+/* What a trainer and its steps would cost. */
+typedef struct tb_trainer_cost {
+    size_t activation_bytes; /* planned memory of a run, gradients that pass
+                              * through it among them */
+    size_t gradient_bytes;   /* of parameters, where they are kept */
+    size_t parameter_bytes;
+    size_t state_bytes; /* of the optimiser */
+    size_t batch_bytes; /* targets, and a batch that runs in pieces */
+    size_t bytes;       /* all of it */
+    double flops;       /* of a step (op.h), without loss and optimiser */
+} tb_trainer_cost;
+
+/* Plans as tb_trainer_new does, and takes no memory for it. Errors: as there,
+ * but no LIMIT on memory. */
+tb_rc tb_trainer_measure(tb_trainer_cost *out, const tb_graph *graph,
+                         const tb_trainer_options *options, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
 /* Frees it and nulls *t. NULL is fine. */
 void tb_trainer_free(tb_trainer **t) TB_NONNULL(1);
 

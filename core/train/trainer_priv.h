@@ -27,6 +27,7 @@ typedef struct tb_carried {
 
 struct tb_trainer {
     tb_trainer_options options;
+    tb_trainer_cost *cost;  /* not NULL: it is measured and gets no memory */
     tb_graph *graph;        /* owned: forward and backward nodes */
     size_t n_forward_nodes; /* node ids under this are forward */
     tb_slots slots;

@@ -221,9 +221,14 @@ static const struct {
     {"nesterov=1", "momentum"},
     {"batch=0", "batch 0"},
     {"batch=2.5", "a whole number"},
+    {"piece=-1", "a whole number from 0"},
+    {"smoothing=2", "smoothing"},
+    {"optimiser=adam momentum=0.5", "momentum"},
+    {"clip_norm=-1", "clip"},
+    {"ignore_index=3e9", "a whole number"},
     {"batch=1e9", "a whole number from 0 to 1048576"},
-    {"loss=hinge", "no loss \"hinge\""},
-    {"optimiser=genetic", "no optimiser \"genetic\""},
+    {"loss=hinge", "no loss \"hinge\": "},
+    {"optimiser=genetic", "no optimiser \"genetic\": "},
     {"momentun=0.9", "did you mean \"momentum\"?"},
 };
 
@@ -240,6 +245,35 @@ static void each_bad_option_is_named(void **state)
                 TRIBUTARY_USAGE, &error, bad_options[i].text);
         CHECK(trainer == NULL);
     }
+    tributary_model_free(&model);
+}
+
+/* Adam's first step moves each parameter by lr against its gradient's sign. */
+static void options_reach_loss_optimiser_and_pieces(void **state)
+{
+    const float zero[9] = {0};
+    const float x[6] = {1, 2, 3, 4, 5, 6};
+    const int32_t y[3] = {0, -7, 0};
+    float w[9];
+    double loss = 0;
+    tributary_error error;
+    tributary_trainer *trainer = NULL;
+    (void)state;
+    tributary_model *model = linear(zero);
+    ok(tributary_trainer_new(&trainer, model,
+                             "optimiser=adam lr=0.25 ignore_index=-7 batch=3 "
+                             "piece=1 clip_norm=1",
+                             &error),
+       &error);
+    ok(tributary_trainer_step(trainer, x, y, 3, &loss, &error), &error);
+    CHECK(fabs(loss - log(3.0)) < 1e-6);
+    ok(tributary_trainer_store(trainer, model, &error), &error);
+    ok(tributary_model_get(model, PARAMS, w, 9, &error), &error);
+    for (size_t i = 0; i < 9; i++) {
+        int first = i < 2 || i == 6; /* of the class that the rows have */
+        CHECK(fabsf(w[i] - (first ? 0.25F : -0.25F)) < 1e-4F);
+    }
+    tributary_trainer_free(&trainer);
     tributary_model_free(&model);
 }
 
@@ -350,6 +384,7 @@ int main(void)
         cmocka_unit_test(what_is_frozen_stays_and_thaws_again),
         IN_FOLDER(files_and_memory_give_the_model_back),
         cmocka_unit_test(each_bad_option_is_named),
+        cmocka_unit_test(options_reach_loss_optimiser_and_pieces),
         cmocka_unit_test(what_is_missing_is_an_error_and_no_crash),
         cmocka_unit_test(survives_each_allocation_failing),
     };

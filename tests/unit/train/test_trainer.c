@@ -355,10 +355,45 @@ static void making_survives_each_allocation_failing(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 
+/* What is measured is what is taken, by the heap's own count, but for the copy
+ * of the graph and small lists; and measuring itself takes no such memory. */
+static void what_is_measured_is_what_a_trainer_takes(void **state)
+{
+    static const size_t wide[] = {6, 900, 4};
+    const tb_test_mlp big = {wide, 2, relu};
+    static const double momentum[] = {0, 0.9};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t piece = 0; piece < 2; piece++) {
+            tb_err err;
+            tb_trainer_cost cost;
+            tb_trainer *t = NULL;
+            tb_graph *g = tb_test_mlp_new(&big, 7);
+            tb_trainer_options o = options(momentum[i], 0);
+            o.batch = 1000;
+            o.micro_batch = 300 * piece;
+            size_t before = tb_mem_bytes();
+            tb_mem_peak_reset();
+            CHECK_OK(tb_trainer_measure(&cost, g, &o, &err), err);
+            CHECK(tb_mem_bytes() == before);
+            CHECK(tb_mem_peak_bytes() - before < 250000);
+            CHECK_OK(tb_trainer_new(&t, g, &o, &err), err);
+            size_t taken = tb_mem_bytes() - before;
+            CHECK(taken > cost.bytes && taken < cost.bytes + 250000);
+            size_t n = tb_trainer_n_params(t);
+            CHECK(cost.parameter_bytes == n * 4 && cost.bytes > 1000000);
+            CHECK(cost.state_bytes == (momentum[i] > 0 ? n * 4 : 0));
+            tb_trainer_free(&t);
+            tb_graph_free(&g);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_step_allocates_nothing),
+        TEST(what_is_measured_is_what_a_trainer_takes),
         TEST(a_smaller_batch_has_the_gradient_of_its_rows),
         TEST(proximal_term_and_offset_pull_a_fused_step),
         TEST(proximal_term_and_offset_pull_a_step_with_momentum),
