@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "model/bind.h"
 #include "model/onnx_external.h"
+#include "model/onnx_opset.h"
 
 #define OPEN_DIM "N" /* the name of every open dimension */
 
@@ -282,14 +283,9 @@ static void put_inputs(pile *p, Onnx__GraphProto *to, const tb_graph *graph)
     }
 }
 
-static tb_rc put_outputs(pile *p, Onnx__GraphProto *to, const tb_graph *graph,
-                         tb_err *err)
+static void put_outputs(pile *p, Onnx__GraphProto *to, const tb_graph *graph,
+                        const tb_value_type *types)
 {
-    tb_value_type *types = NULL;
-    tb_rc rc = tb_bind_types(&types, graph, err);
-    if (rc != TB_OK) {
-        return rc;
-    }
     to->n_output = graph->n_outputs;
     TAKE_LIST(to->output, p, to->n_output, Onnx__ValueInfoProto,
               onnx__value_info_proto__init);
@@ -298,12 +294,11 @@ static tb_rc put_outputs(pile *p, Onnx__GraphProto *to, const tb_graph *graph,
         put_type(p, to->output[i], graph->values[id]->name, types[id].dtype,
                  &types[id].dims);
     }
-    tb_mem_free(types);
-    return TB_OK;
 }
 
 static tb_rc put_graph(pile *p, Onnx__GraphProto *to, const tb_graph *graph,
-                       tb_onnx_layout *layout, tb_err *err)
+                       const tb_value_type *types, tb_onnx_layout *layout,
+                       tb_err *err)
 {
     tb_node_id *order = NULL;
     size_t n = 0;
@@ -319,49 +314,12 @@ static tb_rc put_graph(pile *p, Onnx__GraphProto *to, const tb_graph *graph,
     }
     put_initialisers(p, to, graph, layout);
     put_inputs(p, to, graph);
-    rc = put_outputs(p, to, graph, err);
+    put_outputs(p, to, graph, types);
     tb_mem_free(order);
-    return rc;
+    return TB_OK;
 }
 
 /* --- the whole ------------------------------------------------------------ */
-
-/* Whether the node means in that opset what it means in the graph. */
-static bool means_the_same(const tb_graph *graph, const tb_node *node,
-                           int opset)
-{
-    return tb_op_find(node->domain, node->op, opset) ==
-           tb_op_find(node->domain, node->op, graph->opset);
-}
-
-static bool all_mean_the_same(const tb_graph *graph, int opset)
-{
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const tb_node *node = graph->nodes[i];
-        if (node != NULL && !means_the_same(graph, node, opset)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The lowest opset from ours on in which nothing changes its meaning. */
-static int choose_opset(const tb_graph *graph)
-{
-    for (int v = TB_GRAPH_OPSET; v <= TB_ONNX_OPSET_MAX; v++) {
-        if (all_mean_the_same(graph, v)) {
-            return v;
-        }
-    }
-    return graph->opset;
-}
-
-/* The IR version to write: 8, or the first that came with the opset (table of
- * versions in onnx/docs/Versioning.md). */
-static int ir_of(int opset)
-{
-    return opset <= 18 ? 8 : opset <= 20 ? 9 : opset <= 22 ? 10 : 11;
-}
 
 static tb_rc check_operators(const tb_graph *graph, tb_err *err)
 {
@@ -384,7 +342,8 @@ static tb_rc check_operators(const tb_graph *graph, tb_err *err)
 }
 
 /* Which versions of which domains the nodes are of. */
-static void put_opsets(pile *p, Onnx__ModelProto *to, const tb_graph *graph)
+static void put_versions(pile *p, Onnx__ModelProto *to, const tb_graph *graph,
+                         int opset)
 {
     bool training = false;
     for (size_t i = 0; i < graph->n_nodes; i++) {
@@ -398,8 +357,10 @@ static void put_opsets(pile *p, Onnx__ModelProto *to, const tb_graph *graph)
     for (size_t i = 0; !p->failed && i < to->n_opset_import; i++) {
         to->opset_import[i]->domain = text(i == 0 ? "" : TB_DOMAIN_TRAINING);
         to->opset_import[i]->has_version = 1;
-        to->opset_import[i]->version = i == 0 ? choose_opset(graph) : 1;
+        to->opset_import[i]->version = i == 0 ? opset : 1;
     }
+    to->has_ir_version = 1;
+    to->ir_version = tb_onnx_ir(opset);
 }
 
 static tb_rc pack(tb_buf *out, const Onnx__ModelProto *model, tb_err *err)
@@ -441,22 +402,27 @@ tb_rc tb_onnx_write_layout(tb_buf *out, const tb_graph *graph,
     pile p = {0};
     Onnx__ModelProto model = ONNX__MODEL_PROTO__INIT;
     Onnx__GraphProto body = ONNX__GRAPH_PROTO__INIT;
+    tb_value_type *types = NULL;
     tb_rc rc = check_operators(graph, err);
     if (rc == TB_OK) {
-        rc = put_graph(&p, &body, graph, layout, err);
+        rc = tb_bind_types(&types, graph, err);
     }
-    put_opsets(&p, &model, graph);
-    put_meta(&p, &model, graph);
+    if (rc == TB_OK) {
+        rc = put_graph(&p, &body, graph, types, layout, err);
+    }
+    if (rc == TB_OK) {
+        put_versions(&p, &model, graph, tb_onnx_opset(graph, types));
+        put_meta(&p, &model, graph);
+    }
     if (rc == TB_OK && p.failed) {
         rc = tb_fail(err, TB_E_NOMEM, "onnx: writing \"%s\"", graph->name);
     }
     if (rc == TB_OK) {
-        model.has_ir_version = 1;
-        model.ir_version = ir_of(choose_opset(graph));
         model.producer_name = text("tributary");
         model.graph = &body;
         rc = pack(out, &model, err);
     }
+    tb_mem_free(types);
     throw_away(&p);
     return rc;
 }
