@@ -8,7 +8,7 @@
 
 #include "model/graph.h"
 
-#define TB_OP_STATE_BYTES 384
+#define TB_OP_STATE_BYTES 512
 #define TB_OPSET_ANY      99 /* "until" of an operator that still stands */
 
 typedef struct tb_op tb_op;
