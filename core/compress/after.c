@@ -11,7 +11,8 @@
  * through DequantizeLinear, or NULL. */
 static const tb_tensor *weight_of(const tb_graph *graph, const tb_node *node)
 {
-    if ((strcmp(node->op, "Gemm") != 0 && strcmp(node->op, "MatMul") != 0) ||
+    if ((strcmp(node->op, "Gemm") != 0 && strcmp(node->op, "MatMul") != 0 &&
+         strcmp(node->op, "Conv") != 0) ||
         node->n_in < 2) {
         return NULL;
     }

@@ -6,6 +6,8 @@
 
 static const char *const keeps_neurons[] = {"Relu", "LeakyRelu", "Sigmoid",
                                             "Tanh", "Identity",  "Dropout"};
+static const char *const keeps_filters[] = {
+    "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"};
 static const char *const joins_numbers[] = {"Add", "Sub", "Mul", "Div"};
 
 #define IS_ONE_OF(node, list) is_one_of(node, list, sizeof list / sizeof *list)
@@ -30,25 +32,32 @@ static const tb_tensor *float_data(const tb_graph *graph, tb_value_id id)
 
 static bool as_layer(tb_layer *out, const tb_graph *graph, tb_node_id id)
 {
-    static const char *const ops[] = {"Gemm", "MatMul"};
+    static const char *const products[] = {"Gemm", "MatMul"};
+    static const char *const convs[] = {"Conv"};
     const tb_node *node = tb_graph_node(graph, id);
-    if (!IS_ONE_OF(node, ops) || tb_node_int(node, "transA", 0) != 0) {
+    bool conv = IS_ONE_OF(node, convs);
+    if ((!conv && !IS_ONE_OF(node, products)) ||
+        tb_node_int(node, "transA", 0) != 0) {
         return false;
     }
     const tb_tensor *w = float_data(graph, node->in[1]);
-    if (w == NULL || w->shape.rank != 2 || tb_tensor_count(w) == 0) {
+    int64_t groups = tb_node_int(node, "group", 1);
+    if (w == NULL || tb_tensor_count(w) == 0 || groups < 1 ||
+        (conv ? w->shape.rank < 3 : w->shape.rank != 2)) {
         return false;
     }
     bool has_bias = node->n_in > 2 && float_data(graph, node->in[2]) != NULL;
-    size_t out_axis = tb_node_int(node, "transB", 0) != 0 ? 0 : 1;
+    size_t out_axis = conv || tb_node_int(node, "transB", 0) != 0 ? 0 : 1;
     *out = (tb_layer){.node = id,
                       .input = node->in[0],
                       .weight = node->in[1],
                       .bias = has_bias ? node->in[2] : TB_ID_NONE,
                       .output = node->out[0],
                       .out_axis = out_axis,
-                      .n_in = w->shape.dim[1 - out_axis],
-                      .n_out = w->shape.dim[out_axis]};
+                      .n_in = tb_tensor_count(w) / w->shape.dim[out_axis],
+                      .n_out = w->shape.dim[out_axis],
+                      .conv = conv,
+                      .groups = (size_t)groups};
     return true;
 }
 
@@ -73,9 +82,9 @@ tb_rc tb_layers_find(tb_layer **out, size_t *n, const tb_graph *graph,
     }
     if (*n == 0) {
         rc = tb_fail(err, TB_E_UNSUPPORTED,
-                     "the model has no linear layer with float weights (Gemm "
-                     "or MatMul by an initialiser), so there is nothing to "
-                     "compress");
+                     "the model has no linear layer with float weights (Gemm, "
+                     "MatMul or Conv by an initialiser), so there is nothing "
+                     "to compress");
         goto done;
     }
     *out = layers;
@@ -120,28 +129,83 @@ static bool only_reader(const tb_graph *graph, tb_value_id v, tb_node_id *out)
     return tb_graph_n_uses(graph, v) == 1 && !tb_graph_is_output(graph, v);
 }
 
-/* From the layer's output through elementwise nodes to the next layer. */
+/* The numbers beside filters: scale, shift, mean and variance of each. */
+static bool add_normalisation(tb_hidden *h, const tb_graph *graph,
+                              const tb_node *node)
+{
+    if (node->n_in != 5 || h->n_followers + 4 > TB_FOLLOWERS_MAX) {
+        return false;
+    }
+    for (size_t i = 1; i < node->n_in; i++) {
+        if (!follows(graph, node->in[i], h->layer.n_out)) {
+            return false;
+        }
+        h->follower[h->n_followers++] = node->in[i];
+    }
+    return true;
+}
+
+/* Whether a node between layers keeps neurons to themselves. flat: an image is
+ * a row already. */
+static bool keeps_apart(tb_hidden *h, const tb_graph *graph,
+                        const tb_node *node, tb_value_id v, bool *flat)
+{
+    static const char *const normalises[] = {"BatchNormalization"};
+    static const char *const flattens[] = {"Flatten"};
+    bool extra = node->n_out > 1 && node->out[1] != TB_ID_NONE &&
+                 (tb_graph_n_uses(graph, node->out[1]) > 0 ||
+                  tb_graph_is_output(graph, node->out[1]));
+    if (extra) {
+        return false;
+    }
+    if (IS_ONE_OF(node, joins_numbers) && node->n_in == 2) {
+        tb_value_id other = node->in[node->in[0] == v ? 1 : 0];
+        return h->layer.conv ? is_scalar(graph, other) && h->layer.n_out > 1
+                             : add_operand(h, graph, other);
+    }
+    if (node->in[0] != v) {
+        return false;
+    }
+    if (h->layer.conv && !*flat && IS_ONE_OF(node, flattens)) {
+        *flat = tb_node_int(node, "axis", 1) == 1;
+        return *flat;
+    }
+    return IS_ONE_OF(node, keeps_neurons) ||
+           (h->layer.conv && !*flat &&
+            (IS_ONE_OF(node, keeps_filters) ||
+             (IS_ONE_OF(node, normalises) &&
+              add_normalisation(h, graph, node))));
+}
+
+/* Whether next reads v in blocks of one neuron each. */
+static bool fits_next(tb_hidden *h, const tb_graph *graph, tb_value_id v,
+                      bool flat)
+{
+    const tb_tensor *w = &tb_graph_value(graph, h->next.weight)->data;
+    bool image = h->layer.conv && !flat;
+    h->n_each = h->next.n_in / h->layer.n_out;
+    return h->next.input == v && h->next.conv == image && h->next.groups == 1 &&
+           h->n_each > 0 && h->next.n_in == h->layer.n_out * h->n_each &&
+           (image ? w->shape.dim[1] == h->layer.n_out
+                  : flat || h->n_each == 1) &&
+           tb_graph_n_uses(graph, h->next.weight) == 1;
+}
+
+/* From the layer's output through such nodes to the next layer. */
 static bool walk(tb_hidden *h, const tb_graph *graph)
 {
     tb_value_id v = h->layer.output;
     tb_node_id id = TB_ID_NONE;
+    bool flat = false;
     for (size_t steps = 0; steps < graph->n_nodes; steps++) {
         if (!only_reader(graph, v, &id)) {
             return false;
         }
         const tb_node *node = tb_graph_node(graph, id);
         if (as_layer(&h->next, graph, id)) {
-            return h->next.input == v && h->next.n_in == h->layer.n_out &&
-                   tb_graph_n_uses(graph, h->next.weight) == 1;
+            return fits_next(h, graph, v, flat);
         }
-        bool plain = IS_ONE_OF(node, keeps_neurons) && node->in[0] == v;
-        if (IS_ONE_OF(node, joins_numbers) && node->n_in == 2) {
-            plain = add_operand(h, graph, node->in[node->in[0] == v ? 1 : 0]);
-        }
-        bool extra = node->n_out > 1 && node->out[1] != TB_ID_NONE &&
-                     (tb_graph_n_uses(graph, node->out[1]) > 0 ||
-                      tb_graph_is_output(graph, node->out[1]));
-        if (!plain || extra) {
+        if (!keeps_apart(h, graph, node, v, &flat)) {
             return false;
         }
         v = node->out[0];
@@ -155,7 +219,7 @@ static bool as_hidden(tb_hidden *h, const tb_graph *graph,
     const tb_node *node = tb_graph_node(graph, layer->node);
     *h = (tb_hidden){.layer = *layer};
     if (tb_graph_n_uses(graph, layer->weight) != 1 ||
-        tb_graph_is_output(graph, layer->weight)) {
+        tb_graph_is_output(graph, layer->weight) || layer->groups != 1) {
         return false;
     }
     if (node->n_in > 2 && node->in[2] != TB_ID_NONE &&
@@ -191,7 +255,7 @@ tb_rc tb_neurons_find(tb_neurons *out, const tb_graph *graph, tb_err *err)
         rc = tb_fail(err, TB_E_UNSUPPORTED,
                      "the model has no hidden layer whose neurons could be "
                      "taken out: one linear layer must feed the next through "
-                     "elementwise operators only");
+                     "operators that keep each neuron to itself");
         tb_neurons_release(out);
     }
 done:

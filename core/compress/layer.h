@@ -8,23 +8,29 @@
 #define TB_FOLLOWERS_MAX 8
 
 /* A Gemm (transA 0) or MatMul whose second operand is a float32 initialiser of
- * two dimensions. */
+ * two dimensions, or a Conv by such an initialiser, seen as the matrix [n_out,
+ * channels * kernel]. An output of a Conv is a filter. */
 typedef struct tb_layer {
     tb_node_id node;
     tb_value_id input;
     tb_value_id weight;
-    tb_value_id bias; /* initialiser C of a Gemm, or TB_ID_NONE */
+    tb_value_id bias; /* initialiser C of a Gemm, B of a Conv, or TB_ID_NONE */
     tb_value_id output;
-    size_t out_axis; /* of weight: 0 with transB, else 1 */
-    size_t n_in;
+    size_t out_axis; /* of weight: 0 with transB or of a Conv, else 1 */
+    size_t n_in;     /* weights that lead into one output */
     size_t n_out;
+    bool conv;
+    size_t groups; /* of a Conv, else 1 */
 } tb_layer;
 
 /* A layer whose outputs can be taken away one by one: nothing but the next
- * layer reads them, through elementwise operators. */
+ * layer reads them, through operators that keep each to itself: elementwise
+ * ones, BatchNormalization, pools, and Flatten between a Conv and a Gemm. */
 typedef struct tb_hidden {
     tb_layer layer;
     tb_layer next;
+    size_t n_each; /* inputs of next that one neuron gives: the kernel of a
+                    * Conv, the pixels of a flat image, or 1 */
     tb_value_id follower[TB_FOLLOWERS_MAX]; /* initialisers with one number a
                                              * neuron: bias, then others */
     size_t n_followers;

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "exec/plan.h"
+#include "exec/quantized.h"
 #include "model/params.h"
 
 /* A pointer that follows the parameter vector. */
@@ -14,6 +15,8 @@ typedef struct patch {
 } patch;
 
 struct tb_exec {
+    tb_graph
+        *fused; /* owned: the graph that was bound, or NULL: the caller's */
     tb_bound *bound; /* owned; every data pointer in it is set */
     tb_plan plan;
     uint8_t *block; /* owned: [plan.n_bytes] */
@@ -186,12 +189,21 @@ tb_rc tb_exec_new(tb_exec **out, const tb_graph *graph, size_t batch,
 {
     *out = NULL;
     tb_bound *bound = NULL;
+    tb_graph *fused = NULL;
     tb_bind_options options = {.batch = batch};
-    tb_rc rc = tb_bind_new(&bound, graph, &options, err);
+    tb_rc rc = tb_quantized_fuse(&fused, graph, err);
+    if (rc == TB_OK) {
+        rc = tb_bind_new(&bound, fused != NULL ? fused : graph, &options, err);
+    }
     if (rc == TB_OK) {
         rc = tb_exec_from(out, &bound, NULL, 0, NULL, err);
     }
+    if (rc == TB_OK) {
+        (*out)->fused = fused;
+        fused = NULL;
+    }
     tb_bind_free(&bound);
+    tb_graph_free(&fused);
     return rc;
 }
 
@@ -219,6 +231,7 @@ void tb_exec_free(tb_exec **exec)
     tb_plan_release(&e->plan);
     tb_mem_free(e->block);
     tb_mem_free(e->patches);
+    tb_graph_free(&e->fused);
     tb_mem_free(e);
     *exec = NULL;
 }

@@ -1,5 +1,5 @@
-/* core/compress/passes/structured.c - takes the neurons of least norm out of
- * hidden layers (Li et al. 2017, for linear layers): their outputs go from one
+/* core/compress/passes/structured.c - takes the neurons or filters of least
+ * norm out of hidden layers (Li et al. 2017): their outputs go from one
  * layer, their inputs from the next, and a smaller dense model is left that
  * every runtime profits from. */
 #include <string.h>
@@ -8,20 +8,22 @@
 #include "compress/choose.h"
 #include "compress/pass_priv.h"
 
-/* Replaces an initialiser by its slices of axis with keep[i] != 0. */
-static tb_rc cut(tb_graph *graph, tb_value_id id, size_t axis,
+/* Replaces an initialiser by the blocks of n_each slices of axis with
+ * keep[i] != 0. */
+static tb_rc cut(tb_graph *graph, tb_value_id id, size_t axis, size_t n_each,
                  const uint8_t *keep, tb_err *err)
 {
     const tb_tensor *from = &tb_graph_value(graph, id)->data;
-    size_t n = from->shape.dim[axis];
+    size_t n = from->shape.dim[axis] / n_each;
     size_t n_outer = tb_shape_product(&from->shape, 0, axis);
-    size_t n_inner = tb_shape_product(&from->shape, axis + 1, from->shape.rank);
+    size_t n_inner =
+        n_each * tb_shape_product(&from->shape, axis + 1, from->shape.rank);
     const float *src = from->data;
     tb_shape shape = from->shape;
     tb_tensor to = {0};
     shape.dim[axis] = 0;
     for (size_t i = 0; i < n; i++) {
-        shape.dim[axis] += keep[i];
+        shape.dim[axis] += keep[i] * n_each;
     }
     tb_rc rc = tb_tensor_init(&to, TB_F32, &shape, err);
     if (rc != TB_OK) {
@@ -56,14 +58,14 @@ static void forget_shapes(tb_graph *graph)
 static tb_rc narrow(tb_graph *graph, const tb_hidden *h, const uint8_t *keep,
                     tb_err *err)
 {
-    tb_rc rc = cut(graph, h->layer.weight, h->layer.out_axis, keep, err);
+    tb_rc rc = cut(graph, h->layer.weight, h->layer.out_axis, 1, keep, err);
     for (size_t f = 0; rc == TB_OK && f < h->n_followers; f++) {
         size_t rank = tb_graph_value(graph, h->follower[f])->data.shape.rank;
-        rc = cut(graph, h->follower[f], rank - 1, keep, err);
+        rc = cut(graph, h->follower[f], rank - 1, 1, keep, err);
     }
-    return rc == TB_OK
-               ? cut(graph, h->next.weight, 1 - h->next.out_axis, keep, err)
-               : rc;
+    return rc == TB_OK ? cut(graph, h->next.weight, 1 - h->next.out_axis,
+                             h->next.conv ? 1 : h->n_each, keep, err)
+                       : rc;
 }
 
 static tb_rc choose(uint8_t *keep, const tb_neurons *neurons,
