@@ -119,10 +119,24 @@ static tb_conv_int8 conv_of(const tb_quant_layer *l, const tb_node *node)
     return conv;
 }
 
-/* Packed weights and their sums by output, both to be freed. */
-static tb_rc pack(int8_t **out, size_t *n_bytes, int32_t *sums,
-                  const tb_quant_layer *l, const tb_node *node, size_t pixels,
-                  tb_err *err)
+/* What a layer needs besides x, while it is made. */
+typedef struct numbers {
+    int8_t *weights; /* owned [n_bytes] */
+    size_t n_bytes;
+    int32_t *bias; /* owned [n]; first the sums of weights */
+    float *scale;  /* owned [n] */
+} numbers;
+
+static void numbers_release(numbers *n)
+{
+    tb_mem_free(n->weights);
+    tb_mem_free(n->bias);
+    tb_mem_free(n->scale);
+}
+
+/* Packs the weights; pixels: channels of x that lie as pixels, or 0. */
+static tb_rc pack(numbers *out, const tb_quant_layer *l, const tb_node *node,
+                  size_t pixels, tb_err *err)
 {
     bool flip = l->w->dtype == TB_U8;
     tb_conv_int8 conv = conv_of(l, node);
@@ -133,71 +147,68 @@ static tb_rc pack(int8_t **out, size_t *n_bytes, int32_t *sums,
                                    .n_inner = pixels > 0 ? pixels : l->k,
                                    .inner_step = area * l->k_step,
                                    .flip = flip};
-    *n_bytes = l->conv ? tb_conv_int8_packed_bytes(&conv)
-                       : tb_int8_packed_bytes(l->n, 1, l->k);
-    *out = tb_mem_aligned(*n_bytes, 1);
-    if (*out == NULL) {
-        return tb_fail(err, TB_E_NOMEM, "%zu bytes of weights", *n_bytes);
+    out->n_bytes = l->conv ? tb_conv_int8_packed_bytes(&conv)
+                           : tb_int8_packed_bytes(l->n, 1, l->k);
+    out->weights = tb_mem_aligned(out->n_bytes, 1);
+    out->bias = tb_mem_array(l->n, sizeof *out->bias);
+    out->scale = tb_mem_array(l->n, sizeof *out->scale);
+    if (out->weights == NULL || out->bias == NULL || out->scale == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%zu bytes of weights", out->n_bytes);
     }
     if (l->conv) {
-        tb_conv_int8_pack(*out, l->w->data, &conv, flip);
-        tb_conv_int8_weight_sums(sums, *out, &conv);
+        tb_conv_int8_pack(out->weights, l->w->data, &conv, flip);
+        tb_conv_int8_weight_sums(out->bias, out->weights, &conv);
     } else {
-        tb_int8_pack(*out, l->w->data, &shape, &layout);
-        tb_int8_column_sums(sums, *out, &shape);
+        tb_int8_pack(out->weights, l->w->data, &shape, &layout);
+        tb_int8_column_sums(out->bias, out->weights, &shape);
     }
     return TB_OK;
 }
 
 static tb_rc add_data(fuser *f, tb_value_id *out, const char *what,
-                      tb_dtype dtype, size_t n, void *data, tb_err *err)
+                      const tb_tensor *data, tb_err *err)
 {
-    const tb_tensor t = tb_tensor_view(dtype, &TB_SHAPE(n), data);
     char *name = tb_graph_fresh_name(f->to, what);
     tb_rc rc = name == NULL ? tb_fail(err, TB_E_NOMEM, "%s", what)
                             : tb_graph_add_data(f->to, out, name, TB_ROLE_CONST,
-                                                &t, err);
+                                                data, err);
     tb_mem_free(name);
     return rc;
 }
 
 /* Bias and scale as the sums want them: the zero point of x is taken off. */
-static void set_finish(int32_t *bias, float *scale, const tb_quant_layer *l,
+static void set_finish(numbers *n, const tb_quant_layer *l,
                        const tb_quant_tail *tail)
 {
     int64_t zero = l->x_quant.zero + (l->x_quant.type == TB_I8 ? 128 : 0);
     for (size_t j = 0; j < l->n; j++) {
         int64_t b = (int64_t)nearbyint(tb_quant_bias(l, j));
         double s = tb_quant_scale(l, j);
-        bias[j] = (int32_t)(b - zero * bias[j]);
-        scale[j] = (float)(tail->quantised ? s / tail->y_quant.scale : s);
+        n->bias[j] = (int32_t)(b - zero * n->bias[j]);
+        n->scale[j] = (float)(tail->quantised ? s / tail->y_quant.scale : s);
     }
 }
 
 static tb_rc add_packed(fuser *f, packed *out, const tb_quant_layer *l,
                         const tb_quant_tail *tail, size_t pixels, tb_err *err)
 {
-    int8_t *weights = NULL;
-    size_t n_bytes = 0;
-    int32_t *bias = tb_mem_array(l->n, sizeof *bias);
-    float *scale = tb_mem_array(l->n, sizeof *scale);
-    tb_rc rc = bias == NULL || scale == NULL
-                   ? tb_fail(err, TB_E_NOMEM, "%zu scales", l->n)
-                   : pack(&weights, &n_bytes, bias, l, f->from->nodes[l->node],
-                          pixels, err);
+    numbers n = {0};
+    tb_rc rc = pack(&n, l, f->from->nodes[l->node], pixels, err);
     if (rc == TB_OK) {
-        set_finish(bias, scale, l, tail);
-        rc = add_data(f, &out->weights, "packed", TB_I8, n_bytes, weights, err);
+        const tb_tensor t =
+            tb_tensor_view(TB_I8, &TB_SHAPE(n.n_bytes), n.weights);
+        set_finish(&n, l, tail);
+        rc = add_data(f, &out->weights, "packed", &t, err);
     }
     if (rc == TB_OK) {
-        rc = add_data(f, &out->bias, "sums", TB_I32, l->n, bias, err);
+        const tb_tensor t = tb_tensor_view(TB_I32, &TB_SHAPE(l->n), n.bias);
+        rc = add_data(f, &out->bias, "sums", &t, err);
     }
     if (rc == TB_OK) {
-        rc = add_data(f, &out->scale, "scales", TB_F32, l->n, scale, err);
+        const tb_tensor t = tb_tensor_view(TB_F32, &TB_SHAPE(l->n), n.scale);
+        rc = add_data(f, &out->scale, "scales", &t, err);
     }
-    tb_mem_free(weights);
-    tb_mem_free(bias);
-    tb_mem_free(scale);
+    numbers_release(&n);
     return rc;
 }
 
