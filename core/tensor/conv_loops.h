@@ -1,7 +1,7 @@
 /* core/tensor/conv_loops.h - the plain loops around a convolution, included by
  * one .c file an instruction set, which the compiler vectorises for that set.
- * All sets give the same bits. The includer defines CONV_SET, the table to
- * fill, and CONV_LOOPS, the set of kernels.h that it goes with. */
+ * The includer defines CONV_SET, the table to fill, CONV_LOOPS, the set of
+ * kernels.h that it goes with, and what conv_winograd.h needs. */
 #include "tensor/conv_priv.h"
 
 static float clamped(float v, float low, float high)
@@ -27,4 +27,9 @@ static void finish(const tb_conv *c, float *y, size_t n_rows, size_t n,
     }
 }
 
-const tb_conv_set CONV_SET = {.loops = &CONV_LOOPS, .finish = finish};
+#include "tensor/conv_winograd.h"
+
+const tb_conv_set CONV_SET = {.loops = &CONV_LOOPS,
+                              .finish = finish,
+                              .winograd_forward = winograd_forward,
+                              .winograd_backward = winograd_backward};

@@ -11,6 +11,10 @@ typedef struct tb_conv_set {
     const tb_k_set *loops; /* usable where these are */
     void (*finish)(const tb_conv *, float *, size_t, size_t, size_t,
                    const float *);
+    void (*winograd_forward)(const tb_conv *, const float *x, const float *w,
+                             const float *bias, float *y, float *work);
+    void (*winograd_backward)(const tb_conv *, const tb_conv_grads *,
+                              float *work);
 } tb_conv_set;
 
 extern const tb_conv_set tb_conv_avx512, tb_conv_avx2, tb_conv_portable;
@@ -34,7 +38,7 @@ typedef struct tb_conv_way {
                      const tb_conv_grads *, void *work);
 } tb_conv_way;
 
-extern const tb_conv_way tb_conv_columns;
+extern const tb_conv_way tb_conv_by_winograd, tb_conv_columns;
 
 /* Fastest first; the last of the *n fits all. */
 const tb_conv_way *const *tb_conv_ways(size_t *n);
@@ -55,6 +59,46 @@ size_t tb_conv_take(tb_conv_space *space, size_t a, size_t b, size_t c,
 
 /* Bytes of all that was taken, SIZE_MAX on overflow. */
 size_t tb_conv_taken(const tb_conv_space *space);
+
+/* --- Winograd ------------------------------------------------------------- */
+
+#define TB_CONV_TILE   6  /* a tile of the input is 6 x 6 */
+#define TB_CONV_POINTS 36 /* products that replace its convolution */
+#define TB_CONV_LANES  16 /* channels stand side by side in multiples of this */
+#define TB_CONV_PANEL  32 /* the widest panel of any instruction set */
+
+/* One pass: geometry of a group's tiles, m x m outputs each, and scratch
+ * memory. Images and blocks hold their channels side by side. */
+typedef struct tb_conv_winograd {
+    const tb_conv *conv;
+    size_t r; /* the kernel is r x r */
+    size_t m; /* r + m - 1 is TB_CONV_TILE */
+    size_t in_group;
+    size_t out_group;
+    size_t in_lanes; /* in_group, rounded up */
+    size_t out_lanes;
+    size_t tiles; /* of an image */
+    size_t tiles_x;
+    size_t block; /* tiles at a time */
+    size_t in_rows;
+    size_t in_width;
+    size_t out_rows;
+    size_t out_width;
+    size_t v_step;    /* floats from one point to the next in v */
+    size_t m_step;    /* and in mm */
+    float *in_image;  /* [in_rows, in_width, in_lanes], with padding */
+    float *dx_image;  /* the same, for gradients */
+    float *out_image; /* [out_rows, out_width, out_lanes] */
+    float *v;         /* [points, block, in_lanes] */
+    float *mm;        /* [points, block, out_lanes] */
+    float *taps;      /* [r, r, lanes] of one channel's weights */
+    float *u;         /* weights: [points, panels, channels, panel] */
+    float *du;        /* their gradient: [points, in_lanes, out_lanes] */
+} tb_conv_winograd;
+
+/* Lays out work (NULL: only counts); bytes, or SIZE_MAX on overflow. */
+size_t tb_conv_winograd_layout(tb_conv_winograd *q, const tb_conv *conv,
+                               unsigned parts, float *work);
 
 /* The product of three extents. */
 static inline size_t tb_conv_volume(const size_t extent[TB_CONV_DIMS])

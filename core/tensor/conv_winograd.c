@@ -1,0 +1,105 @@
+/* core/tensor/conv_winograd.c - which geometries Winograd's algorithm takes,
+ * and its scratch memory; conv_winograd.h has the passes. */
+#include "tensor/conv_priv.h"
+
+#define CHANNELS_MIN 8     /* fewer leave most of each vector empty */
+#define BLOCK_FLOATS 98304 /* aim for both sides of a block of tiles */
+#define BLOCK_STEP   12
+#define BLOCK_MAX    96
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* 3 x 3 or 5 x 5, one step at a time, and windows that reach over the whole
+ * input. */
+static bool fits(const tb_conv *c)
+{
+    bool yes = c->in_channels / c->groups >= CHANNELS_MIN &&
+               c->out_channels / c->groups >= CHANNELS_MIN && c->in[0] == 1 &&
+               c->out[0] == 1 && c->kernel[0] == 1 && c->pad[0] == 0 &&
+               c->kernel[1] == c->kernel[2] &&
+               (c->kernel[2] == 3 || c->kernel[2] == 5);
+    for (size_t d = 1; d < TB_CONV_DIMS; d++) {
+        yes = yes && c->stride[d] == 1 && c->dilation[d] == 1 &&
+              tb_conv_reach(c, d) >= c->pad[d] + c->in[d];
+    }
+    return yes;
+}
+
+size_t tb_conv_winograd_layout(tb_conv_winograd *q, const tb_conv *c,
+                               unsigned parts, float *work)
+{
+    tb_conv_space space = {0};
+    bool back = (parts & (TB_CONV_DX | TB_CONV_DW)) != 0;
+    *q = (tb_conv_winograd){.conv = c,
+                            .r = c->kernel[2],
+                            .m = TB_CONV_TILE + 1 - c->kernel[2],
+                            .in_group = c->in_channels / c->groups,
+                            .out_group = c->out_channels / c->groups};
+    q->tiles_x = (c->out[2] + q->m - 1) / q->m;
+    q->tiles = (c->out[1] + q->m - 1) / q->m * q->tiles_x;
+    q->in_width = q->tiles_x * q->m + q->r - 1;
+    q->out_width = q->tiles_x * q->m;
+    q->in_lanes = round_up(q->in_group, TB_CONV_LANES);
+    q->out_lanes = round_up(q->out_group, TB_CONV_LANES);
+    q->block = BLOCK_FLOATS / (TB_CONV_POINTS * (q->in_lanes + q->out_lanes)) /
+               BLOCK_STEP * BLOCK_STEP;
+    q->block = q->block < BLOCK_STEP ? BLOCK_STEP : q->block;
+    q->block = q->block > BLOCK_MAX ? BLOCK_MAX : q->block;
+    q->v_step = q->block * q->in_lanes + TB_CONV_LANES;
+    q->m_step = q->block * q->out_lanes + TB_CONV_LANES;
+    size_t rows = q->tiles / q->tiles_x * q->m;
+    size_t in_panels = round_up(q->in_lanes, TB_CONV_PANEL);
+    size_t out_panels = round_up(q->out_lanes, TB_CONV_PANEL);
+    size_t lanes = q->in_lanes > q->out_lanes ? q->in_lanes : q->out_lanes;
+    size_t at[] = {
+        tb_conv_take(&space, rows + q->r - 1, q->in_width, q->in_lanes, 1),
+        tb_conv_take(&space, rows, q->out_width, q->out_lanes, 1),
+        tb_conv_take(&space, TB_CONV_POINTS, q->v_step, 1, 1),
+        tb_conv_take(&space, TB_CONV_POINTS, q->m_step, 1, 1),
+        tb_conv_take(&space, q->r, q->r, lanes, 1),
+        tb_conv_take(&space, TB_CONV_POINTS, back ? q->out_lanes : q->in_lanes,
+                     back ? in_panels : out_panels, 1),
+        back
+            ? tb_conv_take(&space, TB_CONV_POINTS, q->in_lanes, q->out_lanes, 1)
+            : 0,
+        back
+            ? tb_conv_take(&space, rows + q->r - 1, q->in_width, q->in_lanes, 1)
+            : 0};
+    if (work != NULL) {
+        float **to[] = {&q->in_image, &q->out_image, &q->v,  &q->mm,
+                        &q->taps,     &q->u,         &q->du, &q->dx_image};
+        q->in_rows = rows + q->r - 1;
+        q->out_rows = rows;
+        for (size_t i = 0; i < sizeof at / sizeof at[0]; i++) {
+            *to[i] = work + at[i];
+        }
+    }
+    return tb_conv_taken(&space);
+}
+
+static size_t plan(const tb_conv *c, unsigned parts)
+{
+    tb_conv_winograd q;
+    return tb_conv_winograd_layout(&q, c, parts, NULL);
+}
+
+static void forward(const tb_conv_set *set, const tb_conv *c, const float *x,
+                    const float *w, const float *bias, float *y, void *work)
+{
+    set->winograd_forward(c, x, w, bias, y, work);
+}
+
+static void backward(const tb_conv_set *set, const tb_conv *c,
+                     const tb_conv_grads *g, void *work)
+{
+    set->winograd_backward(c, g, work);
+}
+
+const tb_conv_way tb_conv_by_winograd = {.name = "winograd",
+                                         .fits = fits,
+                                         .plan = plan,
+                                         .forward = forward,
+                                         .backward = backward};
