@@ -9,8 +9,8 @@
 
 /* What an operator may say from an opset on, without meaning something else
  * otherwise: an attribute (nonzero: at another value than 0), an element type
- * of an input, an input behind the first n_in (changelog of ONNX's operators
- * from opset 18 on). */
+ * of an input or (made) of output 0, an input behind the first n_in. From the
+ * changelog of ONNX's operators from opset 18 on. */
 typedef struct need {
     const char *op;
     int since;
@@ -19,6 +19,7 @@ typedef struct need {
     uint32_t types;
     uint8_t input;
     uint8_t n_in;
+    bool made;
 } need;
 
 static const need needs[] = {
@@ -27,6 +28,8 @@ static const need needs[] = {
     {"AveragePool", 19, .attr = "dilations"},
     {"Cast", 19, .attr = "saturate"},
     {"CastLike", 19, .attr = "saturate"},
+    {"Cast", 19, .types = TB_TYPE_BIT(TB_BF16), .made = true},
+    {"CastLike", 19, .types = TB_TYPE_BIT(TB_BF16), .made = true},
     {"QuantizeLinear", 19, .attr = "saturate"},
     {"QuantizeLinear", 19, .types = HALF},
     {"DequantizeLinear", 19, .types = HALF, .input = 1},
@@ -67,6 +70,10 @@ static bool has_need(const tb_node *node, const tb_value_type *types,
     }
     if (n->n_in > 0) {
         return node->n_in > n->n_in;
+    }
+    if (n->made) {
+        return node->out[0] != TB_ID_NONE &&
+               tb_dtype_in(types[node->out[0]].dtype, n->types);
     }
     return n->input < node->n_in && node->in[n->input] != TB_ID_NONE &&
            tb_dtype_in(types[node->in[n->input]].dtype, n->types);
