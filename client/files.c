@@ -22,6 +22,8 @@ tb_rc read_data(tb_dataset **out, const data_options *options, tb_err *err)
         .classes = (const char *const *)options->classes.at,
         .n_classes = options->classes.n,
         .unlabelled = options->unlabelled,
+        .ignores = options->ignores,
+        .ignore = options->ignore,
         .target = options->values ? TB_TARGET_VALUE : TB_TARGET_CLASS};
     return tb_dataset_read(out, options->path, &read, err);
 }

@@ -22,6 +22,8 @@ typedef struct data_options {
     tb_text_list classes;
     bool values;
     bool unlabelled; /* features only */
+    bool ignores;    /* labels of `ignore` are no class */
+    int32_t ignore;
 } data_options;
 
 /* The rows of a settings table for a member `data` of struct `owner`. */

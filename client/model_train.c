@@ -1,31 +1,37 @@
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "files.h"
 #include "host/term.h"
+#include "model/params.h"
 #include "model/preprocess.h"
+#include "resume.h"
 #include "train/evaluate.h"
-#include "train/local.h"
+#include "train_flags.h"
 #include "verbs.h"
 
 typedef struct options {
     data_options data;
+    loss_flags loss;
+    step_flags step;
     char output[PATH_BYTES];
-    uint32_t epochs, batch;
+    uint32_t epochs, batch, micro_batch;
+    tb_text_list freeze, train;
     uint64_t seed;
-    char loss[WORD_BYTES];
-    double lr, momentum, weight_decay;
-    bool nesterov;
     float scale;
     char test[PATH_BYTES];
+    checkpoint_flags checkpoint;
 } options;
 
+/* LOCAL: may differ when a training is resumed. */
 static const tb_setting rows[] = {
     DATA_ROWS(options),
     {.key = "output",
      .help = "file to write; else FILE itself",
      .value = "FILE",
+     .flags = TB_SETTING_LOCAL,
      .type = TB_SETTING_PATH,
      .letter = 'o',
      TB_FIELD(options, output)},
@@ -45,42 +51,25 @@ static const tb_setting rows[] = {
      .max = 65536,
      .type = TB_SETTING_INT,
      TB_FIELD(options, batch)},
-    {.key = "loss",
-     .help = "softmax_cross_entropy or mse",
-     .value = "NAME",
-     .preset = "softmax_cross_entropy",
-     .type = TB_SETTING_TEXT,
-     TB_FIELD(options, loss)},
-    {.key = "lr",
-     .help = "learning rate of SGD",
-     .value = "RATE",
-     .preset = "0.1",
-     .min = 0,
-     .max = 1000,
-     .flags = TB_SETTING_ABOVE_MIN,
-     .type = TB_SETTING_FLOAT,
-     TB_FIELD(options, lr)},
-    {.key = "momentum",
-     .help = "momentum of SGD",
-     .value = "X",
-     .preset = "0",
-     .min = 0,
-     .max = 1,
-     .flags = TB_SETTING_BELOW_MAX,
-     .type = TB_SETTING_FLOAT,
-     TB_FIELD(options, momentum)},
-    {.key = "nesterov",
-     .help = "Nesterov's form of momentum",
-     .type = TB_SETTING_BOOL,
-     TB_FIELD(options, nesterov)},
-    {.key = "weight-decay",
-     .help = "L2 penalty",
-     .value = "X",
-     .preset = "0",
-     .min = 0,
-     .max = 1000,
-     .type = TB_SETTING_FLOAT,
-     TB_FIELD(options, weight_decay)},
+    {.key = "micro-batch",
+     .help = "rows at a time, for less memory; the gradients of a step add up",
+     .value = "N",
+     .max = 65536,
+     .type = TB_SETTING_INT,
+     TB_FIELD(options, micro_batch)},
+    LOSS_ROWS(options),
+    STEP_ROWS(options),
+    {.key = "freeze",
+     .help = "parameter to leave as it is; * and ? stand for any; again for "
+             "more",
+     .value = "PATTERN",
+     .type = TB_SETTING_TEXTS,
+     TB_FIELD(options, freeze)},
+    {.key = "train",
+     .help = "constant to train as well; again for more",
+     .value = "PATTERN",
+     .type = TB_SETTING_TEXTS,
+     TB_FIELD(options, train)},
     {.key = "seed",
      .help = "decides the order of rows",
      .value = "N",
@@ -97,8 +86,10 @@ static const tb_setting rows[] = {
     {.key = "test",
      .help = "data to measure on when training ends, of the same format",
      .value = "PATH",
+     .flags = TB_SETTING_LOCAL,
      .type = TB_SETTING_PATH,
      TB_FIELD(options, test)},
+    CHECKPOINT_ROWS(options),
 };
 
 static const tb_setting_table table = {.env = "TRIBUTARY_",
@@ -106,40 +97,120 @@ static const tb_setting_table table = {.env = "TRIBUTARY_",
                                        .n_rows = sizeof rows / sizeof rows[0],
                                        .bytes = sizeof(options)};
 
-/* What the progress line needs. */
-typedef struct progress {
+/* All that a training works on. */
+typedef struct training {
+    const options *o;
+    const tb_settings *settings;
+    tb_graph *graph;
+    tb_dataset *data;
+    tb_evaluator_options objective;
+    tb_trainer *trainer;
+    saver saver;
+    /* What the progress line needs. */
     tb_term term;
     size_t per_epoch; /* steps */
-    tb_score before;  /* at the start of this epoch */
+    size_t first;     /* steps done before this run */
+    tb_score before;  /* of this run, at the start of this epoch */
+    tb_score carried; /* of this epoch, before this run */
     int64_t began_ms;
-    bool classes; /* else accuracy says nothing */
-} progress;
+} training;
 
-static bool show(void *arg, size_t done, size_t total, const tb_score *so_far)
+/* --- progress ------------------------------------------------------------- */
+
+/* What this epoch has scored so far. */
+static tb_score epoch_score(const training *t, const tb_score *so_far)
 {
-    progress *p = arg;
-    double rows_done = (double)(so_far->n_rows - p->before.n_rows);
-    double loss = (so_far->loss_sum - p->before.loss_sum) / rows_done;
-    double right =
-        (double)(so_far->n_correct - p->before.n_correct) / rows_done;
-    if (done % p->per_epoch != 0) {
-        if (done % 64 == 0) {
-            tb_term_progress(&p->term, "step %zu of %zu, loss %.4f", done,
-                             total, loss);
-        }
-        return true;
-    }
-    double seconds = (double)(tb_clock_ms() - p->began_ms) / 1000.0;
-    if (p->classes) {
-        tb_term_line(&p->term, "epoch %zu: loss %.4f, accuracy %.4f, %.1f s",
-                     done / p->per_epoch, loss, right, seconds);
-    } else {
-        tb_term_line(&p->term, "epoch %zu: loss %.6g, %.1f s",
-                     done / p->per_epoch, loss, seconds);
-    }
-    p->before = *so_far;
-    return true;
+    const tb_score *a = &t->carried;
+    const tb_score *b = &t->before;
+    return (tb_score){
+        .n_rows = a->n_rows + so_far->n_rows - b->n_rows,
+        .n_counted = a->n_counted + so_far->n_counted - b->n_counted,
+        .n_correct = a->n_correct + so_far->n_correct - b->n_correct,
+        .weight = a->weight + (so_far->weight - b->weight),
+        .loss_sum = a->loss_sum + (so_far->loss_sum - b->loss_sum)};
 }
+
+/* "1 h 02 min", "3 min 20 s", "8 s". */
+static void write_time(char out[32], double seconds)
+{
+    unsigned long s = (unsigned long)(seconds + 0.5);
+    if (s >= 3600) {
+        (void)snprintf(out, 32, "%lu h %02lu min", s / 3600, s / 60 % 60);
+    } else if (s >= 60) {
+        (void)snprintf(out, 32, "%lu min %02lu s", s / 60, s % 60);
+    } else {
+        (void)snprintf(out, 32, "%lu s", s);
+    }
+}
+
+static void show_step(training *t, size_t done, size_t total,
+                      const tb_score *epoch, double speed)
+{
+    char left[32];
+    double rows_left = (double)(total - done) / (double)t->per_epoch *
+                       (double)tb_dataset_rows(t->data);
+    write_time(left, rows_left / speed);
+    tb_term_progress(&t->term,
+                     "step %zu of %zu, loss %.4f, %.0f samples/s, %s left",
+                     done, total, tb_score_loss(epoch), speed, left);
+}
+
+static void show_epoch(training *t, size_t done, const tb_score *epoch,
+                       double speed)
+{
+    char took[32];
+    write_time(took, (double)(tb_clock_ms() - t->began_ms) / 1000.0);
+    if (epoch->n_counted > 0) {
+        tb_term_line(&t->term,
+                     "epoch %zu: loss %.4f, accuracy %.4f, %.0f samples/s, %s",
+                     done / t->per_epoch, tb_score_loss(epoch),
+                     tb_score_accuracy(epoch), speed, took);
+    } else {
+        tb_term_line(&t->term, "epoch %zu: loss %.6g, %.0f samples/s, %s",
+                     done / t->per_epoch, tb_score_loss(epoch), speed, took);
+    }
+}
+
+/* Writes a checkpoint if it is time. A full disk does not end a training: it
+ * is said, and the last good checkpoint stays. */
+static void keep(training *t, size_t done, const tb_score *epoch, bool now)
+{
+    const tb_progress progress = {.steps = done,
+                                  .seed = t->o->seed,
+                                  .n_rows = tb_dataset_rows(t->data),
+                                  .epoch = *epoch};
+    tb_err err = {0};
+    if (!now && !saver_is_due(&t->saver, done, done % t->per_epoch == 0)) {
+        return;
+    }
+    tb_rc rc = saver_write(&t->saver, t->trainer, t->graph, &progress, &err);
+    if (rc != TB_OK) {
+        tb_term_line(&t->term, "no checkpoint at step %zu: %s", done, err.text);
+    }
+}
+
+static bool after_step(void *arg, size_t done, size_t total,
+                       const tb_score *so_far)
+{
+    training *t = arg;
+    bool stop = saver_asked_to_stop(&t->saver);
+    int64_t ms = tb_clock_ms() - t->began_ms;
+    double speed = (double)so_far->n_rows * 1000.0 / (double)(ms > 0 ? ms : 1);
+    tb_score epoch = epoch_score(t, so_far);
+    if (done % t->per_epoch == 0) {
+        show_epoch(t, done, &epoch, speed);
+        t->before = *so_far;
+        t->carried = epoch = (tb_score){0};
+    } else if (done % 64 == 0) {
+        show_step(t, done, total, &epoch, speed);
+    }
+    if (isfinite(so_far->loss_sum)) {
+        keep(t, done, &epoch, stop);
+    }
+    return !stop;
+}
+
+/* --- training ------------------------------------------------------------- */
 
 /* Scaling nodes in front, so that the model takes the data as it lies there. */
 static tb_rc scale_input(tb_graph *graph, const options *o,
@@ -153,83 +224,126 @@ static tb_rc scale_input(tb_graph *graph, const options *o,
     return tb_preprocess_scale(graph, &scaling, err);
 }
 
-static tb_rc new_trainer(tb_trainer **out, const tb_graph *graph,
-                         const options *o, tb_err *err)
+static tb_rc assign(tb_graph *graph, const options *o, tb_err *err)
 {
-    const tb_trainer_options trainer = {
-        .loss = tb_loss_find(o->loss),
-        .optimiser = tb_optimiser_find("sgd"),
-        .config = {.lr = o->lr,
-                   .momentum = o->momentum,
-                   .weight_decay = o->weight_decay,
-                   .nesterov = o->nesterov},
-        .batch = o->batch,
-        .chance_seed = o->seed};
-    if (trainer.loss == NULL) {
-        return tb_fail(err, TB_E_USAGE,
-                       "--loss %s: use softmax_cross_entropy or mse", o->loss);
-    }
-    return tb_trainer_new(out, graph, &trainer, err);
+    const tb_params_rule rule = {.freeze = (const char *const *)o->freeze.at,
+                                 .n_freeze = o->freeze.n,
+                                 .train = (const char *const *)o->train.at,
+                                 .n_train = o->train.n};
+    return tb_params_assign(graph, &rule, err);
 }
 
-static tb_rc train(tb_graph *graph, const tb_dataset *data, const options *o,
-                   tb_err *err)
+static tb_rc new_trainer(training *t, tb_opt_config *config, tb_err *err)
 {
-    size_t n_rows = tb_dataset_rows(data);
-    progress p = {.per_epoch = (n_rows + o->batch - 1) / o->batch,
-                  .began_ms = tb_clock_ms(),
-                  .classes = !o->data.values};
+    const options *o = t->o;
+    tb_trainer_options trainer = {.loss = t->objective.loss,
+                                  .loss_options = t->objective.loss_options,
+                                  .n_labels = t->objective.n_labels,
+                                  .clip = o->step.clip,
+                                  .batch = o->batch,
+                                  .micro_batch = o->micro_batch,
+                                  .chance_seed = o->seed};
+    tb_rc rc = optimiser_from_flags(&trainer.optimiser, config, &o->step,
+                                    t->settings, err);
+    trainer.config = *config;
+    return rc == TB_OK ? tb_trainer_new(&t->trainer, t->graph, &trainer, err)
+                       : rc;
+}
+
+/* The model as the file has it, or as the checkpoint has it; and what of it is
+ * to be trained. */
+static tb_rc load(training *t, const char *path, tb_checkpoint *c, tb_err *err)
+{
+    const options *o = t->o;
+    tb_rc rc = TB_OK;
+    if (o->checkpoint.resume) {
+        rc = saver_read(&t->saver, c, o->seed, tb_dataset_rows(t->data), err);
+        if (rc == TB_OK) {
+            t->graph = c->graph;
+            c->graph = NULL;
+        }
+    } else {
+        rc = read_model(&t->graph, path, NULL, err);
+        if (rc == TB_OK) {
+            rc = scale_input(t->graph, o, t->data, err);
+        }
+    }
+    return rc == TB_OK ? assign(t->graph, o, err) : rc;
+}
+
+static tb_rc run_epochs(training *t, const tb_opt_config *config,
+                        const tb_checkpoint *c, tb_err *err)
+{
+    const options *o = t->o;
+    tb_score score = {0};
+    size_t n_rows = tb_dataset_rows(t->data);
+    t->per_epoch = (n_rows - 1) / o->batch + 1;
+    t->began_ms = tb_clock_ms();
+    const tb_schedule schedule =
+        schedule_from_flags(&o->step, (uint64_t)o->epochs * t->per_epoch);
     const tb_local_options local = {.epochs = o->epochs,
+                                    .resume = o->checkpoint.resume,
+                                    .done = (size_t)c->progress.steps,
+                                    .lr = config->lr,
+                                    .schedule = &schedule,
                                     .seed = o->seed,
                                     .client = "",
-                                    .progress = show,
-                                    .arg = &p};
-    tb_trainer *t = NULL;
-    tb_score score = {0};
-    tb_term_init(&p.term, stdout);
-    tb_rc rc = new_trainer(&t, graph, o, err);
-    if (rc == TB_OK) {
-        rc = tb_train_local(t, data, &local, &score, err);
-        tb_term_clear(&p.term);
+                                    .progress = after_step,
+                                    .arg = t};
+    t->carried = c->progress.epoch;
+    tb_rc rc = tb_train_local(t->trainer, t->data, &local, &score, err);
+    tb_term_clear(&t->term);
+    if (rc == TB_E_CANCELLED) {
+        return saver_explain_stop(&t->saver, rc, err);
     }
     if (rc == TB_OK && !isfinite(score.loss_sum)) {
         rc = tb_fail(err, TB_E_REFUSED,
                      "training diverged (the loss is no number any more): "
-                     "lower --lr; nothing was written");
+                     "lower --lr, or give --clip-norm 1; nothing was written");
+    }
+    return rc == TB_OK ? tb_trainer_store(t->trainer, t->graph, err) : rc;
+}
+
+static tb_rc train(training *t, const char *path, tb_err *err)
+{
+    tb_checkpoint c = {0};
+    tb_opt_config config = {0};
+    tb_rc rc = load(t, path, &c, err);
+    if (rc == TB_OK) {
+        rc = new_trainer(t, &config, err);
+    }
+    if (rc == TB_OK && t->o->checkpoint.resume) {
+        rc = tb_checkpoint_restore(&c, t->trainer, err);
     }
     if (rc == TB_OK) {
-        rc = tb_params_set(graph, tb_trainer_params(t), tb_trainer_n_params(t),
-                           err);
+        rc = run_epochs(t, &config, &c, err);
     }
-    tb_trainer_free(&t);
+    tb_checkpoint_release(&c);
     return rc;
 }
 
-static tb_rc test(const tb_graph *graph, const options *o, tb_err *err)
+static tb_rc test(const training *t, tb_err *err)
 {
-    data_options where = o->data;
+    data_options where = t->o->data;
     tb_dataset *data = NULL;
     tb_evaluator *e = NULL;
     tb_score score = {0};
-    if (o->test[0] == '\0') {
+    if (t->o->test[0] == '\0') {
         return TB_OK;
     }
-    (void)snprintf(where.path, sizeof where.path, "%s", o->test);
+    (void)snprintf(where.path, sizeof where.path, "%s", t->o->test);
     where.labels[0] = '\0';
     tb_rc rc = read_data(&data, &where, err);
     if (rc == TB_OK) {
-        rc = tb_evaluator_new(
-            &e, graph, &(tb_evaluator_options){.loss = tb_loss_find(o->loss)},
-            err);
+        rc = tb_evaluator_new(&e, t->graph, &t->objective, err);
     }
     if (rc == TB_OK) {
         rc = tb_evaluate(e, NULL, data, 0, tb_dataset_rows(data), &score, err);
     }
     if (rc == TB_OK) {
-        (void)printf("test: loss %.4f", score.loss_sum / (double)score.n_rows);
-        if (!o->data.values) {
-            (void)printf(", accuracy %.4f",
-                         (double)score.n_correct / (double)score.n_rows);
+        (void)printf("test: loss %.4f", tb_score_loss(&score));
+        if (score.n_counted > 0) {
+            (void)printf(", accuracy %.4f", tb_score_accuracy(&score));
         }
         (void)printf(" on %zu rows\n", score.n_rows);
     }
@@ -240,30 +354,37 @@ static tb_rc test(const tb_graph *graph, const options *o, tb_err *err)
 
 static tb_rc run(tb_cli_call *call, tb_err *err)
 {
-    const options *o = call->values[0];
+    options *o = call->values[0];
     const char *output = o->output[0] != '\0' ? o->output : call->args[0];
-    tb_graph *graph = NULL;
-    tb_dataset *data = NULL;
+    training t = {.o = o, .settings = &call->settings[0]};
     model_file file = {0};
-    tb_rc rc = read_model(&graph, call->args[0], NULL, err);
+    tb_term_init(&t.term, stdout);
+    tb_rc rc = saver_init(&t.saver, &o->checkpoint, output, t.settings, err);
     if (rc == TB_OK) {
-        rc = read_data(&data, &o->data, err);
+        rc = ignore_labels(&o->data, &o->loss, err);
     }
     if (rc == TB_OK) {
-        rc = scale_input(graph, o, data, err);
+        rc = read_data(&t.data, &o->data, err);
     }
     if (rc == TB_OK) {
-        rc = train(graph, data, o, err);
+        rc = loss_from_flags(&t.objective, &o->loss, tb_dataset_spec(t.data),
+                             err);
     }
     if (rc == TB_OK) {
-        rc = write_model(graph, output, &file, err);
+        rc = train(&t, call->args[0], err);
     }
     if (rc == TB_OK) {
+        rc = write_model(t.graph, output, &file, err);
+    }
+    if (rc == TB_OK) {
+        saver_done(&t.saver);
         print_written(output, &file);
-        rc = test(graph, o, err);
+        rc = test(&t, err);
     }
-    tb_dataset_free(&data);
-    tb_graph_free(&graph);
+    saver_release(&t.saver);
+    tb_trainer_free(&t.trainer);
+    tb_dataset_free(&t.data);
+    tb_graph_free(&t.graph);
     return rc;
 }
 
@@ -277,10 +398,15 @@ const tb_verb verb_model_train = {
         "tributary model train model.onnx --data train/ --scale 1/255 "
         "--epochs 5\n"
         "tributary model train m.onnx --data flowers.csv --classes rose "
-        "--classes tulip -o trained.onnx\n",
+        "--classes tulip -o trained.onnx\n"
+        "tributary model train m.onnx --data train/ --optimiser adamw "
+        "--schedule cosine --warmup-steps 100 --clip-norm 1 --epochs 20\n"
+        "tributary model train m.onnx --data train/ --freeze 'features.*'\n",
     .notes = "--scale writes the scaling into the model, once: a model that "
              "has it takes raw data\nfrom then on, and is trained further "
-             "without the flag.\n",
+             "without the flag.\n\nA training that ends before its time goes "
+             "on with the same flags and --resume, and\nends in the same "
+             "bits. Its checkpoint lies beside the output until then.\n",
     .tables = {&table},
     .run = run,
 };

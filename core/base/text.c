@@ -134,3 +134,27 @@ uint32_t tb_text_next_code(const char **at)
     }
     return 0;
 }
+
+bool tb_text_fits(const char *pattern, const char *text)
+{
+    const char *star = NULL; /* the last one, and where its text ends so far */
+    const char *taken = NULL;
+    while (*text != '\0') {
+        if (*pattern == '*') {
+            star = pattern++;
+            taken = text;
+        } else if (*pattern == '?' || *pattern == *text) {
+            pattern++;
+            text++;
+        } else if (star != NULL) { /* that star takes one more */
+            pattern = star + 1;
+            text = ++taken;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*') {
+        pattern++;
+    }
+    return *pattern == '\0';
+}

@@ -3,6 +3,7 @@
 #ifndef TB_BASE_TEXT_H
 #define TB_BASE_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,10 @@ tb_rc tb_text_u64(const char *text, uint64_t *out, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 tb_rc tb_text_f64(const char *text, double *out, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Whether text fits a pattern: * stands for any characters, ? for any one byte,
+ * all else for itself. Takes time with the product of both lengths at most. */
+bool tb_text_fits(const char *pattern, const char *text) TB_NONNULL(1, 2);
 
 /* Of names[n], the one nearest to text (Damerau-Levenshtein, optimal string
  * alignment), or NULL when none is within a third of its length. */

@@ -4,6 +4,7 @@
 #ifndef TB_DATA_FORMATS_H
 #define TB_DATA_FORMATS_H
 
+#include "base/buf.h"
 #include "data/reader.h"
 #include "data/values.h"
 
@@ -26,6 +27,12 @@ tb_rc tb_idx_head(tb_array_head *out, tb_source *s, tb_err *err)
  * little-endian, row-major. Reads up to the values. */
 tb_rc tb_npy_head(tb_array_head *out, tb_source *s, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Appends the head of an array of that type and shape, version 1.0, padded with
+ * blanks so that the values begin at a multiple of 64 bytes from its start.
+ * Errors: UNSUPPORTED (type), LIMIT, NOMEM. */
+tb_rc tb_npy_put_head(tb_buf *buf, tb_dtype dtype, const tb_shape *shape,
+                      tb_err *err) TB_NONNULL(1, 3) TB_MUST_CHECK;
 
 /* Two sources that each hold one array of the format. */
 tb_rc tb_idx_decode(tb_dataset **out, tb_source *x, tb_source *y,

@@ -30,20 +30,36 @@ static tb_rc unknown_name(const tb_graph *graph, const char *name, tb_err *err)
     return rc;
 }
 
-/* Whether every listed name may get that role. */
+/* Whether initialiser i fits a pattern, or has just that name. */
+static bool fits(const tb_graph *graph, size_t i, const char *pattern)
+{
+    const tb_value *value = graph->values[i];
+    return value != NULL && value->data.data != NULL &&
+           (strcmp(pattern, value->name) == 0 ||
+            tb_text_fits(pattern, value->name));
+}
+
+/* Whether every pattern fits something that may get that role. */
 static tb_rc check_names(const tb_graph *graph, const char *const *names,
                          size_t n, bool train, tb_err *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        const tb_value *value =
-            tb_graph_value(graph, tb_graph_find(graph, names[i]));
-        if (value == NULL || value->data.data == NULL) {
-            return unknown_name(graph, names[i], err);
+    for (size_t k = 0; k < n; k++) {
+        const tb_value *wrong = NULL;
+        bool found = false;
+        for (size_t i = 0; i < graph->n_values; i++) {
+            if (fits(graph, i, names[k])) {
+                bool good = !train || graph->values[i]->dtype == TB_F32;
+                found = found || good;
+                wrong = good ? wrong : graph->values[i];
+            }
         }
-        if (train && value->dtype != TB_F32) {
+        if (!found && wrong != NULL) {
             return tb_fail(err, TB_E_MISMATCH,
-                           "\"%s\" is %s; only f32 can be trained", names[i],
-                           tb_dtype_name(value->dtype));
+                           "\"%s\" is %s; only f32 can be trained", wrong->name,
+                           tb_dtype_name(wrong->dtype));
+        }
+        if (!found) {
+            return unknown_name(graph, names[k], err);
         }
     }
     return TB_OK;
@@ -52,8 +68,13 @@ static tb_rc check_names(const tb_graph *graph, const char *const *names,
 static void set_roles(tb_graph *graph, const char *const *names, size_t n,
                       tb_role role)
 {
-    for (size_t i = 0; i < n; i++) {
-        tb_graph_value(graph, tb_graph_find(graph, names[i]))->role = role;
+    for (size_t i = 0; n > 0 && i < graph->n_values; i++) {
+        for (size_t k = 0; k < n; k++) {
+            if (fits(graph, i, names[k]) &&
+                (role != TB_ROLE_PARAM || graph->values[i]->dtype == TB_F32)) {
+                graph->values[i]->role = role;
+            }
+        }
     }
 }
 

@@ -20,7 +20,8 @@ typedef struct tb_slots {
     size_t n_floats; /* length of the whole vector */
 } tb_slots;
 
-/* Names from the job: `train` wins over the rule, `freeze` over both. */
+/* Names from the job, or patterns (tb_text_fits) that fit any number of them:
+ * `train` wins over the rule, `freeze` over both. */
 typedef struct tb_params_rule {
     const char *const *freeze;
     size_t n_freeze;
@@ -29,9 +30,9 @@ typedef struct tb_params_rule {
 } tb_params_rule;
 
 /* Gives every initialiser its role by what reads it (roles.h), then by the
- * rule; rule NULL: there is none. Errors: NOT_FOUND (a name that is no
- * initialiser: the nearest is proposed), MISMATCH (train: of one that is not
- * float32), MALFORMED (a cycle), NOMEM. */
+ * rule; rule NULL: there is none. Errors: NOT_FOUND (a name or pattern that
+ * fits no initialiser: the nearest is proposed), MISMATCH (train: of none that
+ * is float32), MALFORMED (a cycle), NOMEM. */
 tb_rc tb_params_assign(tb_graph *graph, const tb_params_rule *rule, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 

@@ -338,18 +338,23 @@ static const char *descr_of(tb_dtype dtype)
     return NULL;
 }
 
-/* Version 1.0, padded with blanks so that the values begin at 64 bytes. */
-static tb_rc put_head(tb_buf *buf, tb_dtype dtype, size_t n_rows,
-                      const tb_shape *sample, tb_err *err)
+tb_rc tb_npy_put_head(tb_buf *buf, tb_dtype dtype, const tb_shape *shape,
+                      tb_err *err)
 {
     char dict[512];
     size_t size = sizeof dict;
+    const char *descr = descr_of(dtype);
+    if (descr == NULL) {
+        return tb_fail(err, TB_E_UNSUPPORTED, "NPY of %s",
+                       tb_dtype_name(dtype));
+    }
     size_t n = (size_t)snprintf(
-        dict, size, "{'descr': '%s%s', 'fortran_order': False, 'shape': (%zu,",
-        tb_dtype_bytes(dtype) > 1 ? "<" : "|", descr_of(dtype), n_rows);
-    for (size_t i = 0; i < sample->rank; i++) {
-        n += (size_t)snprintf(dict + n, size - n, "%s%zu%s", " ",
-                              sample->dim[i], i + 1 < sample->rank ? "," : "");
+        dict, size, "{'descr': '%s%s', 'fortran_order': False, 'shape': (",
+        tb_dtype_bytes(dtype) > 1 ? "<" : "|", descr);
+    for (size_t i = 0; i < shape->rank; i++) {
+        bool comma = i + 1 < shape->rank || shape->rank == 1;
+        n += (size_t)snprintf(dict + n, size - n, "%s%zu%s", i > 0 ? " " : "",
+                              shape->dim[i], comma ? "," : "");
     }
     n += (size_t)snprintf(dict + n, size - n, "), }");
     size_t head = MAGIC_LEN + 4;
@@ -368,13 +373,15 @@ static tb_rc write_array(const tb_dataset *ds, const char *dir, bool is_x,
                          tb_err *err)
 {
     const tb_sample_spec *spec = tb_dataset_spec(ds);
-    tb_shape sample = is_x ? spec->x_shape : (tb_shape){0};
-    tb_dtype dtype = is_x ? spec->x_dtype : TB_I32;
-    if (!is_x && spec->target == TB_TARGET_VALUE) {
-        dtype = TB_F32;
-        sample = TB_SHAPE(spec->n_targets);
-    } else if (!is_x && spec->n_targets > 1) {
-        sample = TB_SHAPE(spec->n_targets);
+    bool values = spec->target == TB_TARGET_VALUE;
+    tb_shape shape = {.rank = 1, .dim = {tb_dataset_rows(ds)}};
+    tb_dtype dtype = is_x ? spec->x_dtype : values ? TB_F32 : TB_I32;
+    if (is_x) {
+        shape.rank += spec->x_shape.rank;
+        memcpy(shape.dim + 1, spec->x_shape.dim,
+               spec->x_shape.rank * sizeof *shape.dim);
+    } else if (values || spec->n_targets > 1) {
+        shape.dim[shape.rank++] = spec->n_targets;
     }
     char *path = tb_file_join(dir, is_x ? "x.npy" : "y.npy");
     if (path == NULL) {
@@ -382,7 +389,7 @@ static tb_rc write_array(const tb_dataset *ds, const char *dir, bool is_x,
     }
     tb_buf buf;
     tb_buf_init(&buf, TB_SOURCE_MAX_FILE_BYTES);
-    tb_rc rc = put_head(&buf, dtype, tb_dataset_rows(ds), &sample, err);
+    tb_rc rc = tb_npy_put_head(&buf, dtype, &shape, err);
     for (size_t i = 0; rc == TB_OK && i < tb_dataset_rows(ds); i++) {
         rc = is_x ? tb_buf_put(&buf, tb_dataset_x_row(ds, i),
                                tb_dataset_x_bytes(ds), err)

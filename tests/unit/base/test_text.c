@@ -133,6 +133,35 @@ static void utf8_is_read_strictly(void **state)
     }
 }
 
+static void patterns_fit_what_they_say(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern;
+        const char *text;
+        bool fits;
+    } rows[] = {
+        {"", "", true},
+        {"", "a", false},
+        {"*", "", true},
+        {"*", "fc1.weight", true},
+        {"fc1.*", "fc1.weight", true},
+        {"fc1.*", "fc10.weight", false},
+        {"*.bias", "fc1.weight", false},
+        {"*.bias", "a.bias.bias", true},
+        {"fc?.bias", "fc2.bias", true},
+        {"fc?.bias", "fc.bias", false},
+        {"*a*b*c", "xxaxbxbxc", true},
+        {"*a*b*c", "xxaxcxb", false},
+        {"[a]", "a", false},
+        {"[a]", "[a]", true},
+        {"**", "x", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        CHECK(tb_text_fits(rows[i].pattern, rows[i].text) == rows[i].fits);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +170,7 @@ int main(void)
         cmocka_unit_test(a_mistyped_name_finds_the_nearest),
         cmocka_unit_test(bytes_are_written_for_people),
         cmocka_unit_test(utf8_is_read_strictly),
+        cmocka_unit_test(patterns_fit_what_they_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

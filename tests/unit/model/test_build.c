@@ -141,6 +141,31 @@ static void names_may_freeze_and_train(void **state)
     tb_graph_free(&graph);
 }
 
+static void patterns_may_freeze_and_train(void **state)
+{
+    tb_graph *graph = NULL;
+    tb_err err;
+    (void)state;
+    static const char *const freeze[] = {"fc1.*", "*.bias"};
+    static const char *const wrong[] = {"conv*"};
+    static const char *const all[] = {"*"};
+    CHECK_OK(tb_build_new(&graph, "mlp:3-4-2", 1, NULL, &err), err);
+    CHECK_OK(
+        tb_params_assign(
+            graph, &(tb_params_rule){.freeze = freeze, .n_freeze = 2}, &err),
+        err);
+    CHECK(tb_params_count(graph) == 4 * 2);
+    CHECK_ERR(
+        tb_params_assign(
+            graph, &(tb_params_rule){.freeze = wrong, .n_freeze = 1}, &err),
+        TB_E_NOT_FOUND, err, "no initialiser \"conv*\"");
+    CHECK_OK(tb_params_assign(
+                 graph, &(tb_params_rule){.train = all, .n_train = 1}, &err),
+             err);
+    CHECK(tb_params_count(graph) == 3 * 4 + 4 + 4 * 2 + 2);
+    tb_graph_free(&graph);
+}
+
 /* --- around the model ----------------------------------------------------- */
 
 /* (x / 255 - mean) / std by hand for three features. */
@@ -413,6 +438,7 @@ int main(void)
         cmocka_unit_test(the_seed_alone_decides_the_start),
         cmocka_unit_test(a_bad_text_is_refused_with_an_example),
         cmocka_unit_test(names_may_freeze_and_train),
+        cmocka_unit_test(patterns_may_freeze_and_train),
         cmocka_unit_test(raw_input_is_scaled_inside_the_model),
         cmocka_unit_test(scaling_by_nothing_adds_no_node),
         cmocka_unit_test(scaling_that_makes_no_sense_changes_nothing),

@@ -1,0 +1,89 @@
+# Training at a shell: killed and resumed to the same bits, layers frozen, other
+# optimisers and losses, and what is said when flags do not fit.
+. "$(dirname "$0")/lib.sh"
+
+cd "$tmp"
+awk 'BEGIN {
+    srand(3); print "a,b,c,d,label"
+    for (i = 0; i < 3000; i++) {
+        a = rand(); b = rand(); c = rand(); d = rand()
+        printf "%f,%f,%f,%f,%d\n", a, b, c, d, (a > b) + (c > d)
+    }
+}' >rows.csv
+tributary model new mlp:4-24-3 -o start.onnx >/dev/null
+hash() { sha256sum "$1" | cut -c1-64; }
+flags=(--data rows.csv --batch 16 --micro-batch 5 --optimiser adam --lr 0.01
+    --schedule cosine --warmup-steps 40 --clip-norm 1 --label-smoothing 0.1
+    --epochs 120 --seed 7)
+
+# Once without a break, twice by way of kill -9 at a step that nobody chose.
+tributary model train start.onnx "${flags[@]}" -o whole.onnx >whole.log
+grep -q '^epoch 120: loss 0\.[0-9]*, accuracy 0\.[89]' whole.log ||
+    fail "not learnt: $(cat whole.log)"
+grep -q 'samples/s' whole.log || fail "no speed: $(cat whole.log)"
+[ ! -e whole.onnx.checkpoint.npz ] || fail "the checkpoint stayed"
+for round in 1 2; do
+    resume=()
+    [ "$round" = 1 ] || resume=(--resume)
+    rm -f mark
+    tributary model train start.onnx "${flags[@]}" "${resume[@]}" -o part.onnx \
+        --checkpoint part.npz --checkpoint-every 37 >part.log 2>&1 &
+    pid[train]=$!
+    changed() { [ part.npz -nt mark ]; }
+    touch -d '1 hour ago' mark
+    [ "$round" = 1 ] || touch mark
+    until_ok 20 changed
+    kill -9 "${pid[train]}" 2>/dev/null || true
+    wait "${pid[train]}" 2>/dev/null || true
+    [ ! -e part.onnx ] || fail "it had ended before it was killed"
+done
+tributary model train start.onnx "${flags[@]}" -o part.onnx \
+    --checkpoint part.npz --resume >part.log
+[ "$(hash part.onnx)" = "$(hash whole.onnx)" ] ||
+    fail "resumed to other bits: $(cat part.log)"
+grep -q '^epoch 120' part.log || fail "no last epoch: $(cat part.log)"
+last() { grep '^epoch 120' "$1" | sed 's/, [0-9]* samples.*//'; }
+[ "$(last part.log)" = "$(last whole.log)" ] || fail "another loss was told"
+
+# Ctrl-C leaves a checkpoint, and says how to go on.
+tributary model train start.onnx "${flags[@]}" --epochs 100000 \
+    --schedule constant -o long.onnx >long.log 2>&1 &
+pid[train]=$!
+begun() { grep -q '^epoch 2' long.log; }
+until_ok 20 begun
+kill -INT "${pid[train]}"
+code=0
+wait "${pid[train]}" || code=$?
+[ "$code" != 0 ] || fail "a stopped training said it was well"
+grep -qF -- '--resume goes on from long.onnx.checkpoint.npz' long.log ||
+    fail "no word of --resume: $(tail -n 2 long.log)"
+[ -s long.onnx.checkpoint.npz ] || fail "no checkpoint after Ctrl-C"
+[ ! -e long.onnx ] || fail "half a training was written as its output"
+
+# What does not fit is said.
+expect_code 4 tributary model train start.onnx "${flags[@]}" -o none.onnx \
+    --resume
+expect_text 'no checkpoint is there to resume from'
+expect_code 3 tributary model train start.onnx "${flags[@]}" --lr 0.02 \
+    -o part.onnx --checkpoint part.npz --resume
+expect_text '"lr: 0.01" then, "lr: 0.02" now'
+expect_code 2 tributary model train start.onnx --data rows.csv \
+    --optimiser adamm -o none.onnx
+expect_text 'sgd, adam, adamw, rmsprop or adagrad'
+expect_code 2 tributary model train start.onnx --data rows.csv \
+    --momentum 0.9 --optimizer adam -o none.onnx
+expect_text 'adam: has no momentum'
+expect_code 2 tributary model train start.onnx --data rows.csv \
+    --class-weights 1,2 -o none.onnx
+expect_text '2 class weights for 3 classes'
+expect_code 2 tributary model train start.onnx --data rows.csv --loss l3
+expect_text 'bce_with_logits'
+[ ! -e none.onnx ] || fail "a refused training wrote"
+
+# Frozen layers do not move, all others do.
+tributary model train start.onnx --data rows.csv --freeze 'fc1.*' \
+    --optimiser rmsprop -o frozen.onnx >/dev/null
+tributary model inspect frozen.onnx >/dev/null
+expect_code 4 tributary model train start.onnx --data rows.csv \
+    --freeze 'conv*' -o none.onnx
+expect_text 'no initialiser "conv*"'
