@@ -108,7 +108,8 @@ size_t tb_pool_index(const tb_pool *p, size_t o, size_t t, bool column_major)
 /* 2 x 2 windows side by side, as most networks have them. */
 static bool is_2x2(const tb_pool *p)
 {
-    bool yes = p->kernel[0] == 1 && p->stride[0] == 1 && p->in[0] == p->out[0];
+    bool yes = p->kernel[0] == 1 && p->stride[0] == 1 &&
+               p->in[0] == p->out[0] && p->out[2] >= TB_POOL_RUN;
     for (size_t d = 0; d < TB_POOL_DIMS; d++) {
         yes = yes && p->pad[d] == 0;
     }

@@ -1,71 +1,97 @@
-/* core/tensor/pool_loops.h - windows of 2 x 2 side by side, as plain loops for
- * the compiler to vectorise, included by one .c file an instruction set.
+/* core/tensor/pool_loops.h - windows of 2 x 2 side by side, in vectors of four
+ * that the compiler maps to whatever there is, included by one .c file an
+ * instruction set. Rows end in a vector that overlaps the one before.
  * The includer defines POOL_SET, the table to fill, and POOL_LOOPS, the set of
  * kernels.h that it goes with. */
 #include <string.h>
 
 #include "tensor/pool_priv.h"
 
-#define POOL_RUN 64 /* pixels at a time */
+#define RUN ((size_t)TB_POOL_RUN)
 
-/* The larger of the two and its tap; NaN is larger than all. */
-static void take(float *best, int32_t *tap, float v, int32_t t)
+typedef float vec __attribute__((vector_size(16)));
+typedef int32_t mask __attribute__((vector_size(16)));
+
+static inline vec load(const float *at)
 {
-    bool larger = (v > *best) | ((v != v) & (*best == *best));
-    *best = larger ? v : *best;
-    *tap = larger ? t : *tap;
+    vec x;
+    memcpy(&x, at, sizeof x);
+    return x;
 }
 
-/* n pixels of y from two rows of x. */
-static void max_run(const float *restrict a, const float *restrict b,
-                    float *restrict y, uint8_t *restrict taps, size_t n)
+static inline void store(float *at, vec x)
 {
-    int32_t tap[POOL_RUN];
-    for (size_t i = 0; i < n; i++) {
-        float best = a[2 * i];
-        int32_t t = 0;
-        take(&best, &t, a[2 * i + 1], 1);
-        take(&best, &t, b[2 * i], 2);
-        take(&best, &t, b[2 * i + 1], 3);
-        y[i] = best;
-        tap[i] = t;
+    memcpy(at, &x, sizeof x);
+}
+
+/* The larger of the two and its tap; NaN is larger than all. */
+static inline void take(vec *best, mask *tap, vec v, int32_t t)
+{
+    mask larger = (v > *best) | ((v != v) & (*best == *best));
+    mask all = {t, t, t, t};
+    *best = (vec)((larger & (mask)v) | (~larger & (mask)*best));
+    *tap = (larger & all) | (~larger & *tap);
+}
+
+/* One vector of y from two rows of x. */
+static inline void max_run(const float *a, const float *b, float *y,
+                           uint8_t *taps)
+{
+    vec a0 = load(a);
+    vec a1 = load(a + RUN);
+    vec b0 = load(b);
+    vec b1 = load(b + RUN);
+    vec best = __builtin_shufflevector(a0, a1, 0, 2, 4, 6);
+    mask tap = {0, 0, 0, 0};
+    take(&best, &tap, __builtin_shufflevector(a0, a1, 1, 3, 5, 7), 1);
+    take(&best, &tap, __builtin_shufflevector(b0, b1, 0, 2, 4, 6), 2);
+    take(&best, &tap, __builtin_shufflevector(b0, b1, 1, 3, 5, 7), 3);
+    store(y, best);
+    if (taps != NULL) { /* the low byte of each lane, side by side */
+        tap = tap << (mask){0, 8, 16, 24};
+        tap = tap | __builtin_shufflevector(tap, tap, 2, 3, 0, 1);
+        tap = tap | __builtin_shufflevector(tap, tap, 1, 0, 3, 2);
+        memcpy(taps, &tap, RUN);
     }
-    for (size_t i = 0; taps != NULL && i < n; i++) {
-        taps[i] = (uint8_t)tap[i];
-    }
+}
+
+/* Two rows of dx from one vector of dy. */
+static inline void spread_run(float *a, float *b, const float *dy,
+                              const uint8_t *taps)
+{
+    int32_t bytes;
+    memcpy(&bytes, taps, sizeof bytes);
+    mask tap = (mask){bytes, bytes, bytes, bytes} >> (mask){0, 8, 16, 24};
+    mask d = (mask)load(dy);
+    tap = tap & (mask){3, 3, 3, 3};
+    vec a0 = (vec)(d & (tap == (mask){0, 0, 0, 0}));
+    vec a1 = (vec)(d & (tap == (mask){1, 1, 1, 1}));
+    vec b0 = (vec)(d & (tap == (mask){2, 2, 2, 2}));
+    vec b1 = (vec)(d & (tap == (mask){3, 3, 3, 3}));
+    store(a, __builtin_shufflevector(a0, a1, 0, 4, 1, 5));
+    store(a + RUN, __builtin_shufflevector(a0, a1, 2, 6, 3, 7));
+    store(b, __builtin_shufflevector(b0, b1, 0, 4, 1, 5));
+    store(b + RUN, __builtin_shufflevector(b0, b1, 2, 6, 3, 7));
+}
+
+/* Where the vector at i of a row of n pixels begins. */
+static inline size_t begin(size_t i, size_t n)
+{
+    return i + RUN <= n ? i : n - RUN;
 }
 
 static void max_2x2(const tb_pool *p, const float *x, float *y, uint8_t *taps)
 {
     size_t width = p->in[2];
-    for (size_t n = 0; n < p->planes * p->in[0]; n++) {
-        for (size_t r = 0; r < p->out[1]; r++) {
-            const float *row = x + (n * p->in[1] + 2 * r) * width;
-            for (size_t i = 0; i < p->out[2]; i += POOL_RUN) {
-                size_t left = p->out[2] - i;
-                size_t at = (n * p->out[1] + r) * p->out[2] + i;
-                max_run(row + 2 * i, row + width + 2 * i, y + at,
-                        taps == NULL ? NULL : taps + at,
-                        left < POOL_RUN ? left : POOL_RUN);
-            }
+    size_t n = p->out[2];
+    for (size_t r = 0; r < p->planes * p->in[0] * p->out[1]; r++) {
+        size_t row = r / p->out[1] * p->in[1] + r % p->out[1] * 2;
+        for (size_t i = 0; i < n; i += RUN) {
+            size_t at = begin(i, n);
+            const float *a = x + row * width + 2 * at;
+            max_run(a, a + width, y + r * n + at,
+                    taps == NULL ? NULL : taps + r * n + at);
         }
-    }
-}
-
-/* Two rows of dx from n pixels of dy. */
-static void spread_run(float *restrict a, float *restrict b,
-                       const float *restrict dy, const uint8_t *restrict taps,
-                       size_t n)
-{
-    int32_t tap[POOL_RUN];
-    for (size_t i = 0; i < n; i++) {
-        tap[i] = taps[i];
-    }
-    for (size_t i = 0; i < n; i++) {
-        a[2 * i] = tap[i] == 0 ? dy[i] : 0.0f;
-        a[2 * i + 1] = tap[i] == 1 ? dy[i] : 0.0f;
-        b[2 * i] = tap[i] == 2 ? dy[i] : 0.0f;
-        b[2 * i + 1] = tap[i] == 3 ? dy[i] : 0.0f;
     }
 }
 
@@ -73,18 +99,16 @@ static void max_2x2_grad(const tb_pool *p, const float *dy, const uint8_t *taps,
                          float *dx)
 {
     size_t width = p->in[2];
+    size_t n = p->out[2];
     if (p->in[1] % 2 != 0 || width % 2 != 0) { /* some lie in no window */
         memset(dx, 0, p->planes * p->in[0] * p->in[1] * width * sizeof *dx);
     }
-    for (size_t n = 0; n < p->planes * p->in[0]; n++) {
-        for (size_t r = 0; r < p->out[1]; r++) {
-            float *row = dx + (n * p->in[1] + 2 * r) * width;
-            for (size_t i = 0; i < p->out[2]; i += POOL_RUN) {
-                size_t left = p->out[2] - i;
-                size_t at = (n * p->out[1] + r) * p->out[2] + i;
-                spread_run(row + 2 * i, row + width + 2 * i, dy + at, taps + at,
-                           left < POOL_RUN ? left : POOL_RUN);
-            }
+    for (size_t r = 0; r < p->planes * p->in[0] * p->out[1]; r++) {
+        size_t row = r / p->out[1] * p->in[1] + r % p->out[1] * 2;
+        for (size_t i = 0; i < n; i += RUN) {
+            size_t at = begin(i, n);
+            float *a = dx + row * width + 2 * at;
+            spread_run(a, a + width, dy + r * n + at, taps + r * n + at);
         }
     }
 }

@@ -6,7 +6,10 @@
 #include "tensor/kernels_priv.h"
 #include "tensor/pool.h"
 
-/* Windows of 2 x 2 side by side; no padding before. */
+#define TB_POOL_RUN 4
+
+/* Windows of 2 x 2 side by side, at least TB_POOL_RUN in a row; no padding
+ * before. */
 typedef struct tb_pool_set {
     const tb_k_set *loops; /* usable where these are */
     void (*max_2x2)(const tb_pool *, const float *x, float *y, uint8_t *taps);

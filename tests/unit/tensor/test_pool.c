@@ -14,7 +14,7 @@ static const tb_pool cases[] = {
      .stride = {1, 2, 2}, .dilation = {1, 1, 1}},
     {.planes = 2, .in = {1, 5, 131}, .out = {1, 2, 65}, .kernel = {1, 2, 2},
      .stride = {1, 2, 2}, .dilation = {1, 1, 1}},
-    {.planes = 2, .in = {3, 6, 7}, .out = {3, 3, 3}, .kernel = {1, 2, 2},
+    {.planes = 2, .in = {3, 6, 11}, .out = {3, 3, 5}, .kernel = {1, 2, 2},
      .stride = {1, 2, 2}, .dilation = {1, 1, 1}},
     {.planes = 2, .in = {1, 9, 10}, .out = {1, 5, 5}, .kernel = {1, 3, 3},
      .stride = {1, 2, 2}, .dilation = {1, 1, 1}, .pad = {0, 1, 1},
