@@ -177,6 +177,41 @@ void tb_k_log_softmax(float *y, const float *x, size_t n_rows, size_t n_cols)
     tb_k_chosen()->log_softmax(y, x, n_rows, n_cols);
 }
 
+void tb_k_softmax_cols(float *y, const float *x, size_t n_rows, size_t n_cols)
+{
+    tb_k_chosen()->softmax_cols(y, x, n_rows, n_cols);
+}
+
+void tb_k_log_softmax_cols(float *y, const float *x, size_t n_rows,
+                           size_t n_cols)
+{
+    tb_k_chosen()->log_softmax_cols(y, x, n_rows, n_cols);
+}
+
+void tb_k_softmax_grad(float *dx, const float *dy, const float *y,
+                       size_t n_rows, size_t n_cols)
+{
+    tb_k_chosen()->softmax_grad(dx, dy, y, n_rows, n_cols);
+}
+
+void tb_k_log_softmax_grad(float *dx, const float *dy, const float *y,
+                           size_t n_rows, size_t n_cols)
+{
+    tb_k_chosen()->log_softmax_grad(dx, dy, y, n_rows, n_cols);
+}
+
+void tb_k_softmax_grad_cols(float *dx, const float *dy, const float *y,
+                            size_t n_rows, size_t n_cols)
+{
+    tb_k_chosen()->softmax_grad_cols(dx, dy, y, n_rows, n_cols);
+}
+
+void tb_k_log_softmax_grad_cols(float *dx, const float *dy, const float *y,
+                                size_t n_rows, size_t n_cols)
+{
+    tb_k_chosen()->log_softmax_grad_cols(dx, dy, y, n_rows, n_cols);
+}
+
 void tb_k_from_u8(float *y, const uint8_t *x, size_t n)
 {
     tb_k_chosen()->from_u8(y, x, n);

@@ -124,6 +124,24 @@ void tb_k_softmax(float *y, const float *x, size_t n_rows, size_t n_cols)
 void tb_k_log_softmax(float *y, const float *x, size_t n_rows, size_t n_cols)
     TB_NONNULL(1, 2);
 
+/* The same down each column. */
+void tb_k_softmax_cols(float *y, const float *x, size_t n_rows, size_t n_cols)
+    TB_NONNULL(1, 2);
+void tb_k_log_softmax_cols(float *y, const float *x, size_t n_rows,
+                           size_t n_cols) TB_NONNULL(1, 2);
+
+/* Their gradients from the output y, by row and by column:
+ * y (dy - sum(dy y)) and dy - exp(y) sum(dy). dx may be dy. */
+void tb_k_softmax_grad(float *dx, const float *dy, const float *y,
+                       size_t n_rows, size_t n_cols) TB_NONNULL(1, 2, 3);
+void tb_k_log_softmax_grad(float *dx, const float *dy, const float *y,
+                           size_t n_rows, size_t n_cols) TB_NONNULL(1, 2, 3);
+void tb_k_softmax_grad_cols(float *dx, const float *dy, const float *y,
+                            size_t n_rows, size_t n_cols) TB_NONNULL(1, 2, 3);
+void tb_k_log_softmax_grad_cols(float *dx, const float *dy, const float *y,
+                                size_t n_rows, size_t n_cols)
+    TB_NONNULL(1, 2, 3);
+
 /* y[i] = (float)x[i]; y must not overlap x. */
 void tb_k_from_u8(float *y, const uint8_t *x, size_t n) TB_NONNULL(1, 2);
 

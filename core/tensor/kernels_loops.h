@@ -223,40 +223,7 @@ static float largest(const float *x, size_t n)
     return lane[0];
 }
 
-static void softmax(float *y, const float *x, size_t n_rows, size_t n_cols)
-{
-    for (size_t r = 0; r < n_rows; r++, x += n_cols, y += n_cols) {
-        float max = largest(x, n_cols);
-        for (size_t c = 0; c < n_cols; c++) {
-            y[c] = exp_of(x[c] - max);
-        }
-        float scale = 1.0f / sum(y, n_cols);
-        for (size_t c = 0; c < n_cols; c++) {
-            y[c] = y[c] * scale;
-        }
-    }
-}
-
-static void log_softmax(float *y, const float *x, size_t n_rows, size_t n_cols)
-{
-    float part[4 * LANES];
-    for (size_t r = 0; r < n_rows; r++, x += n_cols, y += n_cols) {
-        float max = largest(x, n_cols);
-        float total = 0.0f;
-        for (size_t from = 0; from < n_cols; from += 4 * LANES) {
-            size_t left = n_cols - from;
-            size_t n = left < 4 * LANES ? left : 4 * LANES;
-            for (size_t c = 0; c < n; c++) {
-                part[c] = exp_of(x[from + c] - max);
-            }
-            total = total + sum(part, n);
-        }
-        float log_total = logf(total);
-        for (size_t c = 0; c < n_cols; c++) {
-            y[c] = (x[c] - max) - log_total;
-        }
-    }
-}
+#include "tensor/kernels_softmax.h"
 
 static void from_u8(float *restrict y, const uint8_t *restrict x, size_t n)
 {
@@ -305,5 +272,11 @@ const tb_k_set TB_K_SET = {
     .max = largest,
     .softmax = softmax,
     .log_softmax = log_softmax,
+    .softmax_grad = softmax_grad,
+    .log_softmax_grad = log_softmax_grad,
+    .softmax_cols = softmax_cols,
+    .log_softmax_cols = log_softmax_cols,
+    .softmax_grad_cols = softmax_grad_cols,
+    .log_softmax_grad_cols = log_softmax_grad_cols,
     .from_u8 = from_u8,
 };

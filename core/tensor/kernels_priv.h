@@ -34,6 +34,15 @@ typedef struct tb_k_set {
     float (*max)(const float *, size_t);
     void (*softmax)(float *, const float *, size_t, size_t);
     void (*log_softmax)(float *, const float *, size_t, size_t);
+    void (*softmax_cols)(float *, const float *, size_t, size_t);
+    void (*log_softmax_cols)(float *, const float *, size_t, size_t);
+    void (*softmax_grad)(float *, const float *, const float *, size_t, size_t);
+    void (*log_softmax_grad)(float *, const float *, const float *, size_t,
+                             size_t);
+    void (*softmax_grad_cols)(float *, const float *, const float *, size_t,
+                              size_t);
+    void (*log_softmax_grad_cols)(float *, const float *, const float *, size_t,
+                                  size_t);
     void (*from_u8)(float *, const uint8_t *, size_t);
 } tb_k_set;
 

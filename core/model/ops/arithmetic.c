@@ -1,77 +1,60 @@
-/* core/model/ops/arithmetic.c - Add, Sub, Mul, Div with broadcasting, and the
- * sum that undoes broadcasting in the backward pass. */
+/* core/model/ops/arithmetic.c - Add, Sub, Mul, Div with broadcasting over any
+ * number type, and the sum that undoes broadcasting in the backward pass.
+ * Integers wrap around; they divide toward zero, and by zero to 0. */
 #include <string.h>
 
 #include "model/ops/op_priv.h"
-#include "tensor/kernels.h"
 
 /* --- forward -------------------------------------------------------------- */
 
-static tb_rc infer(tb_call *call, tb_err *err)
-{
-    tb_walk2 *walk = TB_OP_STATE(tb_walk2, call);
-    tb_shape shape;
-    tb_rc rc = tb_op_need_f32(call, 2, err);
-    if (rc == TB_OK) {
-        rc = tb_shape_broadcast(&shape, &call->in[0].shape, &call->in[1].shape,
-                                err);
-    }
-    if (rc == TB_OK) {
-        tb_walk2_plan(walk, &call->in[0].shape, &call->in[1].shape, &shape);
-        call->out[0] = tb_tensor_view(TB_F32, &shape, NULL);
-    }
-    return rc;
-}
-
-typedef void row_fn(float *y, const float *a, const float *b, size_t n);
-
-/* y = a op b along the walk. run is for two moving operands; stand for those
- * where one stands still. */
-#define BINARY(name, run, op)                                                  \
-    static void name##_stand(float *y, const float *a, size_t step_a,          \
-                             const float *b, size_t step_b, size_t n)          \
-    {                                                                          \
-        if (step_a == 1 && step_b == 0) { /* scaling: the common case */       \
-            const float b0 = b[0];                                             \
-            for (size_t i = 0; i < n; i++) {                                   \
-                y[i] = a[i] op b0;                                             \
-            }                                                                  \
-            return;                                                            \
-        }                                                                      \
-        for (size_t i = 0; i < n; i++) {                                       \
-            y[i] = a[i * step_a] op b[i * step_b];                             \
-        }                                                                      \
-    }                                                                          \
+#define RUN(name, loop)                                                        \
     static void name##_run(const tb_call *call)                                \
     {                                                                          \
-        walk_rows(call, run, name##_stand);                                    \
+        static const tb_op_binary f = {loop, name##_real, name##_whole,        \
+                                       name##_natural};                        \
+        tb_op_run_binary(call, &f);                                            \
     }
 
-typedef void stand_fn(float *y, const float *a, size_t step_a, const float *b,
-                      size_t step_b, size_t n);
+/* In two's complement a sign changes no bits of these three. */
+#define BINARY(name, loop, op)                                                 \
+    static double name##_real(double a, double b)                              \
+    {                                                                          \
+        return a op b;                                                         \
+    }                                                                          \
+    static uint64_t name##_natural(uint64_t a, uint64_t b)                     \
+    {                                                                          \
+        return a op b;                                                         \
+    }                                                                          \
+    static int64_t name##_whole(int64_t a, int64_t b)                          \
+    {                                                                          \
+        return (int64_t)((uint64_t)a op(uint64_t) b);                          \
+    }                                                                          \
+    RUN(name, loop)
 
-static void walk_rows(const tb_call *call, row_fn *row, stand_fn *stand)
+BINARY(add, TB_K_ADD, +)
+BINARY(sub, TB_K_SUB, -)
+BINARY(mul, TB_K_MUL, *)
+
+static double div_real(double a, double b)
 {
-    const tb_walk2 *walk = TB_OP_CONST_STATE(tb_walk2, call);
-    tb_walk2_at at = {0};
-    float *y = tb_op_f32_out(call);
-    for (size_t i = 0; i < walk->n_outer; i++) {
-        const float *a = tb_op_f32(call, 0) + at.at[0];
-        const float *b = tb_op_f32(call, 1) + at.at[1];
-        if (walk->step[0] == 1 && walk->step[1] == 1) {
-            row(y, a, b, walk->n);
-        } else {
-            stand(y, a, walk->step[0], b, walk->step[1], walk->n);
-        }
-        y += walk->n;
-        tb_walk2_next(&at, walk);
-    }
+    return a / b;
 }
 
-BINARY(add, tb_k_add, +)
-BINARY(sub, tb_k_sub, -)
-BINARY(mul, tb_k_mul, *)
-BINARY(div, tb_k_div, /)
+static uint64_t div_natural(uint64_t a, uint64_t b)
+{
+    return b == 0 ? 0 : a / b;
+}
+
+/* The least number over -1 is itself: it wraps around. */
+static int64_t div_whole(int64_t a, int64_t b)
+{
+    if (b == 0) {
+        return 0;
+    }
+    return b == -1 ? sub_whole(0, a) : a / b;
+}
+
+RUN(div, TB_K_DIV)
 
 /* --- backward ------------------------------------------------------------- */
 
@@ -132,7 +115,9 @@ static void div_backward(tb_grad *g)
                               .out_min = 1,                                    \
                               .out_max = 1,                                    \
                               .in_place = 3,                                   \
-                              .infer = infer,                                  \
+                              .types = TB_TYPES_NUMBER,                        \
+                              .flops_each = 1,                                 \
+                              .infer = tb_op_infer_binary,                     \
                               .run = op##_run,                                 \
                               .backward = op##_backward}
 
@@ -144,7 +129,7 @@ ARITHMETIC(div, "Div");
 /* --- ReduceToLike --------------------------------------------------------- */
 
 typedef struct reduce_state {
-    tb_walk2 walk; /* of (output, input) over the input */
+    tb_walk walk; /* of (output, input) over the input */
     float scale;
     bool same;     /* nothing to sum */
     size_t n_rows; /* > 0: the output is one row of the input, [n_rows, n] */
@@ -157,18 +142,16 @@ static tb_rc reduce_infer(tb_call *call, tb_err *err)
     reduce_state *state = TB_OP_STATE(reduce_state, call);
     const tb_shape *from = &call->in[0].shape;
     const tb_shape *to = &call->in[1].shape;
+    const tb_shape *const operands[2] = {to, from};
     tb_shape both;
-    tb_rc rc = tb_op_need_f32(call, 1, err);
-    if (rc == TB_OK) {
-        rc = tb_shape_broadcast(&both, from, to, err);
-    }
+    tb_rc rc = tb_shape_broadcast(&both, from, to, err);
     if (rc != TB_OK) {
         return rc;
     }
     if (!tb_shape_equal(&both, from)) {
         return tb_fail(err, TB_E_MISMATCH, "cannot sum down to a larger shape");
     }
-    tb_walk2_plan(&state->walk, to, from, from);
+    tb_walk_plan(&state->walk, operands, 2, from);
     state->scale = tb_node_float(call->node, "scale", 1.0f);
     size_t n_from = tb_tensor_count(&call->in[0]);
     size_t n_to = tb_shape_product(to, 0, to->rank);
@@ -180,22 +163,35 @@ static tb_rc reduce_infer(tb_call *call, tb_err *err)
         state->n_rows = state->walk.n_outer;
     }
     call->view_of = state->same && state->scale == 1.0f ? 0 : -1;
-    call->out[0] = tb_tensor_view(TB_F32, to, NULL);
+    call->out[0] = tb_tensor_view(call->in[0].dtype, to, NULL);
     return TB_OK;
 }
 
-static void reduce_run(const tb_call *call)
+/* Any float type, one by one: y keeps the sums so far. */
+static void reduce_any(const tb_call *call, const reduce_state *state)
 {
-    const reduce_state *state = TB_OP_CONST_STATE(reduce_state, call);
-    const tb_walk2 *walk = &state->walk;
+    const tb_walk *walk = &state->walk;
+    const tb_tensor *y = &call->out[0];
+    tb_walk_at at = {0};
+    memset(y->data, 0, tb_tensor_bytes(y));
+    for (size_t i = 0; i < walk->n_outer; i++) {
+        for (size_t j = 0; j < walk->n; j++) {
+            size_t k = at.at[0] + j * walk->step[0];
+            double x = tb_tensor_f64_at(&call->in[0], at.at[1] + j);
+            tb_tensor_put_f64(
+                y, k, tb_tensor_f64_at(y, k) + (double)state->scale * x);
+        }
+        tb_walk_next(&at, walk);
+    }
+}
+
+static void reduce_f32(const tb_call *call, const reduce_state *state)
+{
+    const tb_walk *walk = &state->walk;
     const float *x = tb_op_f32(call, 0);
     float *y = tb_op_f32_out(call);
     size_t n_to = tb_tensor_count(&call->out[0]);
-    tb_walk2_at at = {0};
-    if (call->view_of == 0) {
-        tb_op_run_view(call);
-        return;
-    }
+    tb_walk_at at = {0};
     if (state->same) {
         tb_k_affine(y, x, n_to, state->scale, 0.0f);
         return;
@@ -211,8 +207,25 @@ static void reduce_run(const tb_call *call)
         } else {
             y[at.at[0]] += state->scale * tb_k_sum(x + at.at[1], walk->n);
         }
-        tb_walk2_next(&at, walk);
+        tb_walk_next(&at, walk);
     }
+}
+
+static void reduce_run(const tb_call *call)
+{
+    const reduce_state *state = TB_OP_CONST_STATE(reduce_state, call);
+    if (call->view_of == 0) {
+        tb_op_run_view(call);
+    } else if (call->in[0].dtype == TB_F32) {
+        reduce_f32(call, state);
+    } else {
+        reduce_any(call, state);
+    }
+}
+
+static double reduce_flops(const tb_call *call)
+{
+    return call->view_of == 0 ? 0 : (double)tb_tensor_count(&call->in[0]);
 }
 
 static const tb_attr_decl reduce_attrs[] = {{"scale", TB_ATTR_FLOAT, false}};
@@ -228,5 +241,7 @@ const tb_op tb_op_reduce_to_like = {.domain = TB_DOMAIN_GRAD,
                                     .attrs = reduce_attrs,
                                     .n_attrs = TB_COUNT(reduce_attrs),
                                     .shape_only = 2,
+                                    .types = TB_TYPES_FLOAT,
+                                    .flops = reduce_flops,
                                     .infer = reduce_infer,
                                     .run = reduce_run};

@@ -258,5 +258,6 @@ const tb_op tb_op_fill_like = {.domain = TB_DOMAIN_GRAD,
                                .attrs = fill_attrs,
                                .n_attrs = TB_COUNT(fill_attrs),
                                .shape_only = 1,
+                               .types = TB_TYPES_F32,
                                .infer = fill_infer,
                                .run = fill_run};

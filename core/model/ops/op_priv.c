@@ -27,9 +27,9 @@ tb_rc tb_op_axis(size_t *out, int64_t axis, size_t rank, bool end, tb_err *err)
 
 tb_rc tb_op_infer_same(tb_call *call, tb_err *err)
 {
-    tb_rc rc = tb_op_need_f32(call, call->n_in, err);
-    call->out[0] = tb_tensor_view(TB_F32, &call->in[0].shape, NULL);
-    return rc;
+    call->out[0] = call->in[0];
+    call->out[0].data = NULL;
+    return tb_op_need_same_type(call, 0, call->n_in, err);
 }
 
 tb_rc tb_op_infer_grad(tb_call *call, tb_err *err)
@@ -65,53 +65,4 @@ tb_value_id tb_grad_reduce(tb_grad *g, tb_value_id a, tb_value_id like,
                                            .n_attrs = 1,
                                            .in = in,
                                            .n_in = 2});
-}
-
-void tb_walk2_plan(tb_walk2 *walk, const tb_shape *a, const tb_shape *b,
-                   const tb_shape *to)
-{
-    size_t stride[2][TB_RANK_MAX];
-    *walk = (tb_walk2){.n = 1, .n_outer = 1, .step = {1, 1}};
-    tb_shape_strides(stride[0], a, to);
-    tb_shape_strides(stride[1], b, to);
-    /* The innermost run: trailing dimensions in which neither operand changes
-     * its mind about moving or standing. */
-    size_t d = to->rank;
-    bool fresh = true;
-    for (; d > 0; d--) {
-        size_t s0 = stride[0][d - 1] != 0;
-        size_t s1 = stride[1][d - 1] != 0;
-        if (to->dim[d - 1] == 1) {
-            continue;
-        }
-        if (!fresh && (s0 != walk->step[0] || s1 != walk->step[1])) {
-            break;
-        }
-        walk->step[0] = s0;
-        walk->step[1] = s1;
-        walk->n *= to->dim[d - 1];
-        fresh = false;
-    }
-    walk->rank = d;
-    for (size_t i = 0; i < d; i++) {
-        walk->dim[i] = to->dim[i];
-        walk->stride[0][i] = stride[0][i];
-        walk->stride[1][i] = stride[1][i];
-        walk->n_outer *= to->dim[i];
-    }
-}
-
-void tb_walk2_next(tb_walk2_at *at, const tb_walk2 *walk)
-{
-    for (size_t d = walk->rank; d > 0; d--) {
-        size_t i = d - 1;
-        at->at[0] += walk->stride[0][i];
-        at->at[1] += walk->stride[1][i];
-        if (++at->index[i] < walk->dim[i]) {
-            return;
-        }
-        at->at[0] -= walk->stride[0][i] * walk->dim[i];
-        at->at[1] -= walk->stride[1][i] * walk->dim[i];
-        at->index[i] = 0;
-    }
 }

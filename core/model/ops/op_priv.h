@@ -4,6 +4,7 @@
 #define TB_MODEL_OPS_OP_PRIV_H
 
 #include "model/op.h"
+#include "tensor/kernels.h"
 
 /* The state of a call as the family's own struct, which must fit. */
 #define TB_OP_STATE(type, call)                                                \
@@ -41,7 +42,8 @@ tb_rc tb_op_need_f32(const tb_call *call, size_t n, tb_err *err)
 tb_rc tb_op_axis(size_t *out, int64_t axis, size_t rank, bool end, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
-/* infer for one float32 output of the first input's shape. */
+/* infer for one output of the first input's type and shape, which all inputs
+ * have in common (their type; see tb_op.types). */
 tb_rc tb_op_infer_same(tb_call *call, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
 /* The same for (dy, x or y): both shapes must be equal. */
@@ -55,30 +57,96 @@ void tb_op_run_view(const tb_call *call) TB_NONNULL(1);
 tb_value_id tb_grad_reduce(tb_grad *g, tb_value_id a, tb_value_id like,
                            float scale) TB_NONNULL(1);
 
-/* Two operands walked together over a shape to which both broadcast: outer
- * loops with strides, and an innermost run of n elements in which each operand
- * moves by 0 or 1. */
-typedef struct tb_walk2 {
+/* --- element by element (op_walk.c) --------------------------------------- */
+
+#define TB_WALK_MAX 3
+
+/* Up to three operands walked together over a shape to which all broadcast:
+ * outer loops with strides, and an innermost run of n elements in which each
+ * operand moves by 0 or 1. */
+typedef struct tb_walk {
+    size_t n_operands;
     size_t rank; /* of the outer loops */
     size_t dim[TB_RANK_MAX];
-    size_t stride[2][TB_RANK_MAX];
-    size_t n_outer; /* product of dim */
-    size_t n;       /* innermost run */
-    size_t step[2]; /* 0 or 1 */
-} tb_walk2;
-
-/* Plans a walk of operands a and b over `to`. */
-void tb_walk2_plan(tb_walk2 *walk, const tb_shape *a, const tb_shape *b,
-                   const tb_shape *to) TB_NONNULL(1, 2, 3, 4);
+    size_t stride[TB_WALK_MAX][TB_RANK_MAX];
+    size_t n_outer;           /* product of dim */
+    size_t n;                 /* innermost run */
+    size_t step[TB_WALK_MAX]; /* 0 or 1 */
+} tb_walk;
 
 /* The walk in motion: where each operand stands. Start from all zeros. */
-typedef struct tb_walk2_at {
+typedef struct tb_walk_at {
     size_t index[TB_RANK_MAX];
-    size_t at[2]; /* elements from the start of each operand */
-} tb_walk2_at;
+    size_t at[TB_WALK_MAX]; /* elements from the start of each operand */
+} tb_walk_at;
+
+/* Plans a walk of n operands over `to`. */
+void tb_walk_plan(tb_walk *walk, const tb_shape *const *operands, size_t n,
+                  const tb_shape *to) TB_NONNULL(1, 2, 4);
 
 /* To the next outer step. */
-void tb_walk2_next(tb_walk2_at *at, const tb_walk2 *walk) TB_NONNULL(1, 2);
+void tb_walk_next(tb_walk_at *at, const tb_walk *walk) TB_NONNULL(1, 2);
+
+/* The walk of all inputs of a call (up to TB_WALK_MAX) over the shape to which
+ * they broadcast. MISMATCH. */
+tb_rc tb_op_plan_walk(tb_walk *walk, tb_shape *to, const tb_call *call,
+                      tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* The same of two operands, for those who have just two. */
+typedef tb_walk tb_walk2;
+typedef tb_walk_at tb_walk2_at;
+static inline void tb_walk2_plan(tb_walk2 *walk, const tb_shape *a,
+                                 const tb_shape *b, const tb_shape *to)
+{
+    const tb_shape *const operands[2] = {a, b};
+    tb_walk_plan(walk, operands, 2, to);
+}
+static inline void tb_walk2_next(tb_walk2_at *at, const tb_walk2 *walk)
+{
+    tb_walk_next(at, walk);
+}
+
+/* Inputs [from, to) that are there have the type of input from. MISMATCH. */
+tb_rc tb_op_need_same_type(const tb_call *call, size_t from, size_t to,
+                           tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* A row of such a walk in motion: where the three tensors stand. */
+typedef struct tb_op_pair {
+    const tb_tensor *y, *a, *b;
+    size_t at_y, at_a, at_b;
+    size_t step_a, step_b;
+} tb_op_pair;
+
+/* y = f(a, b) by element type: float32; the other floats in double; integers in
+ * 64 bits, cut to their type; u64. */
+typedef struct tb_op_binary {
+    tb_k_arith_op f32;
+    double (*real)(double a, double b);
+    int64_t (*whole)(int64_t a, int64_t b);
+    uint64_t (*natural)(uint64_t a, uint64_t b);
+} tb_op_binary;
+
+/* infer for two inputs of one type that broadcast: the walk is the state. */
+tb_rc tb_op_infer_binary(tb_call *call, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* run for such a call; or for any tensors of one type, y dense over the walk of
+ * a and b. y may be a or b where that has as many elements. */
+void tb_op_run_binary(const tb_call *call, const tb_op_binary *f)
+    TB_NONNULL(1, 2);
+void tb_op_walk_binary(const tb_walk *walk, const tb_tensor *y,
+                       const tb_tensor *a, const tb_tensor *b,
+                       const tb_op_binary *f) TB_NONNULL(1, 2, 3, 4, 5);
+
+/* out[0] = f(in[0], in[1], ...; p) in double along a walk of all inputs, of any
+ * float type: for what need not be fast. */
+typedef double tb_op_each(const double x[TB_WALK_MAX], double p);
+void tb_op_walk_each(const tb_call *call, const tb_walk *walk, tb_op_each *f,
+                     double p) TB_NONNULL(1, 2, 3);
+
+/* out[0] = f(in[0]) of a float type. */
+void tb_op_run_map(const tb_call *call, tb_k_map_of f, float p, float q)
+    TB_NONNULL(1);
 
 /* The members of the list. */
 #define TB_OP(name) extern const tb_op tb_op_##name;

@@ -178,6 +178,42 @@ static void softmax_rows_are_probabilities_even_of_huge_inputs(void **state)
     }
 }
 
+/* A matrix turned around gives rows what it gave columns. */
+static void softmax_down_columns_is_that_of_rows_turned_around(void **state)
+{
+    enum { R = 3, C = 67 }; /* over one tile of columns */
+    static float at[C * R], bt[C * R], down[R * C], along[C * R];
+    (void)state;
+    for (size_t i = 0; i < R * C; i++) {
+        at[i % C * R + i / C] = a[i];
+        bt[i % C * R + i / C] = b[i];
+    }
+    for (int k = 0; k < 4; k++) {
+        switch (k) {
+        case 0:
+            tb_k_softmax_cols(down, a, R, C);
+            tb_k_softmax(along, at, C, R);
+            break;
+        case 1:
+            tb_k_log_softmax_cols(down, a, R, C);
+            tb_k_log_softmax(along, at, C, R);
+            break;
+        case 2:
+            tb_k_softmax_grad_cols(down, a, b, R, C);
+            tb_k_softmax_grad(along, at, bt, C, R);
+            break;
+        default:
+            tb_k_log_softmax_grad_cols(down, a, b, R, C);
+            tb_k_log_softmax_grad(along, at, bt, C, R);
+            break;
+        }
+        for (size_t i = 0; i < R * C; i++) {
+            float want = along[i % C * R + i / C];
+            CHECK(fabsf(down[i] - want) <= 4e-6f * (1 + fabsf(want)));
+        }
+    }
+}
+
 static void bytes_become_floats(void **state)
 {
     (void)state;
@@ -334,6 +370,12 @@ static size_t run_all(const tb_k_set *k, float *out, size_t n)
     k->tanh_grad(o, a, b, n), o += N;
     k->softmax(o, a, 1, n), o += N;
     k->log_softmax(o, a, 1, n), o += N;
+    k->softmax_grad(o, a, b, 1, n), o += N;
+    k->log_softmax_grad(o, a, b, 1, n), o += N;
+    k->softmax_cols(o, a, 2, n / 2), o += N;
+    k->log_softmax_cols(o, a, 2, n / 2), o += N;
+    k->softmax_grad_cols(o, a, b, 2, n / 2), o += N;
+    k->log_softmax_grad_cols(o, a, b, 2, n / 2), o += N;
     k->sum_rows(o, a, n / 4, 4, 0.7f, 0.9f), o += N;
     memcpy(o, a, n * sizeof *o);
     k->add_row(o, b, n / 4, 4), o += N;
@@ -377,6 +419,7 @@ int main(void)
         TEST(gradients_come_from_the_outputs),
         TEST(reductions_agree_with_sums_in_double),
         TEST(softmax_rows_are_probabilities_even_of_huge_inputs),
+        TEST(softmax_down_columns_is_that_of_rows_turned_around),
         TEST(bytes_become_floats),
         TEST(maps_and_their_slopes_are_near_libm_in_double),
         TEST(maps_hold_at_points_known_from_elsewhere),
