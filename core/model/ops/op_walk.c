@@ -53,6 +53,9 @@ void tb_walk_plan(tb_walk *walk, const tb_shape *const *operands, size_t n,
             walk->stride[k][i] = stride[k][i];
         }
     }
+    if (walk->n == 0) { /* nothing there, perhaps not even an address */
+        walk->n_outer = 0;
+    }
 }
 
 void tb_walk_next(tb_walk_at *at, const tb_walk *walk)

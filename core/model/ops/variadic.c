@@ -14,6 +14,9 @@ static tb_rc infer(tb_call *call, tb_err *err)
     tb_rc rc = tb_op_need_same_type(call, 0, call->n_in, err);
     for (size_t i = 1; i < call->n_in && rc == TB_OK; i++) {
         tb_shape both = shape;
+        if (!tb_op_has(call, i)) {
+            return tb_fail(err, TB_E_MALFORMED, "operand %zu is missing", i);
+        }
         rc = tb_shape_broadcast(&both, &shape, &call->in[i].shape, err);
         shape = both;
     }

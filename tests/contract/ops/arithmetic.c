@@ -63,6 +63,7 @@ static const op_case refused[] = {
     {.op = "Min", .in = {F32(4), F32(4), F32(5)}},
     {.op = "Max", .in = {F32(4), I32(4)}},
     {.op = "Sum", .in = {F32(4), F32(5)}},
+    {.op = "Sum", .in = {F32(4), OMITTED, F32(4)}},
     {.op = "Mean", .in = {F32(4), F32(5)}},
     {.op = "Clip", .in = {F32(4), I32(1)}},
     {.op = "Clip", .in = {F32(4), CONST(TB_F32, two_limits, 2)}},
