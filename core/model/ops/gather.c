@@ -181,6 +181,11 @@ static tb_rc gather_grad_infer(tb_call *call, tb_err *err)
     return rc;
 }
 
+static double gather_grad_flops(const tb_call *call)
+{
+    return (double)tb_tensor_count(&call->in[0]);
+}
+
 static void gather_grad_run(const tb_call *call)
 {
     const gather_state *s = TB_OP_CONST_STATE(gather_state, call);
@@ -234,5 +239,6 @@ const tb_op tb_op_gather_grad = {.domain = TB_DOMAIN_GRAD,
                                  .attrs = attrs,
                                  .n_attrs = TB_COUNT(attrs),
                                  .shape_only = 4,
+                                 .flops = gather_grad_flops,
                                  .infer = gather_grad_infer,
                                  .run = gather_grad_run};

@@ -1,5 +1,5 @@
-/* core/model/ops/matmul.c - Gemm, MatMul over batches, and MatMulT, a MatMul
- * whose operands are transposed on the way (for gradients only). */
+/* core/model/ops/matmul.c - Gemm, MatMul over batches, and MatMulT, a product
+ * for its gradients, whose operands are transposed on the way. */
 #include <string.h>
 
 #include "model/ops/op_priv.h"
@@ -104,6 +104,12 @@ static void gemm_run(const tb_call *call)
                  tb_op_f32_out(call), &tail);
 }
 
+static double gemm_flops(const tb_call *call)
+{
+    const tb_gemm_shape *s = &TB_OP_CONST_STATE(gemm_state, call)->shape;
+    return 2.0 * (double)s->m * (double)s->n * (double)s->k;
+}
+
 static tb_value_id emit_gemm(tb_grad *g, tb_value_id a, bool ta, tb_value_id b,
                              bool tb)
 {
@@ -149,6 +155,75 @@ typedef struct matmul_state {
     tb_walk2 walk; /* over the leading dimensions, counted in matrices */
 } matmul_state;
 
+/* Two operands as matrices, whatever they were: op(a) [..., m, k],
+ * op(b) [..., k, n]. */
+typedef struct operands {
+    bool ta;
+    bool tb;
+    tb_shape a;
+    tb_shape b;
+    bool drop_m; /* these extents of 1 are not the result's */
+    bool drop_n;
+} operands;
+
+/* An extent of 1 more: the last, or the last but one. */
+static void add_extent(tb_shape *shape, bool last)
+{
+    size_t d = shape->rank++;
+    shape->dim[d] = 1;
+    if (!last && d > 0) {
+        shape->dim[d] = shape->dim[d - 1];
+        shape->dim[d - 1] = 1;
+    }
+}
+
+/* As numpy has it: a vector is a row on the left, and a column on the right. */
+static void widen(operands *o)
+{
+    o->drop_m = o->a.rank == 1;
+    o->drop_n = o->b.rank == 1;
+    if (o->drop_m) {
+        add_extent(&o->a, false);
+    }
+    if (o->drop_n) {
+        add_extent(&o->b, true);
+    }
+}
+
+/* da = dy B^T: a is dy here. It lacks a dimension where A or B was a vector,
+ * and then has fewer than B, if that is a matrix. */
+static void widen_da(operands *o)
+{
+    bool vector = o->b.rank == 1;
+    o->drop_m = vector && o->a.rank == 0;
+    if (vector) {
+        add_extent(&o->b, true);
+        add_extent(&o->a, true);
+    } else if (o->a.rank < o->b.rank) {
+        add_extent(&o->a, false);
+    }
+    if (o->a.rank < 2) {
+        add_extent(&o->a, false);
+    }
+}
+
+/* db = A^T dy: b is dy here, and the same holds with A. */
+static void widen_db(operands *o)
+{
+    bool vector = o->a.rank == 1;
+    o->drop_n =
+        (vector && o->b.rank == 0) || (!vector && o->b.rank < o->a.rank);
+    if (vector) {
+        add_extent(&o->a, false);
+        add_extent(&o->b, false);
+    } else if (o->drop_n) {
+        add_extent(&o->b, true);
+    }
+    if (o->b.rank < 2) {
+        add_extent(&o->b, true);
+    }
+}
+
 /* The shape without its last two dimensions. */
 static tb_shape leading(const tb_shape *shape)
 {
@@ -159,33 +234,42 @@ static tb_shape leading(const tb_shape *shape)
     return out;
 }
 
-static tb_rc matmul_plan(tb_call *call, bool ta, bool tb, tb_err *err)
+/* All rows of a shape as one matrix. */
+static void flatten(tb_shape *shape)
+{
+    *shape = TB_SHAPE(tb_shape_product(shape, 0, shape->rank - 1),
+                      shape->dim[shape->rank - 1]);
+}
+
+static tb_rc plan(tb_call *call, const operands *o, tb_err *err)
 {
     matmul_state *state = TB_OP_STATE(matmul_state, call);
-    const tb_shape *a = &call->in[0].shape;
-    const tb_shape *b = &call->in[1].shape;
-    size_t a2 = a->rank - 2;
-    size_t b2 = b->rank - 2;
+    const size_t *a = o->a.dim + o->a.rank - 2;
+    const size_t *b = o->b.dim + o->b.rank - 2;
+    tb_shape lead_a = leading(&o->a);
+    tb_shape lead_b = leading(&o->b);
     tb_shape y;
-    if (a->dim[a2 + !ta] != b->dim[b2 + tb]) {
+    if (a[!o->ta] != b[o->tb]) {
         return inner_mismatch(call, err);
     }
-    tb_shape lead_a = leading(a);
-    tb_shape lead_b = leading(b);
     tb_rc rc = tb_shape_broadcast(&y, &lead_a, &lead_b, err);
     if (rc != TB_OK) {
         return rc;
     }
-    size_t m = a->dim[a2 + ta];
+    size_t m = a[o->ta];
     tb_walk2_plan(&state->walk, &lead_a, &lead_b, &y);
-    y.dim[y.rank++] = m;
-    y.dim[y.rank++] = b->dim[b2 + !tb];
-    if (b->rank == 2 && !ta) { /* one product over all rows of a */
-        m = tb_shape_product(a, 0, a->rank - 1);
+    if (!o->drop_m) {
+        y.dim[y.rank++] = m;
+    }
+    if (!o->drop_n) {
+        y.dim[y.rank++] = b[!o->tb];
+    }
+    if (o->b.rank == 2 && !o->ta) { /* one product over all rows of a */
+        m = tb_shape_product(&o->a, 0, o->a.rank - 1);
         tb_walk2_plan(&state->walk, &(tb_shape){0}, &(tb_shape){0},
                       &(tb_shape){0});
     }
-    state->shape = tb_gemm_dense(ta, tb, m, b->dim[b2 + !tb], a->dim[a2 + !ta]);
+    state->shape = tb_gemm_dense(o->ta, o->tb, m, b[!o->tb], a[!o->ta]);
     state->a_floats = m * state->shape.k;
     state->b_floats = state->shape.n * state->shape.k;
     call->out[0] = tb_tensor_view(TB_F32, &y, NULL);
@@ -194,17 +278,16 @@ static tb_rc matmul_plan(tb_call *call, bool ta, bool tb, tb_err *err)
 
 static tb_rc matmul_infer(tb_call *call, tb_err *err)
 {
-    bool ta = tb_node_int(call->node, "transA", 0) != 0;
-    bool tb = tb_node_int(call->node, "transB", 0) != 0;
+    operands o = {.a = call->in[0].shape, .b = call->in[1].shape};
     tb_rc rc = tb_op_need_f32(call, 2, err);
-    if (rc != TB_OK) {
-        return rc;
+    if (rc == TB_OK && (o.a.rank == 0 || o.b.rank == 0)) {
+        rc = tb_fail(err, TB_E_MISMATCH, "an operand without dimensions");
     }
-    if (call->in[0].shape.rank < 2 || call->in[1].shape.rank < 2) {
-        return tb_fail(err, TB_E_UNSUPPORTED,
-                       "an operand of one dimension: reshape it to two");
+    if (rc == TB_OK) {
+        widen(&o);
+        rc = plan(call, &o, err);
     }
-    return matmul_plan(call, ta, tb, err);
+    return rc;
 }
 
 /* y [..., m, n] = op(a) [..., m, k] op(b) [..., k, n] */
@@ -228,17 +311,26 @@ static void matmul_run(const tb_call *call)
     }
 }
 
-static tb_value_id emit_matmul(tb_grad *g, tb_value_id a, bool ta,
-                               tb_value_id b, bool tb, tb_value_id like)
+static double matmul_flops(const tb_call *call)
 {
-    const tb_value_id in[2] = {a, b};
-    const tb_attr attrs[2] = {TB_ATTR_I("transA", ta), TB_ATTR_I("transB", tb)};
+    const matmul_state *state = TB_OP_CONST_STATE(matmul_state, call);
+    return 2.0 * (double)tb_tensor_count(&call->out[0]) *
+           (double)state->shape.k;
+}
+
+/* MatMulT(a, b, like), a product for a gradient in the shape of like. */
+static tb_value_id emit_matmul(tb_grad *g, tb_value_id a, bool ta,
+                               tb_value_id b, tb_value_id like)
+{
+    const tb_value_id in[3] = {a, b, like};
+    const tb_attr attrs[2] = {TB_ATTR_I("transA", ta),
+                              TB_ATTR_I("transB", !ta)};
     tb_value_id d = tb_grad_emit(g, &(tb_node_spec){.domain = TB_DOMAIN_GRAD,
                                                     .op = "MatMulT",
                                                     .attrs = attrs,
                                                     .n_attrs = TB_COUNT(attrs),
                                                     .in = in,
-                                                    .n_in = 2});
+                                                    .n_in = 3});
     return tb_grad_reduce(g, d, like, 1.0f);
 }
 
@@ -247,11 +339,41 @@ static void matmul_backward(tb_grad *g)
 {
     const tb_value_id *in = g->node->in;
     if (g->wants[0]) {
-        g->dx[0] = emit_matmul(g, g->dy[0], false, in[1], true, in[0]);
+        g->dx[0] = emit_matmul(g, g->dy[0], false, in[1], in[0]);
     }
     if (g->wants[1]) {
-        g->dx[1] = emit_matmul(g, in[0], true, g->dy[0], false, in[1]);
+        g->dx[1] = emit_matmul(g, in[0], true, g->dy[0], in[1]);
     }
+}
+
+/* dy, B, A -> dy B^T; or with transA A, dy, B -> A^T dy, which is one product
+ * over all rows where B is a matrix. The data of `like` is not read. */
+static tb_rc matmul_t_infer(tb_call *call, tb_err *err)
+{
+    const tb_shape *like = &call->in[2].shape;
+    operands o = {.ta = tb_node_int(call->node, "transA", 0) != 0,
+                  .a = call->in[0].shape,
+                  .b = call->in[1].shape};
+    o.tb = !o.ta;
+    tb_rc rc = tb_op_need_f32(call, 2, err);
+    const tb_shape *known = o.ta ? &o.a : &o.b;
+    const tb_shape *dy = o.ta ? &o.b : &o.a;
+    if (rc == TB_OK && (known->rank == 0 || dy->rank + 2 > TB_RANK_MAX)) {
+        rc = tb_fail(err, TB_E_MISMATCH, "no gradient of a product");
+    }
+    if (rc != TB_OK) {
+        return rc;
+    }
+    if (!o.ta) {
+        widen_da(&o);
+    } else {
+        widen_db(&o);
+    }
+    if (o.ta && like->rank <= 2 && o.a.rank == o.b.rank && o.a.rank > 2) {
+        flatten(&o.a);
+        flatten(&o.b);
+    }
+    return plan(call, &o, err);
 }
 
 /* --- the table ------------------------------------------------------------ */
@@ -272,6 +394,8 @@ const tb_op tb_op_gemm = {.domain = TB_DOMAIN_ONNX,
                           .attrs = gemm_attrs,
                           .n_attrs = TB_COUNT(gemm_attrs),
                           .trains = 7,
+                          .types = TB_TYPES_F32,
+                          .flops = gemm_flops,
                           .infer = gemm_infer,
                           .run = gemm_run,
                           .backward = gemm_backward};
@@ -285,6 +409,8 @@ const tb_op tb_op_matmul = {.domain = TB_DOMAIN_ONNX,
                             .out_min = 1,
                             .out_max = 1,
                             .trains = 3,
+                            .types = TB_TYPES_F32,
+                            .flops = matmul_flops,
                             .infer = matmul_infer,
                             .run = matmul_run,
                             .backward = matmul_backward};
@@ -293,11 +419,13 @@ const tb_op tb_op_matmul_t = {.domain = TB_DOMAIN_GRAD,
                               .name = "MatMulT",
                               .since = 1,
                               .until = TB_OPSET_ANY,
-                              .in_min = 2,
-                              .in_max = 2,
+                              .in_min = 3,
+                              .in_max = 3,
                               .out_min = 1,
                               .out_max = 1,
                               .attrs = gemm_attrs + 2,
                               .n_attrs = 2,
-                              .infer = matmul_infer,
+                              .shape_only = 4,
+                              .flops = matmul_flops,
+                              .infer = matmul_t_infer,
                               .run = matmul_run};

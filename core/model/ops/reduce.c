@@ -390,6 +390,11 @@ static void run(const tb_call *call)
     }
 }
 
+static double flops(const tb_call *call)
+{
+    return (double)tb_tensor_count(&call->in[0]);
+}
+
 /* Emits <name>Grad(dy, x, y, axes). */
 static void backward(tb_grad *g)
 {
@@ -426,7 +431,7 @@ static const tb_attr_decl attrs_in[] = {
         .domain = TB_DOMAIN_ONNX, .name = text, .since = first, .until = last, \
         .in_min = 1, .in_max = max, .out_min = 1, .out_max = 1,                \
         .attrs = decls, .n_attrs = TB_COUNT(decls), .types = mask,             \
-        .infer = infer, .run = run, .backward = back                           \
+        .flops = flops, .infer = infer, .run = run, .backward = back           \
     }
 
 /* Axes are an attribute before opset `first`, and an input from then on. */

@@ -206,6 +206,7 @@ static const tb_attr_decl attrs[] = {
                                      .out_max = 1,                             \
                                      .attrs = attrs,                           \
                                      .n_attrs = TB_COUNT(attrs),               \
+                                     .flops_each = 1,                          \
                                      .shape_only = unread,                     \
                                      .infer = infer,                           \
                                      .run = run}

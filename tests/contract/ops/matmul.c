@@ -15,6 +15,13 @@ static const op_case grads[] = {
     {.op = "MatMul", .in = {F32(2, 3, 4), F32(4, 2)}},
     {.op = "MatMul", .in = {F32(2, 1, 3, 4), F32(3, 4, 2)}},
     {.op = "MatMul", .in = {F32(3, 4), F32(2, 4, 2)}},
+    {.op = "MatMul", .in = {F32(2, 2, 3, 4), F32(4, 2)}},
+    {.op = "MatMul", .in = {F32(4), F32(4, 2)}},
+    {.op = "MatMul", .in = {F32(4), F32(3, 4, 2)}},
+    {.op = "MatMul", .in = {F32(3, 4), F32(4)}},
+    {.op = "MatMul", .in = {F32(2, 3, 4), F32(4)}},
+    {.op = "MatMul", .in = {F32(4), F32(4)}},
+    {.op = "MatMul", .in = {F32(1, 4), F32(3, 4, 2)}},
 };
 
 static const op_case refused[] = {
@@ -24,7 +31,8 @@ static const op_case refused[] = {
     {.op = "Gemm", .in = {F32(3, 4), F32(4, 2), F32(1, 3, 2)}},
     {.op = "MatMul", .in = {F32(3, 4), F32(3, 4)}},
     {.op = "MatMul", .in = {F32(2, 3, 4), F32(3, 4, 2)}},
-    {.op = "MatMul", .in = {F32(4), F32(4, 2)}},
+    {.op = "MatMul", .in = {F32(3), F32(4, 2)}},
+    {.op = "MatMul", .in = {F32(3), SCALAR}},
 };
 
 const op_family family_matmul = {.name = "matmul",
