@@ -310,6 +310,34 @@ static tb_rc bind_node(tb_binder *b, tb_node_id id, tb_err *err)
     return TB_OK;
 }
 
+/* Gives back the folded values that only folded nodes read. */
+static tb_rc drop_unread(const tb_binder *b, tb_err *err)
+{
+    const tb_bound *bound = b->bound;
+    uint8_t *read = tb_mem_array(bound->n_values, 1);
+    if (read == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "model: %zu values", bound->n_values);
+    }
+    for (size_t i = 0; i < bound->n_calls; i++) {
+        const tb_node *node = bound->graph->nodes[bound->call_nodes[i]];
+        for (size_t k = 0; k < node->n_in; k++) {
+            if (node->in[k] != TB_ID_NONE) {
+                read[node->in[k]] = 1;
+            }
+        }
+    }
+    for (size_t v = 0; v < bound->n_values; v++) {
+        tb_tensor *value = &bound->values[v];
+        if (value->owns && !read[v]) {
+            tb_tensor kept = tb_tensor_view(value->dtype, &value->shape, NULL);
+            tb_tensor_release(value);
+            *value = kept;
+        }
+    }
+    tb_mem_free(read);
+    return TB_OK;
+}
+
 /* --- faults --------------------------------------------------------------- */
 
 tb_rc tb_data_fault_error(tb_data_fault *fault, tb_err *err)
@@ -386,6 +414,9 @@ tb_rc tb_bind_new(tb_bound **out, const tb_graph *graph,
                 tb_fail(err, TB_E_MALFORMED, "output \"%s\" is made by nothing",
                         graph->values[graph->outputs[i]]->name);
         }
+    }
+    if (rc == TB_OK) {
+        rc = drop_unread(&b, err);
     }
     if (rc == TB_OK) {
         *out = b.bound;

@@ -28,8 +28,8 @@ typedef struct tb_bound {
     size_t n_values;
     /* [n_values] by value id: dtype and shape of each value that an output
      * needs, and of each input; else dtype NONE. data is set for CONST values
-     * (borrowed from the graph) and for folded ones (owned), and NULL for
-     * inputs, parameters, buffers and temporaries. */
+     * (borrowed from the graph) and for folded ones that a call reads (owned),
+     * and NULL for inputs, parameters, buffers and temporaries. */
     tb_tensor *values;
     /* [n_calls] in running order: those that outputs need, without the folded
      * ones. Their in and out are copies of values[]; data, work and chance are
