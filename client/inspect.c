@@ -58,6 +58,7 @@ static tb_rc find_kinds(inspection *in, tb_graph *graph,
         }
         in->n_of[in->kinds[i]]++;
         in->in_each[in->kinds[i]] += tb_tensor_count(&value->data);
+        in->data_bytes += tb_tensor_bytes(&value->data);
     }
     return rc;
 }
@@ -173,20 +174,22 @@ static tb_rc fit_budget(inspection *in, const inspect_options *o, tb_err *err)
     in->piece = in->largest >= in->batch
                     ? in->batch
                     : largest_fit(in, o, in->batch - 1, true);
-    if (in->piece == 0) {
-        char needed[32];
-        char given[32];
-        tb_rc rc = measure(&in->in_pieces, in, o, in->batch, 1, err);
-        tb_text_bytes(in->in_pieces.bytes, needed, sizeof needed);
-        tb_text_bytes(o->budget, given, sizeof given);
-        return rc != TB_OK
-                   ? rc
-                   : tb_fail(err, TB_E_LIMIT,
-                             "a budget of %s: training in pieces of one row, "
-                             "batch %zu, needs %s; at least %zu bytes",
-                             given, in->batch, needed, in->in_pieces.bytes);
+    if (in->piece > 0) {
+        return measure(&in->in_pieces, in, o, in->batch, in->piece, err);
     }
-    return measure(&in->in_pieces, in, o, in->batch, in->piece, err);
+    if (in->largest > 0) {
+        return TB_OK; /* what pieces need beside them is what is too much */
+    }
+    char needed[32];
+    char given[32];
+    tb_rc rc = measure(&in->in_pieces, in, o, 1, 0, err);
+    tb_text_bytes(in->in_pieces.bytes, needed, sizeof needed);
+    tb_text_bytes(o->budget, given, sizeof given);
+    return rc != TB_OK ? rc
+                       : tb_fail(err, TB_E_LIMIT,
+                                 "a budget of %s: training needs %s (%zu "
+                                 "bytes) even for one row",
+                                 given, needed, in->in_pieces.bytes);
 }
 
 /* A model that cannot be trained is no error here, unless a budget asks. */

@@ -45,13 +45,15 @@ typedef struct inspection {
     size_t n_nodes;
     size_t n_of[KIND_COUNT];    /* initialisers of each kind */
     size_t in_each[KIND_COUNT]; /* numbers in them */
+    size_t data_bytes;          /* of all of them */
     size_t batch;
     tb_exec_cost one, many; /* inference of one row, of a batch */
     bool trains;
-    tb_err why_not;            /* when it does not */
-    tb_trainer_cost training;  /* a step of a batch */
-    uint64_t budget;           /* 0: none was given */
-    size_t piece;              /* largest micro-batch within it */
+    tb_err why_not;           /* when it does not */
+    tb_trainer_cost training; /* a step of a batch */
+    uint64_t budget;          /* 0: none was given */
+    size_t piece; /* largest micro-batch within it; 0: none, for what pieces
+                   * of a batch need beside them */
     tb_trainer_cost in_pieces; /* a step of a batch in such pieces */
     size_t largest; /* largest batch within it in one piece; 0: none */
 } inspection;

@@ -179,7 +179,8 @@ static tb_rc put_numbers(tb_json *object, const char *key,
 static tb_rc put_inference(tb_json *object, const char *key, size_t batch,
                            const tb_exec_cost *cost, tb_err *err)
 {
-    static const char *const names[] = {"batch", "bytes", "flops", NULL};
+    static const char *const names[] = {"batch", "activation_bytes", "flops",
+                                        NULL};
     const double numbers[] = {(double)batch, (double)cost->bytes, cost->flops};
     return put_numbers(object, key, names, numbers, err);
 }

@@ -169,6 +169,16 @@ static void measure(drawing *d)
     d->name = d->name < 6 ? 6 : d->name;
 }
 
+/* Appends a line without the blanks at its end. */
+static tb_rc put_trimmed(tb_buf *out, const char *line, tb_err *err)
+{
+    size_t n = strlen(line);
+    while (n > 0 && line[n - 1] == ' ') {
+        n--;
+    }
+    return tb_buf_printf(out, err, "%.*s\n", (int)n, line);
+}
+
 /* One line; numbers of outputs behind the first are left out. */
 static tb_rc put_line(const drawing *d, const inspected_node *node,
                       tb_value_id output, bool first, tb_err *err)
@@ -198,9 +208,11 @@ static tb_rc put_line(const drawing *d, const inspected_node *node,
     } else {
         name_text(d->in->graph->values[output]->name, d->name, name);
     }
-    return tb_buf_printf(d->out, err, "%4s %-*.*s %-*s %-*s %-*s %10s %8s\n",
-                         number, d->op, d->op, first ? n->op : "", d->from,
-                         from, d->name, name, d->shape, shape, own, flops);
+    char line[8 * CELL_BYTES];
+    (void)snprintf(line, sizeof line, "%4s %-*.*s %-*s %-*s %-*s %10s %8s",
+                   number, d->op, d->op, first ? n->op : "", d->from, from,
+                   d->name, name, d->shape, shape, own, flops);
+    return put_trimmed(d->out, line, err);
 }
 
 static tb_rc put_node(const drawing *d, const inspected_node *node, tb_err *err)
@@ -304,13 +316,16 @@ static tb_rc put_initialisers(const inspection *in, initialiser_kind kind,
 }
 
 /* The lines of one way to run: what it needs. */
-static tb_rc put_run(const char *what, size_t batch, const tb_exec_cost *cost,
-                     tb_buf *out, tb_err *err)
+static tb_rc put_run(const inspection *in, size_t batch,
+                     const tb_exec_cost *cost, tb_buf *out, tb_err *err)
 {
-    char bytes[32];
+    char all[32];
     char flops[32];
-    return tb_buf_printf(out, err, "%-9s  %8zu  %10s  %10s\n", what, batch,
-                         sized(cost->bytes, bytes), scaled(cost->flops, flops));
+    char bytes[32];
+    return tb_buf_printf(out, err,
+                         "inference  %8zu  %10s  %10s  (activations %s)\n",
+                         batch, sized(in->data_bytes + cost->bytes, all),
+                         scaled(cost->flops, flops), sized(cost->bytes, bytes));
 }
 
 static tb_rc put_step(size_t batch, const tb_trainer_cost *cost, tb_buf *out,
@@ -333,10 +348,10 @@ static tb_rc put_totals(const inspection *in, tb_buf *out, tb_err *err)
     tb_rc rc = tb_buf_printf(out, err, "\n%-9s  %8s  %10s  %10s\n", "", "batch",
                              "memory", "FLOPs");
     if (rc == TB_OK) {
-        rc = put_run("inference", 1, &in->one, out, err);
+        rc = put_run(in, 1, &in->one, out, err);
     }
     if (rc == TB_OK && in->batch > 1) {
-        rc = put_run("inference", in->batch, &in->many, out, err);
+        rc = put_run(in, in->batch, &in->many, out, err);
     }
     if (rc != TB_OK) {
         return rc;
@@ -358,6 +373,12 @@ static tb_rc put_budget(const inspection *in, tb_buf *out, tb_err *err)
                              "\nbudget %s: batch %zu fits as it is; at most "
                              "%zu rows would\n",
                              budget, in->batch, in->largest);
+    }
+    if (in->piece == 0) {
+        return tb_buf_printf(out, err,
+                             "\nbudget %s: train with --batch %zu; pieces of "
+                             "%zu rows would need more\n",
+                             budget, in->largest, in->batch);
     }
     tb_rc rc = tb_buf_printf(out, err,
                              "\nbudget %s: train with --batch %zu "

@@ -95,9 +95,8 @@ static void resolve(tb_exec *e, const tb_exec_place *places, size_t n_places,
                 add_patch(e, slots, &call->out[j], node->out[j]);
             }
         }
-        if (e->plan.work[i] != TB_PLAN_NOWHERE) {
-            call->work = e->block + e->plan.work[i];
-        }
+        bool works = e->plan.work[i] != TB_PLAN_NOWHERE;
+        call->work = e->block + (works ? e->plan.work[i] : 0);
         call->chance = chance;
         call->fault = &e->fault;
     }

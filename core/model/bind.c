@@ -206,7 +206,7 @@ static bool afford(tb_binder *b, const tb_call *call)
 static tb_rc fold(tb_binder *b, tb_call *call, tb_err *err)
 {
     tb_rc rc = TB_OK;
-    if (call->work_bytes > b->n_work) {
+    if (call->work_bytes > b->n_work || b->work == NULL) {
         void *work = tb_mem_aligned(call->work_bytes, 1);
         if (work == NULL) {
             return tb_fail(err, TB_E_NOMEM, "%zu bytes", call->work_bytes);

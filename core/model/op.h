@@ -54,7 +54,8 @@ typedef struct tb_call {
      * when the two pointers differ. */
     int view_of;
     size_t work_bytes;       /* set by infer: scratch memory that run needs */
-    void *work;              /* 64-byte aligned, work_bytes, any content */
+    void *work;              /* work_bytes of any content on a 64-byte border;
+                              * never NULL in run */
     const tb_chance *chance; /* for run in training; else may be NULL */
     tb_data_fault *fault;    /* see tb_op_fault; may be NULL */
     tb_op_state state;

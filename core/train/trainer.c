@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -283,6 +284,7 @@ static tb_rc make_pieces(tb_trainer *t, tb_err *err)
     if (t->cost != NULL) {
         t->cost->batch_bytes += bytes;
         t->cost->gradient_bytes += t->slots.n_floats * sizeof t->sum[0];
+        t->cost->flops *= ceil((double)t->options.batch / (double)t->rows);
         return TB_OK;
     }
     t->x = tb_mem_aligned(bytes, 1);

@@ -104,6 +104,24 @@ static tb_rc infer_forward(tb_call *call, bool turned, tb_err *err)
     return rc;
 }
 
+/* Of one product of weights and pixels, whichever of the three is sought: a
+ * multiplication and an addition for each tap of each channel of each output
+ * pixel. */
+static double product_flops(const tb_conv *c)
+{
+    double n = 2.0 * (double)c->batch * (double)c->out_channels *
+               (double)(c->in_channels / c->groups);
+    for (size_t d = 0; d < TB_CONV_DIMS; d++) {
+        n *= (double)c->out[d] * (double)c->kernel[d];
+    }
+    return n;
+}
+
+static double conv_flops(const tb_call *call)
+{
+    return product_flops(&TB_OP_CONST_STATE(conv_state, call)->conv);
+}
+
 static tb_rc conv_infer(tb_call *call, tb_err *err)
 {
     return infer_forward(call, false, err);
@@ -228,6 +246,13 @@ static tb_rc infer_grads(tb_call *call, bool turned, tb_err *err)
     return tb_conv_plan(&call->work_bytes, c, parts, err);
 }
 
+static double grad_flops(const tb_call *call)
+{
+    double products =
+        (is_wanted(call, DW) ? 1 : 0) + (is_wanted(call, DX) ? 1 : 0);
+    return products * conv_flops(call);
+}
+
 static tb_rc conv_grad_infer(tb_call *call, tb_err *err)
 {
     return infer_grads(call, false, err);
@@ -303,6 +328,7 @@ const tb_op tb_op_conv = {.domain = TB_DOMAIN_ONNX,
                           .n_attrs = TB_COUNT(conv_attrs),
                           .trains = 6,
                           .types = TB_TYPES_F32,
+                          .flops = conv_flops,
                           .infer = conv_infer,
                           .run = conv_run,
                           .backward = conv_backward};
@@ -319,6 +345,7 @@ const tb_op tb_op_conv_transpose = {.domain = TB_DOMAIN_ONNX,
                                     .n_attrs = TB_COUNT(transpose_attrs),
                                     .trains = 6,
                                     .types = TB_TYPES_F32,
+                                    .flops = conv_flops,
                                     .infer = transpose_infer,
                                     .run = transpose_run,
                                     .backward = transpose_backward};
@@ -326,7 +353,7 @@ const tb_op tb_op_conv_transpose = {.domain = TB_DOMAIN_ONNX,
 #define CONV_GRAD(text)                                                        \
     .domain = TB_DOMAIN_GRAD, .name = text, .since = 1, .until = TB_OPSET_ANY, \
     .in_min = 3, .in_max = 3, .out_min = 1, .out_max = N_GRADS,                \
-    .any_output = true
+    .any_output = true, .flops = grad_flops
 
 const tb_op tb_op_conv_grad = {CONV_GRAD("ConvGrad"), .attrs = conv_attrs,
                                .n_attrs = TB_COUNT(conv_attrs),

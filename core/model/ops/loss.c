@@ -325,16 +325,28 @@ static void cross_entropy_grad_run(const tb_call *call)
 static const tb_attr_decl attrs[] = {{"ignore_index", TB_ATTR_INT, false},
                                      {"reduction", TB_ATTR_STRING, false}};
 
+/* A softmax and its choice, over scores or log-probabilities. */
+static double flops(const tb_call *call)
+{
+    double most = 0;
+    for (size_t i = 0; i < call->n_in; i++) {
+        double n = (double)tb_tensor_count(&call->in[i]);
+        most = n > most ? n : most;
+    }
+    return 5.0 * most;
+}
+
 #define LOSS(text, n_outputs)                                                  \
     .domain = TB_DOMAIN_ONNX, .name = text, .since = 12,                       \
     .until = TB_OPSET_ANY, .in_min = 2, .in_max = 3, .out_min = 1,             \
     .out_max = n_outputs, .attrs = attrs, .n_attrs = TB_COUNT(attrs),          \
-    .types = TB_TYPES_F32, .infer = infer
+    .types = TB_TYPES_F32, .flops = flops, .infer = infer
 
 #define LOSS_GRAD(text)                                                        \
     .domain = TB_DOMAIN_GRAD, .name = text, .since = 1, .until = TB_OPSET_ANY, \
     .in_min = 3, .in_max = 4, .out_min = 1, .out_max = 1, .attrs = attrs,      \
-    .n_attrs = TB_COUNT(attrs), .types = TB_TYPES_F32, .infer = grad_infer
+    .n_attrs = TB_COUNT(attrs), .types = TB_TYPES_F32, .flops = flops,         \
+    .infer = grad_infer
 
 const tb_op tb_op_nll_loss = {LOSS("NegativeLogLikelihoodLoss", 1),
                               .run = nll_run, .backward = nll_backward};

@@ -70,6 +70,17 @@ static tb_rc read_pool(tb_call *call, size_t i, bool global, tb_shape *y,
                   : read_local(p, call->node, x, y, err);
 }
 
+/* Each tap of each window. */
+static double pool_flops(const tb_call *call)
+{
+    const tb_pool *p = &TB_OP_CONST_STATE(pool_state, call)->pool;
+    double n = (double)p->planes;
+    for (size_t d = 0; d < TB_POOL_DIMS; d++) {
+        n *= (double)p->out[d] * (double)p->kernel[d];
+    }
+    return n;
+}
+
 static bool is_wanted(const tb_call *call, size_t i)
 {
     return i < call->n_out && call->node->out[i] != TB_ID_NONE;
@@ -316,7 +327,7 @@ static const tb_attr_decl average_attrs[] = {
 
 #define POOL(text)                                                             \
     .domain = TB_DOMAIN_ONNX, .name = text, .since = 1, .until = TB_OPSET_ANY, \
-    .in_min = 1, .in_max = 1, .out_min = 1
+    .in_min = 1, .in_max = 1, .out_min = 1, .flops = pool_flops
 
 const tb_op tb_op_max_pool = {POOL("MaxPool"),
                               .out_max = 2,
@@ -350,7 +361,7 @@ const tb_op tb_op_global_average_pool = {
 #define POOL_GRAD(text, n)                                                     \
     .domain = TB_DOMAIN_GRAD, .name = text, .since = 1, .until = TB_OPSET_ANY, \
     .in_min = n, .in_max = n, .out_min = 1, .out_max = 1,                      \
-    .shape_only = 1 << (n - 1), .types = TB_TYPES_F32
+    .shape_only = 1 << (n - 1), .types = TB_TYPES_F32, .flops = pool_flops
 
 const tb_op tb_op_max_pool_grad = {
     POOL_GRAD("MaxPoolGrad", 3), .attrs = max_attrs,
