@@ -1,5 +1,5 @@
-/* client/inspect.h - what `model inspect` knows of a model: gathered here, shown
- * as text (inspect_text.c) or as JSON (inspect_json.c). */
+/* client/inspect.h - what `model inspect` knows of a model: gathered here, and
+ * shown as text (inspect_text.c) or as JSON (inspect_json.c). */
 #ifndef TB_CLIENT_INSPECT_H
 #define TB_CLIENT_INSPECT_H
 

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "host/json.h"
 #include "inspect.h"
+#include "model/notes.h"
 #include "model/params.h"
 #include "model/preprocess.h"
 
@@ -157,6 +158,22 @@ static tb_rc put_classes(tb_json *object, const tb_graph *graph, tb_err *err)
     return rc;
 }
 
+static tb_rc put_notes(tb_json *object, const tb_graph *graph, tb_err *err)
+{
+    tb_note notes[TB_NOTES_MAX];
+    size_t n = tb_model_notes(graph, notes);
+    tb_json *list = tb_json_array();
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; rc == TB_OK && i < n; i++) {
+        rc = tb_json_append_text(list, notes[i].text, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_json_put(object, "notes", &list, err);
+    }
+    tb_json_free(&list);
+    return rc;
+}
+
 /* --- costs ---------------------------------------------------------------- */
 
 /* An object of whole numbers under key: names [n], NULL-terminated. */
@@ -273,6 +290,9 @@ tb_rc inspection_json(const inspection *what, tb_err *err)
     }
     if (rc == TB_OK) {
         rc = put_costs(o, what, err);
+    }
+    if (rc == TB_OK) {
+        rc = put_notes(o, graph, err);
     }
     if (rc == TB_OK) {
         rc = tb_json_print(o, err);

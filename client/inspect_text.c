@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "inspect.h"
+#include "model/notes.h"
 #include "model/preprocess.h"
 
 #define WIDTH      80
@@ -124,7 +125,7 @@ static void from_text(const inspection *in, const inspected_node *node,
         if (!source_text(in, n->in[i], one)) {
             continue;
         }
-        if (at + strlen(one) + 6 > 20) {
+        if (at + strlen(one) + 1 > 9) {
             (void)snprintf(out + at, CELL_BYTES - at, " ..");
             return;
         }
@@ -395,6 +396,33 @@ static tb_rc put_budget(const inspection *in, tb_buf *out, tb_err *err)
                : rc;
 }
 
+/* A sentence behind "note:", over as many lines as it takes. */
+static tb_rc put_note(tb_buf *out, const char *text, tb_err *err)
+{
+    size_t column = strlen("note:");
+    tb_rc rc = tb_buf_printf(out, err, "\nnote:");
+    while (rc == TB_OK && *text != '\0') {
+        size_t n = strcspn(text, " ");
+        bool wraps = column + 1 + n > WIDTH;
+        rc = tb_buf_printf(out, err, "%s%.*s", wraps ? "\n      " : " ", (int)n,
+                           text);
+        column = (wraps ? 6 : column + 1) + n;
+        text += n + (text[n] == ' ' ? 1 : 0);
+    }
+    return rc == TB_OK ? tb_buf_printf(out, err, "\n") : rc;
+}
+
+static tb_rc put_notes(const tb_graph *graph, tb_buf *out, tb_err *err)
+{
+    tb_note notes[TB_NOTES_MAX];
+    size_t n = tb_model_notes(graph, notes);
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; rc == TB_OK && i < n; i++) {
+        rc = put_note(out, notes[i].text, err);
+    }
+    return rc;
+}
+
 tb_rc inspection_text(const inspection *what, tb_buf *out, tb_err *err)
 {
     const tb_graph *graph = what->graph;
@@ -418,5 +446,8 @@ tb_rc inspection_text(const inspection *what, tb_buf *out, tb_err *err)
     if (rc == TB_OK) {
         rc = put_totals(what, out, err);
     }
-    return rc == TB_OK ? put_budget(what, out, err) : rc;
+    if (rc == TB_OK) {
+        rc = put_budget(what, out, err);
+    }
+    return rc == TB_OK ? put_notes(graph, out, err) : rc;
 }
