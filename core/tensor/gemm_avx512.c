@@ -4,8 +4,9 @@
 typedef __m512 vec;
 typedef __mmask16 mask;
 
-#define NAME                    tb_gemm_avx512
-#define NARROW                  25
+#define NAME tb_gemm_avx512
+/* Three half vectors cost less than two whole ones; two, no less than one. */
+#define NARROW(n)               ((n) <= 8 || ((n) > 16 && (n) <= 24))
 #define NARROW_NAME             tb_gemm_avx512_narrow
 #define DOT_COLS                8
 #define WIDTH                   ((size_t)16)

@@ -5,7 +5,7 @@
  * Nothing that is copied is larger than one panel: in a forward pass the batch
  * becomes the panel and the weights are read where they are.
  * The includer defines NAME, vec, mask, WIDTH, TILE_ROWS and the operations; it
- * may define NARROW and NARROW_NAME, who takes panels of fewer columns, and
+ * may define NARROW and NARROW_NAME, who takes panels of some widths, and
  * DOT_COLS, which lets gemm_dot.h take the products that it is for. */
 #include <string.h>
 
@@ -458,7 +458,7 @@ void NAME(const tb_gemm_shape *s, float alpha, const float *a, const float *b,
                   .from_j = tail->from_row};
     }
 #ifdef NARROW
-    if (q.n_panel < NARROW) { /* half of each vector would be empty */
+    if (NARROW(q.n_panel)) {
         NARROW_NAME(s, alpha, a, b, beta, c, tail);
         return;
     }

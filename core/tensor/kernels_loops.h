@@ -84,24 +84,49 @@ static void add_row(float *restrict y, const float *restrict row, size_t n_rows,
     }
 }
 
+/* Sums of columns [0, n) of width; lanes behind n hold the sums of what lies
+ * there, which is read only where a whole block may be. width is a constant at
+ * each call. */
+static inline void sum_block(float *restrict out, const float *restrict x,
+                             size_t n_rows, size_t n_cols, size_t n,
+                             const size_t width)
+{
+    size_t whole = n_rows;
+    while (whole > 0 && (n_rows - whole) * n_cols + n < width) {
+        whole--; /* a block from this row on would pass the end */
+    }
+    float sum[4 * LANES] = {0};
+    for (size_t r = 0; r < whole; r++) {
+        for (size_t c = 0; c < width; c++) {
+            sum[c] = sum[c] + x[r * n_cols + c];
+        }
+    }
+    for (size_t r = whole; r < n_rows; r++) {
+        for (size_t c = 0; c < n; c++) {
+            sum[c] = sum[c] + x[r * n_cols + c];
+        }
+    }
+    memcpy(out, sum, width * sizeof sum[0]);
+}
+
 static void sum_rows(float *restrict row, const float *restrict x,
                      size_t n_rows, size_t n_cols, float alpha, float beta)
 {
     float sum[4 * LANES];
-    for (size_t from = 0; from < n_cols; from += 4 * LANES) {
-        size_t left = n_cols - from;
-        size_t n = left < 4 * LANES ? left : 4 * LANES;
-        memset(sum, 0, sizeof sum);
-        for (size_t r = 0; r < n_rows; r++) {
-            const float *at = x + r * n_cols + from;
-            for (size_t c = 0; c < n; c++) {
-                sum[c] = sum[c] + at[c];
-            }
+    for (size_t from = 0; from < n_cols;) {
+        size_t n = n_cols - from;
+        if (n >= 4 * LANES) {
+            n = 4 * LANES;
+            sum_block(sum, x + from, n_rows, n_cols, n, 4 * LANES);
+        } else {
+            n = n < 2 * LANES ? n : 2 * LANES;
+            sum_block(sum, x + from, n_rows, n_cols, n, 2 * LANES);
         }
         for (size_t c = 0; c < n; c++) {
             float old = beta == 0.0f ? 0.0f : beta * row[from + c];
             row[from + c] = alpha * sum[c] + old;
         }
+        from += n;
     }
 }
 
