@@ -16,10 +16,12 @@ endif()
 
 # Every translation unit, generated ones too.
 add_compile_options(-fstack-protector-strong -fPIC)
-set(CMAKE_C_FLAGS_RELEASE "-O3 -g1") # asserts stay: no NDEBUG
+set(CMAKE_C_FLAGS_RELEASE "-O2 -g1") # asserts stay: no NDEBUG
 set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   add_compile_definitions(_FORTIFY_SOURCE=3)
+  add_compile_options(-ffunction-sections -fdata-sections)
+  add_link_options(-Wl,--gc-sections)
 endif()
 add_link_options(-Wl,-z,relro,-z,now)
 
