@@ -131,6 +131,9 @@ struct tb_op {
     /* Initialisers that training moves without a gradient: role BUFFER. */
     uint8_t n_carry;
     tb_op_carry carry[2];
+    /* Outputs jump or rest (indexes, comparisons): a gradient ends here, and
+     * nobody misses it. */
+    bool stops_gradient;
     /* In training a row's result depends on the rows beside it. */
     bool couples_rows;
     /* run reads chance when training. */

@@ -32,14 +32,23 @@ static tb_rc prepare(reverse *r, const tb_slots *slots, tb_err *err)
     return tb_graph_order(&r->order, &r->n_order, r->graph, err);
 }
 
+/* Whether a change of input j may change what the node makes, smoothly. */
+static bool passes(const tb_op *op, size_t j)
+{
+    return op == NULL || (!op->stops_gradient &&
+                          (j >= 32 || (op->shape_only >> j & 1U) == 0));
+}
+
 static void mark_needs(reverse *r)
 {
     for (size_t i = 0; i < r->n_order; i++) {
         const tb_node *node = r->graph->nodes[r->order[i]];
+        const tb_op *op = tb_op_find(node->domain, node->op, r->graph->opset);
         bool needed = false;
         for (size_t j = 0; j < node->n_in; j++) {
             tb_value_id v = node->in[j];
-            needed = needed || (v != TB_ID_NONE && r->needs[v]);
+            needed =
+                needed || (v != TB_ID_NONE && r->needs[v] && passes(op, j));
         }
         for (size_t j = 0; needed && j < node->n_out; j++) {
             if (node->out[j] != TB_ID_NONE) {
@@ -80,7 +89,8 @@ static tb_rc pass_node(reverse *r, const tb_node *node, tb_err *err)
         arrives = arrives || r->dy[j] != TB_ID_NONE;
     }
     for (size_t j = 0; j < node->n_in; j++) {
-        r->wants[j] = node->in[j] != TB_ID_NONE && r->needs[node->in[j]];
+        r->wants[j] =
+            node->in[j] != TB_ID_NONE && r->needs[node->in[j]] && passes(op, j);
         wanted = wanted || r->wants[j];
     }
     if (!arrives || !wanted) {

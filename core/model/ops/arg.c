@@ -115,7 +115,8 @@ static const tb_attr_decl attrs[] = {{"axis", TB_ATTR_INT, false},
         .domain = TB_DOMAIN_ONNX, .name = text, .since = 1,                    \
         .until = TB_OPSET_ANY, .in_min = 1, .in_max = 1, .out_min = 1,         \
         .out_max = 1, .attrs = attrs, .n_attrs = TB_COUNT(attrs),              \
-        .types = TB_TYPES_NUMBER, .flops = flops, .infer = infer, .run = run   \
+        .types = TB_TYPES_NUMBER, .stops_gradient = true, .flops = flops,      \
+        .infer = infer, .run = run                                             \
     }
 
 const tb_op tb_op_arg_max = ARG("ArgMax");

@@ -79,6 +79,7 @@ static void run(const tb_call *call, real_test *real, whole_test *whole,
                               .out_min = 1,                                    \
                               .out_max = 1,                                    \
                               .types = mask,                                   \
+                              .stops_gradient = true,                          \
                               .flops_each = 1,                                 \
                               .infer = infer,                                  \
                               .run = id##_run}
@@ -113,6 +114,7 @@ const tb_op tb_op_not = {.domain = TB_DOMAIN_ONNX,
                          .out_max = 1,
                          .in_place = 1,
                          .types = TB_TYPES_BOOL,
+                         .stops_gradient = true,
                          .flops_each = 1,
                          .infer = tb_op_infer_same,
                          .run = not_run};

@@ -60,6 +60,7 @@ def collect(opset_max=99):
     from onnx.backend.test.case import model, node
     known = operators()
     cases = []
+    taken = set()
     for case in node.collect_testcases(None) + model.collect_testcases():
         if case.model is None or case.data_sets is None:
             continue  # a model on the net
@@ -69,8 +70,11 @@ def collect(opset_max=99):
             continue
         assert len(case.data_sets) == 1
         inputs, outputs = case.data_sets[0]
+        # Some names stand for two tests.
+        name = case.name + ("_2" if case.name in taken else "")
+        taken.add(name)
         cases.append(Case(
-            case.name, case.rtol, case.atol, case.model.SerializeToString(),
+            name, case.rtol, case.atol, case.model.SerializeToString(),
             [tensor(i, v) for i, v in zip(graph.input, inputs)],
             [tensor(o, v) for o, v in zip(graph.output, outputs)]))
     return sorted(cases)

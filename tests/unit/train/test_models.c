@@ -200,12 +200,20 @@ static void check_model(const char *name, size_t n_rows, double rate)
     }
 MODEL(logreg, 5, 0.1)
 MODEL(mlp, 5, 0.1)
+MODEL(lenet5, 5, 0.1)
+MODEL(mcmahan, 5, 0.05)
+MODEL(char_lstm, 4, 0.5)
+MODEL(gru, 4, 0.2)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logreg_steps_as_in_pytorch),
         cmocka_unit_test(mlp_steps_as_in_pytorch),
+        cmocka_unit_test(lenet5_steps_as_in_pytorch),
+        cmocka_unit_test(mcmahan_steps_as_in_pytorch),
+        cmocka_unit_test(char_lstm_steps_as_in_pytorch),
+        cmocka_unit_test(gru_steps_as_in_pytorch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
