@@ -4,8 +4,9 @@
 
 #include "base/mem.h"
 
-#define ALIGN ((size_t)64)
-#define SLACK ((size_t)64) /* a row's last quad may be read whole */
+#define ALIGN    ((size_t)64)
+#define CHANNELS ((size_t)32) /* of a maximum at once */
+#define SLACK    ((size_t)64) /* a row's last quad may be read whole */
 
 /* Where everything lies for one group of one image. */
 typedef struct plan {
@@ -291,18 +292,10 @@ void tb_conv_int8_naive(const tb_conv_int8 *conv, const uint8_t *x,
 
 /* --- maximum, layout ------------------------------------------------------ */
 
-static void larger(uint8_t *restrict y, const uint8_t *restrict x, size_t n,
-                   bool is_signed)
+/* The larger of two bytes; turn 0x80 makes int8 of them. */
+static inline uint8_t larger(uint8_t a, uint8_t b, uint8_t turn)
 {
-    if (is_signed) {
-        for (size_t i = 0; i < n; i++) {
-            y[i] = (int8_t)x[i] > (int8_t)y[i] ? x[i] : y[i];
-        }
-    } else {
-        for (size_t i = 0; i < n; i++) {
-            y[i] = x[i] > y[i] ? x[i] : y[i];
-        }
-    }
+    return (a ^ turn) > (b ^ turn) ? a : b;
 }
 
 /* Which taps of window `out` lie inside, along dimension d: [from, to). */
@@ -321,30 +314,72 @@ static void inside(const tb_int8_window *w, size_t d, size_t out, size_t *from,
     }
 }
 
-static void max_pixel(const tb_int8_window *w, bool is_signed, const uint8_t *x,
-                      uint8_t *y, const size_t out[2])
+/* Taps of one window that lie inside. */
+typedef struct taps {
+    const uint8_t *x; /* the first of them */
+    size_t n[2];
+    size_t step[2]; /* bytes from one to the next */
+} taps;
+
+/* n channels of one window; n is a constant where it is CHANNELS. */
+static inline void max_channels(const taps *t, uint8_t turn, uint8_t *y,
+                                size_t n)
 {
+    uint8_t most[CHANNELS];
+    memcpy(most, t->x, n);
+    for (size_t i = 0; i < t->n[0]; i++) {
+        for (size_t j = 0; j < t->n[1]; j++) {
+            const uint8_t *x = t->x + i * t->step[0] + j * t->step[1];
+            for (size_t c = 0; c < n; c++) {
+                most[c] = larger(most[c], x[c], turn);
+            }
+        }
+    }
+    memcpy(y, most, n);
+}
+
+static void max_pixel(taps t, uint8_t turn, uint8_t *y, size_t channels)
+{
+    size_t c = 0;
+    if (t.n[0] == 0 || t.n[1] == 0) { /* a window outside: no byte is less */
+        memset(y, turn, channels);
+        return;
+    }
+    for (; c + CHANNELS <= channels; c += CHANNELS, t.x += CHANNELS) {
+        max_channels(&t, turn, y + c, CHANNELS);
+    }
+    if (c < channels) {
+        max_channels(&t, turn, y + c, channels - c);
+    }
+}
+
+/* One row of windows over image x. */
+static void max_row(const tb_int8_window *w, uint8_t turn, const uint8_t *x,
+                    uint8_t *y, size_t row)
+{
+    taps t = {.step = {w->dilation[0] * w->in[1] * w->in_c,
+                       w->dilation[1] * w->in_c}};
     size_t from[2];
     size_t to[2];
-    inside(w, 0, out[0], &from[0], &to[0]);
-    inside(w, 1, out[1], &from[1], &to[1]);
-    memset(y, is_signed ? 0x80 : 0, w->in_c);
-    for (size_t i = from[0]; i < to[0]; i++) {
-        size_t r = out[0] * w->stride[0] + i * w->dilation[0] - w->pad[0];
-        for (size_t j = from[1]; j < to[1]; j++) {
-            size_t q = out[1] * w->stride[1] + j * w->dilation[1] - w->pad[1];
-            larger(y, x + (r * w->in[1] + q) * w->in_c, w->in_c, is_signed);
-        }
+    inside(w, 0, row, &from[0], &to[0]);
+    t.n[0] = to[0] - from[0];
+    size_t r = row * w->stride[0] + from[0] * w->dilation[0] - w->pad[0];
+    for (size_t i = 0; i < w->out[1]; i++, y += w->in_c) {
+        inside(w, 1, i, &from[1], &to[1]);
+        t.n[1] = to[1] - from[1];
+        size_t q = i * w->stride[1] + from[1] * w->dilation[1] - w->pad[1];
+        t.x = x + (r * w->in[1] + q) * w->in_c;
+        max_pixel(t, turn, y, w->in_c);
     }
 }
 
 void tb_max_int8(const tb_int8_window *w, bool is_signed, const uint8_t *x,
                  uint8_t *y)
 {
+    uint8_t turn = is_signed ? 0x80 : 0;
     for (size_t b = 0; b < w->batch; b++) {
-        for (size_t i = 0; i < w->out[0] * w->out[1]; i++, y += w->in_c) {
-            const size_t out[2] = {i / w->out[1], i % w->out[1]};
-            max_pixel(w, is_signed, x, y, out);
+        for (size_t i = 0; i < w->out[0]; i++, y += w->out[1] * w->in_c) {
+            max_row(w, turn, x, y, i);
         }
         x += w->in[0] * w->in[1] * w->in_c;
     }

@@ -79,7 +79,7 @@ void tb_int8_gemm_naive(const tb_int8_shape *shape, const uint8_t *a,
                         void *c) TB_NONNULL(1, 2, 3, 4, 5);
 
 /* y[i] = half-even(clamp(x[i] / scale)) + zero, as a byte; low and high bound
- * it before zero is added. NaN becomes zero. */
+ * it before zero is added, and lie within 511. NaN becomes zero. */
 void tb_int8_quantize(uint8_t *y, const float *x, size_t n, float scale,
                       float low, float high, int32_t zero) TB_NONNULL(1, 2);
 

@@ -108,3 +108,33 @@ static void tile(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
         }
     }
 }
+
+/* 8 sums to 8 numbers of 32 bits, zero added; rounding is that of the control
+ * register: half to even, as everywhere. */
+INLINE __m256i finish_8(const int32_t *sum, const panel_finish *p, size_t j)
+{
+    const __m256i *from = (const __m256i *)(const void *)(sum + j);
+    const __m256i *bias = (const __m256i *)(const void *)(p->bias + j);
+    __m256i s =
+        _mm256_add_epi32(_mm256_load_si256(from), _mm256_load_si256(bias));
+    __m256 x =
+        _mm256_mul_ps(_mm256_cvtepi32_ps(s), _mm256_load_ps(p->scale + j));
+    x = _mm256_max_ps(x, _mm256_set1_ps(p->low));
+    x = _mm256_min_ps(x, _mm256_set1_ps(p->high));
+    return _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(p->zero));
+}
+
+static void finish_bytes(uint8_t *c, size_t c_step, const int32_t *sum,
+                         size_t step, const panel_finish *p, size_t n_rows)
+{
+    const __m256i byte = _mm256_set1_epi32(0xff);
+    for (size_t r = 0; r < n_rows; r++, c += c_step, sum += step) {
+        __m256i a = _mm256_and_si256(finish_8(sum, p, 0), byte);
+        __m256i b = _mm256_and_si256(finish_8(sum, p, 8), byte);
+        __m256i words = _mm256_packus_epi32(a, b); /* in halves of 128 bits */
+        words = _mm256_permute4x64_epi64(words, 0xd8);
+        __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words),
+                                         _mm256_extracti128_si256(words, 1));
+        _mm_storeu_si128((__m128i *)(void *)c, bytes);
+    }
+}

@@ -53,3 +53,14 @@ static void tile(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
         tile_of(s, a, b, sums + v * PANEL, vecs * PANEL, rows);
     }
 }
+
+static void finish_bytes(uint8_t *c, size_t c_step, const int32_t *sum,
+                         size_t step, const panel_finish *p, size_t n_rows)
+{
+    for (size_t r = 0; r < n_rows; r++, c += c_step, sum += step) {
+        for (size_t j = 0; j < PANEL; j++) {
+            float x = (float)biased(sum[j], p->bias[j]) * p->scale[j];
+            c[j] = to_byte(bound(x, p->low, p->high), p->zero);
+        }
+    }
+}

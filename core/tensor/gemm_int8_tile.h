@@ -2,17 +2,19 @@
  * gemm_int8.h, included by one .c file each. A tile of sums stays in registers
  * over all of k, goes to the stack, and is finished there by loops that the
  * compiler turns into vectors.
- * The includer defines NAME, NAME_TEXT, USABLE, TILE_ROWS, WIDE_ROWS and
- * tile(): sums [rows][vecs * 16] of rows of a against vecs panels; up to
- * WIDE_ROWS rows it takes 4 panels at once, else up to 2. */
+ * The includer defines NAME, NAME_TEXT, USABLE, TILE_ROWS, WIDE_ROWS,
+ * finish_bytes() and tile(): sums [rows][vecs * 16] of rows of a against vecs
+ * panels; up to WIDE_ROWS rows it takes 4 panels at once, else up to 2. */
 #include <string.h>
 
 #include "tensor/gemm_int8_priv.h"
 
-#define PANEL      TB_INT8_PANEL
-#define PANELS_MAX 4
-#define A_BLOCK    ((size_t)1 << 18) /* bytes of a that stay in the L2 cache */
-#define HALF_EVEN  12582912.0f       /* 1.5 * 2^23: adding it rounds */
+#define PANEL        TB_INT8_PANEL
+#define PANELS_MAX   4
+#define A_BLOCK      ((size_t)1 << 18) /* bytes of a that stay in L2 */
+#define QUANTIZE_RUN ((size_t)128)
+#define NEAR_HALF    0.4998f     /* a quotient below 512 errs by less */
+#define HALF_EVEN    12582912.0f /* 1.5 * 2^23: adding it rounds */
 
 static size_t panel_bytes(const tb_int8_shape *s)
 {
@@ -36,87 +38,157 @@ static inline uint8_t to_byte(float x, int32_t zero)
     return (uint8_t)((int32_t)whole + zero);
 }
 
-static void finish_bytes(uint8_t *restrict c, const int32_t *restrict sum,
-                         const float *restrict scale, size_t n,
-                         const tb_int8_finish *f)
+/* Bias and scale of one panel, padded, so that loops over it have a length that
+ * the compiler knows. */
+typedef struct panel_finish {
+    _Alignas(64) int32_t bias[PANEL];
+    _Alignas(64) float scale[PANEL];
+    tb_int8_to to;
+    float low;
+    float high;
+    int32_t zero;
+    size_t bytes; /* of an element of c */
+    size_t n;     /* columns that are there */
+} panel_finish;
+
+/* Of the panel from column j of n on. */
+static panel_finish panel_finish_of(const tb_int8_finish *f, size_t j, size_t n)
 {
-    float low = f->low;
-    float high = f->high;
-    int32_t zero = f->zero;
-    for (size_t j = 0; j < n; j++) {
-        c[j] = to_byte(bound((float)sum[j] * scale[j], low, high), zero);
+    n = n - j < PANEL ? n - j : PANEL;
+    panel_finish p = {.n = n,
+                      .to = f->to,
+                      .low = f->low,
+                      .high = f->high,
+                      .zero = f->zero,
+                      .bytes = f->to == TB_INT8_TO_BYTES ? 1 : 4};
+    if (f->bias != NULL) {
+        memcpy(p.bias, f->bias + j, n * sizeof p.bias[0]);
     }
+    if (f->to != TB_INT8_TO_SUMS) {
+        memcpy(p.scale, f->scale + j, n * sizeof p.scale[0]);
+    }
+    return p;
 }
 
-static void finish_floats(float *restrict c, const int32_t *restrict sum,
-                          const float *restrict scale, size_t n,
-                          const tb_int8_finish *f)
+static inline int32_t biased(int32_t sum, int32_t bias)
 {
-    float low = f->low;
-    float high = f->high;
-    for (size_t j = 0; j < n; j++) {
-        c[j] = bound((float)sum[j] * scale[j], low, high);
-    }
+    return (int32_t)((uint32_t)sum + (uint32_t)bias);
 }
 
-static void add_bias(int32_t *restrict sum, const int32_t *restrict bias,
-                     size_t n)
-{
-    for (size_t j = 0; j < n; j++) {
-        sum[j] = (int32_t)((uint32_t)sum[j] + (uint32_t)bias[j]);
-    }
-}
+/* Each of these finishes n_rows rows of one panel; sums lie step apart, rows of
+ * c c_step elements. finish_bytes is the includer's. */
+static void finish_bytes(uint8_t *c, size_t c_step, const int32_t *sum,
+                         size_t step, const panel_finish *p, size_t n_rows);
 
-/* Rows i.. of columns j.. from sums [rows][width], of which n are wanted. */
-static void finish_tile(const tb_int8_shape *s, const tb_int8_finish *f,
-                        void *c, int32_t *sums, size_t i, size_t rows, size_t j,
-                        size_t width)
+/* Never inlined: only so does the compiler believe that nothing overlaps. */
+#define NEVER_INLINE static __attribute__((noinline))
+
+/* Unrolled too early a loop never becomes one vector. */
+#ifdef __clang__
+#define ROLLED
+#else
+#define ROLLED _Pragma("GCC unroll 1")
+#endif
+
+NEVER_INLINE void finish_sums(int32_t *restrict c, size_t c_step,
+                              const int32_t *restrict sum, size_t step,
+                              const panel_finish *restrict p, size_t n_rows)
 {
-    size_t n = s->n - j < width ? s->n - j : width;
-    for (size_t r = 0; r < rows; r++, sums += width) {
-        size_t at = (i + r) * s->c_step + j;
-        if (f->bias != NULL) {
-            add_bias(sums, f->bias + j, n);
+    for (size_t r = 0; r < n_rows; r++, c += c_step, sum += step) {
+        ROLLED
+        for (size_t j = 0; j < PANEL; j++) {
+            c[j] = biased(sum[j], p->bias[j]);
         }
-        switch (f->to) {
-        case TB_INT8_TO_SUMS:
-            memcpy((int32_t *)c + at, sums, n * sizeof *sums);
-            break;
-        case TB_INT8_TO_BYTES:
-            finish_bytes((uint8_t *)c + at, sums, f->scale + j, n, f);
-            break;
-        case TB_INT8_TO_FLOATS:
-            finish_floats((float *)c + at, sums, f->scale + j, n, f);
-            break;
+    }
+}
+
+NEVER_INLINE void finish_floats(float *restrict c, size_t c_step,
+                                const int32_t *restrict sum, size_t step,
+                                const panel_finish *restrict p, size_t n_rows)
+{
+    float low = p->low;
+    float high = p->high;
+    for (size_t r = 0; r < n_rows; r++, c += c_step, sum += step) {
+        ROLLED
+        for (size_t j = 0; j < PANEL; j++) {
+            float x = (float)biased(sum[j], p->bias[j]) * p->scale[j];
+            c[j] = bound(x, low, high);
         }
+    }
+}
+
+static void finish_rows(const panel_finish *p, void *c, size_t c_step,
+                        const int32_t *sums, size_t step, size_t n_rows)
+{
+    switch (p->to) {
+    case TB_INT8_TO_SUMS:
+        finish_sums(c, c_step, sums, step, p, n_rows);
+        break;
+    case TB_INT8_TO_BYTES:
+        finish_bytes(c, c_step, sums, step, p, n_rows);
+        break;
+    case TB_INT8_TO_FLOATS:
+        finish_floats(c, c_step, sums, step, p, n_rows);
+        break;
+    }
+}
+
+/* Rows of one panel from sums [rows][step] to the element of c at `at`. */
+static void finish_panel(const panel_finish *p, void *c, size_t at,
+                         size_t c_step, const int32_t *sums, size_t step,
+                         size_t rows)
+{
+    uint8_t *to = (uint8_t *)c + at * p->bytes;
+    if (p->n == PANEL) {
+        finish_rows(p, to, c_step, sums, step, rows);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++, to += c_step * p->bytes) {
+        _Alignas(64) uint8_t some[PANEL * 4];
+        finish_rows(p, some, PANEL, sums + r * step, step, 1);
+        memcpy(to, some, p->n * p->bytes);
     }
 }
 
 /* --- tiles ---------------------------------------------------------------- */
 
-/* Rows [from, to) against all panels. */
+/* Rows [from, to) against vecs panels from panel j on. */
 static void sweep(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
-                  const tb_int8_finish *f, void *c, size_t from, size_t to)
+                  const tb_int8_finish *f, void *c, size_t from, size_t to,
+                  size_t j, size_t vecs)
 {
     _Alignas(64) int32_t sums[TILE_ROWS * 2 * PANEL];
     _Static_assert(WIDE_ROWS * PANELS_MAX <= TILE_ROWS * 2, "sums too small");
-    size_t n_panels = (s->n + PANEL - 1) / PANEL;
+    panel_finish finish[PANELS_MAX];
+    for (size_t v = 0; v < vecs; v++) {
+        finish[v] = panel_finish_of(f, (j + v) * PANEL, s->n);
+    }
     size_t n_tiles = (to - from + TILE_ROWS - 1) / TILE_ROWS;
+    size_t i = from;
+    for (size_t t = n_tiles; t > 0; t--) { /* of equal height, nearly */
+        size_t rows = (to - i + t - 1) / t;
+        tile(s, a + i * s->a_step, b + j * panel_bytes(s), sums, rows, vecs);
+        for (size_t v = 0; v < vecs; v++) {
+            finish_panel(&finish[v], c, i * s->c_step + (j + v) * PANEL,
+                         s->c_step, sums + v * PANEL, vecs * PANEL, rows);
+        }
+        i += rows;
+    }
+}
+
+/* Rows [from, to) against all panels. */
+static void block_of_rows(const tb_int8_shape *s, const uint8_t *a,
+                          const int8_t *b, const tb_int8_finish *f, void *c,
+                          size_t from, size_t to)
+{
+    size_t n_panels = (s->n + PANEL - 1) / PANEL;
     size_t vecs = 0;
     for (size_t j = 0; j < n_panels; j += vecs) {
-        size_t left = n_panels - j;
         vecs = to - from <= WIDE_ROWS ? PANELS_MAX : 2;
-        while (vecs > left) {
+        while (vecs > n_panels - j) {
             vecs /= 2;
         }
-        const int8_t *panels = b + j * panel_bytes(s);
-        size_t i = from;
-        for (size_t t = n_tiles; t > 0; t--) { /* of equal height, nearly */
-            size_t rows = (to - i + t - 1) / t;
-            tile(s, a + i * s->a_step, panels, sums, rows, vecs);
-            finish_tile(s, f, c, sums, i, rows, j * PANEL, vecs * PANEL);
-            i += rows;
-        }
+        sweep(s, a, b, f, c, from, to, j, vecs);
     }
 }
 
@@ -126,16 +198,59 @@ static void gemm(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
     size_t k = s->k * s->n_segments;
     size_t block = A_BLOCK / (k + 1) / TILE_ROWS * TILE_ROWS + TILE_ROWS;
     for (size_t i = 0; i < s->m; i += block) {
-        sweep(s, a, b, f, c, i, s->m - i < block ? s->m : i + block);
+        block_of_rows(s, a, b, f, c, i, s->m - i < block ? s->m : i + block);
     }
+}
+
+/* |x| as a number that orders as it does. */
+static inline uint32_t magnitude(float x)
+{
+    uint32_t bits = 0;
+    memcpy(&bits, &x, sizeof bits);
+    return bits & 0x7fffffffU;
+}
+
+/* Some elements by division, as the standard has it. */
+static void quantize_exactly(uint8_t *restrict y, const float *restrict x,
+                             size_t n, float scale, const tb_int8_finish *f)
+{
+    for (size_t i = 0; i < n; i++) {
+        float q = x[i] / scale;
+        y[i] = to_byte(bound(q == q ? q : 0.0f, f->low, f->high), f->zero);
+    }
+}
+
+/* The same by multiplication, which is a few times faster; false: some quotient
+ * comes so near to a half that its rounding may differ. */
+static bool quantize_quickly(uint8_t *restrict y, const float *restrict x,
+                             size_t n, float inverse, const tb_int8_finish *f)
+{
+    float low = f->low;
+    float high = f->high;
+    int32_t zero = f->zero;
+    uint32_t worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        float q = x[i] * inverse;
+        q = bound(q == q ? q : 0.0f, low, high);
+        float whole = (q + HALF_EVEN) - HALF_EVEN;
+        uint32_t off = magnitude(q - whole);
+        worst = off > worst ? off : worst;
+        y[i] = (uint8_t)((int32_t)whole + zero);
+    }
+    return worst < magnitude(NEAR_HALF);
 }
 
 static void quantize(uint8_t *restrict y, const float *restrict x, size_t n,
                      float scale, float low, float high, int32_t zero)
 {
-    for (size_t i = 0; i < n; i++) {
-        float q = x[i] / scale;
-        y[i] = to_byte(bound(q == q ? q : 0.0f, low, high), zero);
+    const tb_int8_finish f = {.low = low, .high = high, .zero = zero};
+    float inverse = 1.0f / scale;
+    bool normal = scale > 1e-30f && scale < 1e30f;
+    for (size_t i = 0; i < n; i += QUANTIZE_RUN) {
+        size_t m = n - i < QUANTIZE_RUN ? n - i : QUANTIZE_RUN;
+        if (!normal || !quantize_quickly(y + i, x + i, m, inverse, &f)) {
+            quantize_exactly(y + i, x + i, m, scale, &f);
+        }
     }
 }
 

@@ -170,3 +170,21 @@ static void tile(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
         break;
     }
 }
+
+/* Rounding is that of the control register: half to even, as everywhere. */
+static void finish_bytes(uint8_t *c, size_t c_step, const int32_t *sum,
+                         size_t step, const panel_finish *p, size_t n_rows)
+{
+    const __m512i bias = _mm512_load_si512(p->bias);
+    const __m512 scale = _mm512_load_ps(p->scale);
+    const __m512 low = _mm512_set1_ps(p->low);
+    const __m512 high = _mm512_set1_ps(p->high);
+    const __m512i zero = _mm512_set1_epi32(p->zero);
+    for (size_t r = 0; r < n_rows; r++, c += c_step, sum += step) {
+        __m512i s = _mm512_add_epi32(_mm512_load_si512(sum), bias);
+        __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(s), scale);
+        x = _mm512_min_ps(_mm512_max_ps(x, low), high);
+        s = _mm512_add_epi32(_mm512_cvtps_epi32(x), zero);
+        _mm_storeu_si128((__m128i *)(void *)c, _mm512_cvtepi32_epi8(s));
+    }
+}

@@ -2,7 +2,7 @@
  * later): what goes into a linear layer through QuantizeLinear and
  * DequantizeLinear as uint8, x = (q - zero) * s_x; weights int8 with one scale
  * s_w[c] an output; bias int32 with scale s_x * s_w[c]. Outputs of the model
- * stay float. (Jacob et al. 2018; scales per output: Krishnamoorthi 2018.) */
+ * stay float. A Conv counts as a linear layer with an output a filter. (Jacob et al. 2018; scales per output: Krishnamoorthi 2018.) */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -29,8 +29,52 @@ static float act_scale(float low, float high, uint8_t *zero)
     return scale;
 }
 
-/* QuantizeLinear and DequantizeLinear behind value v; *out is what the layers
- * that read v shall read now. */
+/* QuantizeLinear and DequantizeLinear of value v with the scale and zero point
+ * in ends[1] and ends[2]; *out is the float again. */
+static tb_rc add_pair(tb_graph *graph, tb_value_id *out, tb_value_id v,
+                      const tb_value_id ends[3], tb_err *err)
+{
+    tb_value_id in[3] = {v, ends[1], ends[2]};
+    tb_rc rc = tb_graph_apply(
+        graph, &in[0],
+        &(tb_node_spec){.op = "QuantizeLinear", .in = in, .n_in = 3}, err);
+    return rc == TB_OK
+               ? tb_graph_apply(graph, out,
+                                &(tb_node_spec){.op = "DequantizeLinear",
+                                                .in = in,
+                                                .n_in = 3},
+                                err)
+               : rc;
+}
+
+/* The node that makes v, if it only chooses or moves elements of what nobody
+ * else reads; else TB_ID_NONE. */
+static tb_node_id mover_of(const tb_graph *graph, tb_value_id v)
+{
+    static const char *const ops[] = {"MaxPool", "Flatten", "Reshape",
+                                      "Squeeze", "Unsqueeze"};
+    const tb_value *value = tb_graph_value(graph, v);
+    const tb_node *node = tb_graph_node(graph, value->producer);
+    if (node == NULL || node->domain[0] != '\0' || node->n_out != 1) {
+        return TB_ID_NONE;
+    }
+    const tb_value *from = tb_graph_value(graph, node->in[0]);
+    if (from == NULL || from->role != TB_ROLE_TEMP ||
+        tb_graph_n_uses(graph, node->in[0]) != 1 ||
+        tb_graph_is_output(graph, node->in[0])) {
+        return TB_ID_NONE;
+    }
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        if (strcmp(node->op, ops[i]) == 0) {
+            return value->producer;
+        }
+    }
+    return TB_ID_NONE;
+}
+
+/* A pair behind value v, and one before each node upwards that only moves
+ * elements: the numbers stay the same, and runtimes see that the layer above
+ * may write bytes. *out is what the layers that read v shall read now. */
 static tb_rc quantise_value(tb_graph *graph, tb_value_id *out, tb_value_id v,
                             float scale, uint8_t zero, tb_err *err)
 {
@@ -44,17 +88,18 @@ static tb_rc quantise_value(tb_graph *graph, tb_value_id *out, tb_value_id v,
         rc = tb_pass_add_data(graph, &in[2], name, "zero_point", &z, err);
     }
     if (rc == TB_OK) {
-        rc = tb_graph_apply(
-            graph, &in[0],
-            &(tb_node_spec){.op = "QuantizeLinear", .in = in, .n_in = 3}, err);
+        rc = add_pair(graph, out, v, in, err);
     }
-    return rc == TB_OK
-               ? tb_graph_apply(graph, out,
-                                &(tb_node_spec){.op = "DequantizeLinear",
-                                                .in = in,
-                                                .n_in = 3},
-                                err)
-               : rc;
+    tb_node_id mover = TB_ID_NONE;
+    while (rc == TB_OK && (mover = mover_of(graph, v)) != TB_ID_NONE) {
+        tb_value_id again = TB_ID_NONE;
+        v = tb_graph_node(graph, mover)->in[0];
+        rc = add_pair(graph, &again, v, in, err);
+        if (rc == TB_OK) {
+            tb_graph_set_input(graph, mover, 0, again);
+        }
+    }
+    return rc;
 }
 
 /* One layer's numbers while they are made. */
