@@ -1,8 +1,9 @@
 /* core/compress/passes/int8.c - QDQ int8 as ONNX runtimes fuse it (opset 13 and
  * later): what goes into a linear layer through QuantizeLinear and
  * DequantizeLinear as uint8, x = (q - zero) * s_x; weights int8 with one scale
- * s_w[c] an output; bias int32 with scale s_x * s_w[c]. Outputs of the model
- * stay float. A Conv counts as a linear layer with an output a filter. (Jacob et al. 2018; scales per output: Krishnamoorthi 2018.) */
+ * s_w[c] an output (a filter of a Conv); bias int32 with scale s_x * s_w[c].
+ * Outputs of the model stay float. (Jacob et al. 2018; scales per output:
+ * Krishnamoorthi 2018.) */
 #include <float.h>
 #include <math.h>
 #include <string.h>
