@@ -10,8 +10,8 @@
 
 #define EXTENT_MAX ((size_t)INT32_MAX)
 
-static const tb_conv_way *const ways[] = {&tb_conv_by_winograd,
-                                          &tb_conv_columns};
+static const tb_conv_way *const ways[] = {
+    &tb_conv_by_planes, &tb_conv_by_winograd, &tb_conv_columns};
 
 #define N_WAYS (sizeof ways / sizeof ways[0])
 

@@ -29,7 +29,11 @@ static void finish(const tb_conv *c, float *y, size_t n_rows, size_t n,
 
 #include "tensor/conv_winograd.h"
 
+#include "tensor/conv_depthwise.h"
+
 const tb_conv_set CONV_SET = {.loops = &CONV_LOOPS,
                               .finish = finish,
                               .winograd_forward = winograd_forward,
-                              .winograd_backward = winograd_backward};
+                              .winograd_backward = winograd_backward,
+                              .depthwise_forward = depthwise_forward,
+                              .depthwise_backward = depthwise_backward};

@@ -15,6 +15,10 @@ typedef struct tb_conv_set {
                              const float *bias, float *y, float *work);
     void (*winograd_backward)(const tb_conv *, const tb_conv_grads *,
                               float *work);
+    void (*depthwise_forward)(const tb_conv *, const float *x, const float *w,
+                              const float *bias, float *y, float *work);
+    void (*depthwise_backward)(const tb_conv *, const tb_conv_grads *,
+                               float *work);
 } tb_conv_set;
 
 extern const tb_conv_set tb_conv_avx512, tb_conv_avx2, tb_conv_portable;
@@ -38,7 +42,8 @@ typedef struct tb_conv_way {
                      const tb_conv_grads *, void *work);
 } tb_conv_way;
 
-extern const tb_conv_way tb_conv_by_winograd, tb_conv_columns;
+extern const tb_conv_way tb_conv_by_planes, tb_conv_by_winograd,
+    tb_conv_columns;
 
 /* Fastest first; the last of the *n fits all. */
 const tb_conv_way *const *tb_conv_ways(size_t *n);
@@ -99,6 +104,32 @@ typedef struct tb_conv_winograd {
 /* Lays out work (NULL: only counts); bytes, or SIZE_MAX on overflow. */
 size_t tb_conv_winograd_layout(tb_conv_winograd *q, const tb_conv *conv,
                                unsigned parts, float *work);
+
+/* --- depthwise ------------------------------------------------------------ */
+
+#define TB_CONV_TAPS_MAX 64
+
+/* A copy of one plane with its padding. */
+typedef struct tb_conv_plane {
+    size_t rows;
+    size_t phases; /* parts of a row: every phases-th element */
+    size_t step;   /* floats from one part to the next, whole vectors */
+    float *data;   /* [rows, phases, step] */
+} tb_conv_plane;
+
+typedef struct tb_conv_depthwise {
+    const tb_conv *conv;
+    size_t taps;          /* of a kernel */
+    size_t multiple;      /* output channels of each input channel */
+    tb_conv_plane x;      /* of the input */
+    tb_conv_plane dy;     /* without padding, but for whole vectors */
+    tb_conv_plane spread; /* of dy, stride apart */
+    float *sums;          /* [out_channels, taps, lanes] gradients of w */
+} tb_conv_depthwise;
+
+/* Lays out work (NULL: only counts); bytes, or SIZE_MAX on overflow. */
+size_t tb_conv_depthwise_layout(tb_conv_depthwise *q, const tb_conv *conv,
+                                float *work);
 
 /* The product of three extents. */
 static inline size_t tb_conv_volume(const size_t extent[TB_CONV_DIMS])
