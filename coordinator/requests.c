@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "compress/calibrate.h"
 #include "crypto/crypto.h"
 #include "daemon.h"
 #include "invites.h"
@@ -264,7 +263,6 @@ static tb_rc put_model(tb_daemon *d, tb_live *live, const tb_control_request *r,
 {
     tb_blob_ref ref;
     tb_graph *graph = NULL;
-    tb_ranges ranges = {0};
     tb_buf onnx;
     tb_buf_init(&onnx, TB_BLOB_BYTES_MAX);
     const tb_buf *file = r->n_attachments > 1 ? &r->attachments[1] : NULL;
@@ -278,11 +276,7 @@ static tb_rc put_model(tb_daemon *d, tb_live *live, const tb_control_request *r,
         rc = tb_work_read(&graph, &live->job, &onnx, err);
     }
     if (rc == TB_OK) {
-        live->params.n_params = tb_params_count(graph);
-        if (live->params.calibrate == TB_WHERE_CLIENTS) {
-            rc = tb_ranges_init(&ranges, graph, err);
-            live->params.n_observed = ranges.n;
-        }
+        rc = tb_work_count(&live->params, &live->job, graph, err);
     }
     if (rc == TB_OK) {
         rc = tb_blobs_put(d->state.blobs, onnx.data, onnx.len,
@@ -291,7 +285,6 @@ static tb_rc put_model(tb_daemon *d, tb_live *live, const tb_control_request *r,
     if (rc == TB_OK) {
         live->params.model = tb_state_model(&ref);
     }
-    tb_ranges_release(&ranges);
     tb_graph_free(&graph);
     tb_buf_release(&onnx);
     return rc;

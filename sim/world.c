@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "compress/calibrate.h"
 #include "model/params.h"
 #include "work/finish.h"
 #include "work/local.h"
@@ -238,7 +237,6 @@ static tb_rc make_model(world *w, tb_err *err)
     tb_buf file;
     tb_buf onnx;
     tb_graph *graph = NULL;
-    tb_ranges ranges = {0};
     tb_rc rc = TB_OK;
     tb_buf_init(&file, MODEL_BYTES_MAX);
     tb_buf_init(&onnx, MODEL_BYTES_MAX);
@@ -252,16 +250,11 @@ static tb_rc make_model(world *w, tb_err *err)
         rc = tb_work_read(&graph, w->job, &onnx, err);
     }
     if (rc == TB_OK) {
-        w->params.n_params = tb_params_count(graph);
-    }
-    if (rc == TB_OK && w->params.calibrate == TB_WHERE_CLIENTS) {
-        rc = tb_ranges_init(&ranges, graph, err);
-        w->params.n_observed = ranges.n;
+        rc = tb_work_count(&w->params, w->job, graph, err);
     }
     if (rc == TB_OK) {
         rc = put_blob(w, &onnx, &w->params.model, err);
     }
-    tb_ranges_release(&ranges);
     tb_graph_free(&graph);
     tb_buf_release(&file);
     tb_buf_release(&onnx);

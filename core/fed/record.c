@@ -174,6 +174,7 @@ static void job_text(walk *w, tb_run_params *v)
 static void run_numbers(walk *w, tb_run_params *v)
 {
     u64(w, &v->n_params);
+    u64(w, &v->n_statistics);
     u64(w, &v->n_observed);
     u64(w, &v->seed);
     u32(w, &v->rounds);

@@ -34,9 +34,11 @@ tb_rc tb_co_configure(const tb_coordinator *co, tb_round_config *out,
     out->data_set = p->data_set;
     out->masked = run->task == TB_TASK_TRAIN && p->masked_from > 0 &&
                   run->round >= p->masked_from;
-    out->n_sections = tb_strategy_sections(
-        tb_strategy_find(p->strategy.text), run->task, out->sections,
-        (size_t)p->n_params, (size_t)p->n_observed);
+    const tb_strategy_sizes sizes = {.n_params = (size_t)p->n_params,
+                                     .n_statistics = (size_t)p->n_statistics,
+                                     .n_observed = (size_t)p->n_observed};
+    out->n_sections = tb_strategy_sections(tb_strategy_find(p->strategy.text),
+                                           run->task, out->sections, &sizes);
     out->n_job = p->n_job;
     memcpy(out->job_text, p->job_text, p->n_job);
     if (run->task != TB_TASK_TRAIN) {

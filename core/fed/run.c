@@ -82,6 +82,7 @@ static tb_rc check_sum(const tb_run_params *p, tb_task task, float max_abs,
         tb_sum_fraction_bits(&f, tb_select_wanted(p->target, p->over_selection),
                              p->max_weight, max_abs, err);
     uint64_t n = task == TB_TASK_CALIBRATE ? p->n_observed : p->n_params;
+    n = p->n_statistics > n && n > 0 ? p->n_statistics : n;
     if (rc == TB_OK && (n == 0 || n > TB_SECTION_VALUES)) {
         rc = tb_fail(err, TB_E_LIMIT, "run: %llu values in a section",
                      (unsigned long long)n);

@@ -53,6 +53,7 @@ typedef struct tb_run_params {
     uint8_t aggregation_key[32]; /* public key of the run */
     tb_model_ref model;          /* to start from */
     uint64_t n_params;           /* values of its parameter slab */
+    uint64_t n_statistics;       /* running statistics that are averaged */
     uint64_t n_observed;         /* values whose ranges calibration asks for */
     uint64_t seed;
     uint32_t rounds; /* of training */

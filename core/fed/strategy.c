@@ -30,19 +30,24 @@ tb_section tb_section_of(const char *name, uint64_t n_values, bool weighted)
 }
 
 uint32_t tb_strategy_sections(const tb_strategy *strategy, tb_task task,
-                              tb_section *out, size_t n_params,
-                              size_t n_observed)
+                              tb_section *out, const tb_strategy_sizes *sizes)
 {
+    uint32_t n = 0;
     switch (task) {
     case TB_TASK_TRAIN:
-        return strategy->sections(out, n_params);
+        n = strategy->sections(out, sizes->n_params);
+        if (sizes->n_statistics > 0) {
+            out[n++] =
+                tb_section_of(TB_SECTION_STATISTICS, sizes->n_statistics, true);
+        }
+        return n;
     case TB_TASK_EVALUATE:
         out[0] = tb_section_of(TB_SECTION_LOSS, 1, true);
         out[1] = tb_section_of(TB_SECTION_ACCURACY, 1, true);
         return 2;
     case TB_TASK_CALIBRATE:
-        out[0] = tb_section_of(TB_SECTION_LOW, n_observed, true);
-        out[1] = tb_section_of(TB_SECTION_HIGH, n_observed, true);
+        out[0] = tb_section_of(TB_SECTION_LOW, sizes->n_observed, true);
+        out[1] = tb_section_of(TB_SECTION_HIGH, sizes->n_observed, true);
         return 2;
     case TB_TASK_COUNT:
         break;
@@ -50,18 +55,25 @@ uint32_t tb_strategy_sections(const tb_strategy *strategy, tb_task task,
     return 0;
 }
 
-double tb_strategy_metric(const tb_round_config *config, const tb_sum *sum,
-                          const char *section)
+size_t tb_strategy_offset(const tb_round_config *config, const char *section)
 {
     size_t offset = 0;
     for (uint32_t i = 0; i < config->n_sections; i++) {
-        float mean = 0.0F;
         if (strcmp(config->sections[i].name.text, section) == 0) {
-            return tb_sum_mean(sum, offset, &mean, 1, NULL) == TB_OK
-                       ? (double)mean
-                       : (double)NAN;
+            return offset;
         }
         offset += (size_t)config->sections[i].n_values;
     }
-    return (double)NAN;
+    return SIZE_MAX;
+}
+
+double tb_strategy_metric(const tb_round_config *config, const tb_sum *sum,
+                          const char *section)
+{
+    float mean = 0.0F;
+    size_t offset = tb_strategy_offset(config, section);
+    return offset != SIZE_MAX &&
+                   tb_sum_mean(sum, offset, &mean, 1, NULL) == TB_OK
+               ? (double)mean
+               : (double)NAN;
 }

@@ -23,8 +23,9 @@ static tb_rc check_data(const tb_job *job, tb_err *err)
     const tb_job_texts *classes = &job->data.classes;
     size_t n_mean = job->data.mean.n;
     size_t n_std = job->data.std.n;
-    bool values = strcmp(job->loss, "mse") == 0;
-    if (values != job->data.values) {
+    bool values = strcmp(job->loss, "softmax_cross_entropy") != 0;
+    bool both = strcmp(job->loss, "bce_with_logits") == 0;
+    if (values != job->data.values && !both) {
         return tb_fail(err, TB_E_USAGE, "loss %s wants data.target: %s",
                        job->loss, values ? "value" : "class");
     }
@@ -102,6 +103,50 @@ static tb_rc check_after(const tb_job *job, tb_err *err)
     return TB_OK;
 }
 
+/* What an optimiser has when the job does not say: the defaults of the table in
+ * train/, which this room does not see. */
+static const struct {
+    const char *kind;
+    double lr, weight_decay, beta1, beta2, alpha, eps;
+} optimisers[] = {
+    {.kind = "sgd", .lr = 0.1},
+    {.kind = "adam", .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8},
+    {.kind = "adamw",
+     .lr = 1e-3,
+     .weight_decay = 0.01,
+     .beta1 = 0.9,
+     .beta2 = 0.999,
+     .eps = 1e-8},
+    {.kind = "rmsprop", .lr = 0.01, .alpha = 0.99, .eps = 1e-8},
+    {.kind = "adagrad", .lr = 0.01, .eps = 1e-10},
+};
+
+static void preset(const tb_settings *s, const char *key, double *to,
+                   double value)
+{
+    if (tb_settings_from(s, key) == TB_FROM_NOWHERE) {
+        *to = value;
+    }
+}
+
+static void preset_optimiser(const tb_settings *s, tb_job *job)
+{
+    for (size_t i = 0; i < sizeof optimisers / sizeof optimisers[0]; i++) {
+        if (strcmp(job->optimiser.kind, optimisers[i].kind) == 0) {
+            preset(s, "optimiser.lr", &job->optimiser.lr, optimisers[i].lr);
+            preset(s, "optimiser.weight_decay", &job->optimiser.weight_decay,
+                   optimisers[i].weight_decay);
+            preset(s, "optimiser.beta1", &job->optimiser.beta1,
+                   optimisers[i].beta1);
+            preset(s, "optimiser.beta2", &job->optimiser.beta2,
+                   optimisers[i].beta2);
+            preset(s, "optimiser.alpha", &job->optimiser.alpha,
+                   optimisers[i].alpha);
+            preset(s, "optimiser.eps", &job->optimiser.eps, optimisers[i].eps);
+        }
+    }
+}
+
 /* Presets, what follows from other keys, and the checks; those that need keys
  * of the coordinator only when whole. */
 static tb_rc finish(tb_settings *s, bool whole, tb_err *err)
@@ -114,6 +159,7 @@ static tb_rc finish(tb_settings *s, bool whole, tb_err *err)
     if (rc != TB_OK) {
         return rc;
     }
+    preset_optimiser(s, job);
     if (job->cohort.minimum == 0) {
         job->cohort.minimum = job->cohort.target;
     }

@@ -24,6 +24,11 @@ typedef enum tb_job_where {
     TB_JOB_FILE,
     TB_JOB_CLIENTS
 } tb_job_where;
+typedef enum tb_job_schedule {
+    TB_JOB_CONSTANT,
+    TB_JOB_STEP,
+    TB_JOB_COSINE
+} tb_job_schedule;
 typedef enum tb_job_publish { TB_JOB_BEST, TB_JOB_LAST } tb_job_publish;
 typedef enum tb_job_prune {
     TB_JOB_PRUNE_NONE,
@@ -59,13 +64,31 @@ typedef struct tb_job {
         float scale;             /* data.scale: x * scale; 1: none */
         tb_job_floats mean, std; /* data.mean, data.std */
     } data;
-    char loss[TB_JOB_WORD_BYTES]; /* softmax_cross_entropy, mse */
+    char loss[TB_JOB_WORD_BYTES]; /* softmax_cross_entropy, mse, ... */
     struct {
-        char kind[TB_JOB_WORD_BYTES]; /* optimiser.kind: sgd */
-        double lr, momentum, weight_decay;
+        double delta;                   /* huber_delta; 0: 1 */
+        double smoothing;               /* label_smoothing */
+        char ignore[TB_JOB_WORD_BYTES]; /* ignore_index: a number; "": none */
+        tb_job_floats class_weight;     /* class_weights; empty: all 1 */
+        tb_job_floats pos_weight;       /* pos_weight; empty: 1 */
+    } loss_options;
+    struct {
+        char kind[TB_JOB_WORD_BYTES]; /* optimiser.kind: sgd, adam, ... */
+        double lr, momentum, dampening, weight_decay;
+        double beta1, beta2, alpha, lr_decay, eps;
         bool nesterov;
     } optimiser;
+    struct { /* schedule.*, counted in rounds */
+        tb_job_schedule kind;
+        uint32_t warmup, every;
+        double gamma, floor;
+    } schedule;
+    struct {
+        double norm, value; /* clip.*; 0: none */
+    } clip;
     uint32_t batch, local_epochs, rounds;
+    uint32_t micro_batch; /* 0: the batch */
+    bool bn_local;        /* bn: local (else average) */
     struct {
         uint32_t target, minimum;
         double over_selection;

@@ -88,17 +88,22 @@ static tb_rc train_epochs(const tb_local_work *work, const tb_job *job,
 
 /* delta [n] holds the start; it becomes end - start. */
 static tb_rc difference(const tb_round_config *config, float *delta,
-                        const float *end, size_t n, tb_err *err)
+                        const float *end, size_t n, bool statistics,
+                        tb_err *err)
 {
     for (size_t i = 0; i < n; i++) {
         delta[i] = end[i] - delta[i];
-        if (!(delta[i] <= config->max_abs && delta[i] >= -config->max_abs)) {
-            return tb_fail(err, TB_E_REFUSED,
-                           "training moved parameter %zu by %g, over the "
-                           "job's update.max_abs of %g: it diverges; a smaller "
-                           "learning rate may help",
-                           i, (double)delta[i], (double)config->max_abs);
+        if (delta[i] <= config->max_abs && delta[i] >= -config->max_abs) {
+            continue;
         }
+        return tb_fail(err, TB_E_REFUSED,
+                       "training moved %s %zu by %g, over the job's "
+                       "update.max_abs of %g: %s",
+                       statistics ? "running statistic" : "parameter", i,
+                       (double)delta[i], (double)config->max_abs,
+                       statistics ? "scale the data, raise it, or use bn: local"
+                                  : "it diverges; a smaller learning rate may "
+                                    "help");
     }
     return TB_OK;
 }
@@ -109,28 +114,46 @@ typedef struct task {
     const tb_round_config *config;
     tb_job job;
     tb_graph *model;
-    tb_evaluator_options objective;
 } task;
 
 static tb_rc new_trainer(tb_trainer **out, const task *t, tb_err *err)
 {
-    const tb_trainer_options options = {
-        .loss = t->objective.loss,
-        .loss_options = t->objective.loss_options,
-        .n_labels = t->objective.n_labels,
-        .optimiser = tb_optimiser_find(t->job.optimiser.kind),
-        .config = {.lr = t->job.optimiser.lr,
-                   .momentum = t->job.optimiser.momentum,
-                   .weight_decay = t->job.optimiser.weight_decay,
-                   .nesterov = t->job.optimiser.nesterov},
-        .batch = t->job.batch,
-        .chance_seed = t->config->seed};
-    if (options.optimiser == NULL) {
-        return tb_fail(err, TB_E_UNSUPPORTED,
-                       "optimiser \"%s\" is not known here",
-                       t->job.optimiser.kind);
+    tb_trainer_options options;
+    tb_rc rc =
+        tb_work_training(&options, &t->job, tb_dataset_spec(t->work->data),
+                         t->config->round, err);
+    options.chance_seed = t->config->seed;
+    return rc == TB_OK ? tb_trainer_new(out, t->model, &options, err) : rc;
+}
+
+/* Running statistics after training: into the update, or for this client to
+ * keep. */
+static tb_rc put_statistics(const task *t, const tb_trainer *trainer,
+                            float *values, tb_err *err)
+{
+    size_t n = tb_buffers_count(t->model);
+    const tb_graph *trained = tb_trainer_graph(trainer);
+    if (n == 0 || (t->job.bn_local && t->work->own_next == NULL)) {
+        return TB_OK;
     }
-    return tb_trainer_new(out, t->model, &options, err);
+    float *after = tb_mem_array(n, sizeof *after);
+    tb_rc rc = after == NULL ? tb_fail(err, TB_E_NOMEM, "%zu statistics", n)
+                             : tb_buffers_get(trained, after, n, err);
+    if (rc == TB_OK && t->job.bn_local) {
+        t->work->own_next->len = 0;
+        rc = tb_buf_put(t->work->own_next, after, n * sizeof *after, err);
+    } else if (rc == TB_OK) {
+        float *delta = values;
+        rc = find_section(t->config, TB_SECTION_STATISTICS, n, &delta, err);
+        if (rc == TB_OK) {
+            rc = tb_buffers_get(t->model, delta, n, err);
+        }
+        if (rc == TB_OK) {
+            rc = difference(t->config, delta, after, n, true, err);
+        }
+    }
+    tb_mem_free(after);
+    return rc;
 }
 
 static tb_rc do_train(const task *t, float *values, tb_err *err)
@@ -151,7 +174,10 @@ static tb_rc do_train(const task *t, float *values, tb_err *err)
     memcpy(delta, params, n * sizeof *delta);
     rc = train_epochs(t->work, &t->job, trainer, &score, err);
     if (rc == TB_OK) {
-        rc = difference(t->config, delta, params, n, err);
+        rc = difference(t->config, delta, params, n, false, err);
+    }
+    if (rc == TB_OK) {
+        rc = put_statistics(t, trainer, values, err);
     }
     if (rc == TB_OK) {
         rc = set_section(t->config, TB_SECTION_LOSS, values,
@@ -216,6 +242,30 @@ static tb_rc do_task(const task *t, float *values, tb_err *err)
     return tb_fail(err, TB_E_UNSUPPORTED, "a task that is not known here");
 }
 
+/* With bn: local the model gets the statistics that this client has kept, but
+ * begins with those of the file. */
+static tb_rc take_own(const task *t, tb_err *err)
+{
+    const tb_buf *own = t->work->own;
+    size_t n = tb_buffers_count(t->model);
+    if (!t->job.bn_local || own == NULL || own->len == 0) {
+        return TB_OK;
+    }
+    if (own->len != n * sizeof(float)) {
+        return tb_fail(err, TB_E_REFUSED,
+                       "%zu bytes of own statistics for a model with %zu",
+                       own->len, n);
+    }
+    float *values = tb_mem_array(n, sizeof *values);
+    if (values == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%zu statistics", n);
+    }
+    memcpy(values, own->data, own->len);
+    tb_rc rc = tb_buffers_set(t->model, values, n, err);
+    tb_mem_free(values);
+    return rc;
+}
+
 tb_rc tb_local_run(const tb_local_work *work, float *values, uint32_t *weight,
                    tb_err *err)
 {
@@ -227,11 +277,10 @@ tb_rc tb_local_run(const tb_local_work *work, float *values, uint32_t *weight,
         rc = tb_fail(err, TB_E_MISMATCH, "the data set has no rows");
     }
     if (rc == TB_OK) {
-        rc = tb_work_objective(&t.objective, &t.job,
-                               tb_dataset_spec(work->data), err);
+        rc = tb_work_read(&t.model, &t.job, work->model, err);
     }
     if (rc == TB_OK) {
-        rc = tb_work_read(&t.model, &t.job, work->model, err);
+        rc = take_own(&t, err);
     }
     if (rc == TB_OK) {
         rc = do_task(&t, values, err);

@@ -17,11 +17,18 @@ typedef struct tb_local_work {
     const tb_buf *model;           /* ONNX, as the configuration names it */
     const tb_dataset *data;
     const atomic_bool *stop; /* true: give up (CANCELLED); may be NULL */
+    /* For jobs with bn: local: the running statistics that this client has kept
+     * since its last accepted round of this run (float32le, borrowed; NULL or
+     * empty: none), and where those after training go, which count once this
+     * round is accepted (may be NULL). */
+    const tb_buf *own;
+    tb_buf *own_next;
 } tb_local_work;
 
 /* Does the round's task on all rows of data. values: all sections one after the
  * other [tb_round_config_values]; *weight: rows, at most config->max_weight.
- *   train:     parameters minus those of the model | mean loss
+ *   train:     parameters minus those of the model | mean loss | running
+ *              statistics minus those of the model, unless bn: local
  *   evaluate:  mean loss | share of right answers
  *   calibrate: smallest | largest of each observed value
  * Errors: MALFORMED, UNSUPPORTED (job text), MISMATCH (model against data or

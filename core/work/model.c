@@ -1,10 +1,14 @@
 #include "work/model.h"
 
+#include "base/text.h"
+#include "compress/calibrate.h"
 #include "data/read.h"
 #include "model/build.h"
 #include "model/onnx.h"
 #include "model/params.h"
 #include "model/preprocess.h"
+#include "train/schedule.h"
+#include "train/trainer.h"
 
 /* The job's texts as the lists that other rooms take. */
 static const char *const *list_of(const tb_job_texts *texts)
@@ -38,7 +42,7 @@ static tb_rc start_graph(tb_graph **out, const tb_job *job, const uint8_t *file,
 }
 
 /* Scaling is written in front unless there is nothing to do: a model that takes
- * what the data is, unscaled. */
+ * what the data is, unscaled, or indexes such as token ids. */
 static tb_rc put_scaling(tb_graph *graph, const tb_job *job, tb_err *err)
 {
     tb_dtype raw = job->data.bytes ? TB_U8 : TB_F32;
@@ -46,7 +50,8 @@ static tb_rc put_scaling(tb_graph *graph, const tb_job *job, tb_err *err)
         graph->n_inputs > 0 ? tb_graph_value(graph, graph->inputs[0]) : NULL;
     bool plain = job->data.scale == 1.0F && job->data.mean.n == 0 &&
                  job->data.std.n == 0;
-    if (plain && input != NULL && input->dtype == raw) {
+    bool numbers = input != NULL && tb_dtype_is_float(input->dtype);
+    if (plain && input != NULL && (input->dtype == raw || !numbers)) {
         return TB_OK;
     }
     size_t n = job->data.mean.n > 0 ? job->data.mean.n : job->data.std.n;
@@ -94,6 +99,25 @@ tb_rc tb_work_read(tb_graph **out, const tb_job *job, const tb_buf *onnx,
     return rc;
 }
 
+/* The label that does not count. */
+static tb_rc ignored(tb_read_options *options, const tb_job *job, tb_err *err)
+{
+    double label = 0.0;
+    const char *text = job->loss_options.ignore;
+    if (text[0] == '\0') {
+        return TB_OK;
+    }
+    tb_rc rc = tb_text_f64(text, &label, err);
+    if (rc != TB_OK || label < INT32_MIN || label > INT32_MAX ||
+        label != (double)(int32_t)label) {
+        return tb_fail(err, TB_E_USAGE, "ignore_index %s: not a whole number",
+                       text);
+    }
+    options->ignores = true;
+    options->ignore = (int32_t)label;
+    return TB_OK;
+}
+
 tb_rc tb_work_dataset(tb_dataset **out, const tb_job *job, const char *path,
                       tb_err *err)
 {
@@ -105,18 +129,107 @@ tb_rc tb_work_dataset(tb_dataset **out, const tb_job *job, const char *path,
         .classes = job->data.classes.n > 0 ? list_of(&job->data.classes) : NULL,
         .n_classes = job->data.classes.n,
         .target = job->data.values ? TB_TARGET_VALUE : TB_TARGET_CLASS};
+    tb_rc rc = ignored(&options, job, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
     return tb_dataset_read(out, path, &options, err);
 }
 
 tb_rc tb_work_objective(tb_evaluator_options *out, const tb_job *job,
                         const tb_sample_spec *spec, tb_err *err)
 {
-    *out = (tb_evaluator_options){.loss = tb_loss_find(job->loss),
-                                  .n_labels = spec->n_targets};
+    const tb_job_floats *classes = &job->loss_options.class_weight;
+    const tb_job_floats *ones = &job->loss_options.pos_weight;
+    *out = (tb_evaluator_options){
+        .loss = tb_loss_find(job->loss),
+        .loss_options = {.delta = job->loss_options.delta,
+                         .smoothing = job->loss_options.smoothing,
+                         .ignores = spec->ignores,
+                         .ignore = spec->ignore,
+                         .class_weight = classes->n > 0 ? classes->at : NULL,
+                         .n_class_weight = classes->n,
+                         .pos_weight = ones->n > 0 ? ones->at : NULL,
+                         .n_pos_weight = ones->n},
+        .n_labels = spec->target == TB_TARGET_CLASS ? spec->n_targets : 1};
     return out->loss != NULL
                ? TB_OK
                : tb_fail(err, TB_E_UNSUPPORTED, "loss \"%s\" is not known here",
                          job->loss);
+}
+
+tb_rc tb_work_count(tb_run_params *params, const tb_job *job,
+                    const tb_graph *graph, tb_err *err)
+{
+    tb_ranges ranges = {0};
+    params->n_params = tb_params_count(graph);
+    params->n_statistics = job->bn_local ? 0 : tb_buffers_count(graph);
+    if (params->calibrate != TB_WHERE_CLIENTS) {
+        return TB_OK;
+    }
+    tb_rc rc = tb_ranges_init(&ranges, graph, err);
+    params->n_observed = ranges.n;
+    tb_ranges_release(&ranges);
+    return rc;
+}
+
+/* The rate of a round; the schedule counts rounds, so that every client of one
+ * has the same. */
+static tb_rc rate(double *out, const tb_job *job, uint32_t round, tb_err *err)
+{
+    static const tb_schedule_kind kinds[] = {
+        [TB_JOB_CONSTANT] = TB_SCHEDULE_CONSTANT,
+        [TB_JOB_STEP] = TB_SCHEDULE_STEP,
+        [TB_JOB_COSINE] = TB_SCHEDULE_COSINE};
+    const tb_schedule schedule = {.kind = kinds[job->schedule.kind],
+                                  .warmup = job->schedule.warmup,
+                                  .every = job->schedule.every,
+                                  .gamma = job->schedule.gamma,
+                                  .total = job->rounds,
+                                  .floor = job->schedule.floor};
+    uint64_t done = round > 0 ? round - 1 : 0;
+    *out = job->optimiser.lr * tb_schedule_factor(&schedule, done);
+    return tb_schedule_check(&schedule, err);
+}
+
+tb_rc tb_work_training(tb_trainer_options *out, const tb_job *job,
+                       const tb_sample_spec *spec, uint32_t round, tb_err *err)
+{
+    tb_evaluator_options objective;
+    double lr = 0.0;
+    tb_rc rc = tb_work_objective(&objective, job, spec, err);
+    if (rc == TB_OK) {
+        rc = rate(&lr, job, round, err);
+    }
+    if (rc != TB_OK) {
+        return rc;
+    }
+    *out = (tb_trainer_options){
+        .loss = objective.loss,
+        .loss_options = objective.loss_options,
+        .n_labels = objective.n_labels,
+        .optimiser = tb_optimiser_find(job->optimiser.kind),
+        .config = {.lr = lr,
+                   .momentum = job->optimiser.momentum,
+                   .dampening = job->optimiser.dampening,
+                   .weight_decay = job->optimiser.weight_decay,
+                   .nesterov = job->optimiser.nesterov,
+                   .beta1 = job->optimiser.beta1,
+                   .beta2 = job->optimiser.beta2,
+                   .alpha = job->optimiser.alpha,
+                   .lr_decay = job->optimiser.lr_decay,
+                   .eps = job->optimiser.eps},
+        .clip = {.norm = job->clip.norm, .value = job->clip.value},
+        .batch = job->batch,
+        .micro_batch = job->micro_batch,
+        .chance_seed = job->seed};
+    if (out->optimiser == NULL) {
+        return tb_fail(err, TB_E_UNSUPPORTED,
+                       "optimiser \"%s\" is not known here",
+                       job->optimiser.kind);
+    }
+    rc = out->optimiser->check(&out->config, err);
+    return rc == TB_OK ? tb_clip_check(&out->clip, err) : rc;
 }
 
 tb_rc tb_work_score(tb_score *score, const tb_job *job, const tb_graph *graph,

@@ -5,9 +5,11 @@
 #define TB_WORK_MODEL_H
 
 #include "data/dataset.h"
+#include "fed/run.h"
 #include "host/job.h"
 #include "model/graph.h"
 #include "train/evaluate.h"
+#include "train/trainer.h"
 
 /* Appends the ONNX bytes that a run of this job starts from: the job's model
  * file (file, n bytes) or its `new`, parameters kept or drawn anew, the scaling
@@ -25,6 +27,20 @@ tb_rc tb_work_read(tb_graph **out, const tb_job *job, const tb_buf *onnx,
  * tb_dataset_read. */
 tb_rc tb_work_dataset(tb_dataset **out, const tb_job *job, const char *path,
                       tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Fills in what a run must know of the model that it starts from: n_params,
+ * n_statistics, and n_observed where the clients calibrate. Errors: as
+ * tb_ranges_init. */
+tb_rc tb_work_count(tb_run_params *params, const tb_job *job,
+                    const tb_graph *graph, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* How the job trains in a round (1, 2, ...): loss, optimiser at the round's
+ * rate, clipping and batches, for data of that kind. Borrows from job. Errors:
+ * USAGE (a number, or a key of another optimiser), UNSUPPORTED. */
+tb_rc tb_work_training(tb_trainer_options *out, const tb_job *job,
+                       const tb_sample_spec *spec, uint32_t round, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
 /* What the job's loss measures on such data. Borrows from job. Errors:
  * UNSUPPORTED (a loss that is not known here). */

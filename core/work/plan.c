@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "work/model.h"
 
 /* A client that has been away this long counts as lost for its round. */
 #define LOST_MS 30000u
@@ -102,6 +103,13 @@ tb_rc tb_work_plan(tb_run_params *out, const tb_job *job, tb_err *err)
                         .patience = job->early_stop.patience,
                         .min_delta = job->early_stop.min_delta,
                         .masked_from = masked_from(job)};
-    tb_rc rc = put_names(out, job, err);
+    tb_trainer_options training;
+    const tb_sample_spec spec = {.target = job->data.values ? TB_TARGET_VALUE
+                                                            : TB_TARGET_CLASS,
+                                 .n_targets = 1};
+    tb_rc rc = tb_work_training(&training, job, &spec, 1, err);
+    if (rc == TB_OK) {
+        rc = put_names(out, job, err);
+    }
     return rc == TB_OK ? put_job(out, job, err) : rc;
 }

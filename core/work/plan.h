@@ -7,7 +7,8 @@
 #include "host/job.h"
 
 /* Fills *out but for what only a start knows: run, federation, aggregation_key,
- * model, n_params, n_observed. Errors: LIMIT (the clients' part of the job is
+ * model, and what tb_work_count knows. Errors: USAGE (a number of
+ * loss, optimiser or schedule), LIMIT (the clients' part of the job is
  * too long), NOMEM. */
 tb_rc tb_work_plan(tb_run_params *out, const tb_job *job, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;

@@ -42,6 +42,58 @@ done:
     return rc;
 }
 
+/* Variances that rounding took below zero, which no model bears. */
+static void lift_variances(const tb_graph *graph, const tb_slots *slots,
+                           float *statistics)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const tb_node *node = graph->nodes[i];
+        if (node == NULL || strcmp(node->op, "BatchNormalization") != 0 ||
+            node->n_in < 5) {
+            continue;
+        }
+        for (size_t s = 0; s < slots->n; s++) {
+            const tb_slot *slot = &slots->slot[s];
+            size_t n = slot->value == node->in[4] ? slot->n : 0;
+            for (size_t k = slot->offset; k < slot->offset + n; k++) {
+                statistics[k] = statistics[k] < 0.0F ? 0.0F : statistics[k];
+            }
+        }
+    }
+}
+
+/* Running statistics become those of the clients, in the mean over samples. */
+static tb_rc average_statistics(const tb_work_round *round, tb_graph *graph,
+                                tb_err *err)
+{
+    size_t at = tb_strategy_offset(round->config, TB_SECTION_STATISTICS);
+    tb_slots slots = {0};
+    if (at == SIZE_MAX) {
+        return TB_OK;
+    }
+    tb_rc rc = tb_buffers_slots(&slots, graph, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    size_t n = slots.n_floats;
+    float *now = tb_mem_array(2 * n, sizeof *now);
+    rc = now != NULL ? tb_buffers_get(graph, now, n, err)
+                     : tb_fail(err, TB_E_NOMEM, "aggregate %zu statistics", n);
+    if (rc == TB_OK) {
+        rc = tb_sum_mean(round->sum, at, now + n, n, err);
+    }
+    for (size_t i = 0; rc == TB_OK && i < n; i++) {
+        now[i] += now[n + i];
+    }
+    if (rc == TB_OK) {
+        lift_variances(graph, &slots, now);
+        rc = tb_buffers_set(graph, now, n, err);
+    }
+    tb_mem_free(now);
+    tb_slots_release(&slots);
+    return rc;
+}
+
 /* Gradual pruning: zeroes what the job's schedule wants gone by this round. */
 static tb_rc prune(const tb_work_round *round, const tb_graph *graph,
                    float *params, size_t n, tb_err *err)
@@ -95,6 +147,9 @@ tb_rc tb_work_aggregate(tb_buf *onnx, tb_metrics *metrics,
     }
     if (rc == TB_OK) {
         rc = tb_params_set(graph, params, n, err);
+    }
+    if (rc == TB_OK) {
+        rc = average_statistics(round, graph, err);
     }
     if (rc == TB_OK) {
         rc = tb_onnx_write(onnx, graph, err);

@@ -19,7 +19,8 @@ typedef struct tb_work_round {
 
 /* TRAIN: appends the ONNX bytes of the new model: the strategy's step from
  * `model`; zeros kept where the round is masked; then the job's gradual
- * pruning for this round. metrics gets train_loss. Errors: MISMATCH, NOMEM,
+ * pruning for this round; running statistics become the clients' mean where
+ * the round has that section. metrics gets train_loss. Errors: MISMATCH, NOMEM,
  * and those of tb_work_read. */
 tb_rc tb_work_aggregate(tb_buf *onnx, tb_metrics *metrics,
                         const tb_work_round *round, const tb_buf *model,

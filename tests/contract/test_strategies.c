@@ -14,7 +14,8 @@ static tb_round_config round_of(const tb_strategy *strategy)
     tb_round_config c = {
         .fraction_bits = 30, .max_abs = 8.0F, .max_weight = 1000};
     c.n_sections =
-        tb_strategy_sections(strategy, TB_TASK_TRAIN, c.sections, N_PARAMS, 0);
+        tb_strategy_sections(strategy, TB_TASK_TRAIN, c.sections,
+                             &(tb_strategy_sizes){.n_params = N_PARAMS});
     return c;
 }
 
@@ -60,7 +61,7 @@ static void one_strategy(const tb_strategy *s)
                           state + s->n_state(N_PARAMS), &err),
              err);
     assert_memory_equal(once, again, N_PARAMS * sizeof *once);
-    CHECK_ERR(s->aggregate(&settings, sum, once, N_PARAMS - 1, state, &err),
+    CHECK_ERR(s->aggregate(&settings, sum, once, N_PARAMS + 1, state, &err),
               TB_E_MISMATCH, err, s->name);
     tb_sum_free(&sum);
     sum = sum_of(&config, 0);
@@ -112,10 +113,18 @@ static void other_tasks_have_sections_of_their_own(void **state)
     const tb_strategy *s = tb_strategy_find("fedavg");
     tb_section out[TB_SECTIONS_MAX];
     (void)state;
-    CHECK(tb_strategy_sections(s, TB_TASK_EVALUATE, out, N_PARAMS, 6) == 2);
+    const tb_strategy_sizes sizes = {
+        .n_params = N_PARAMS, .n_statistics = 4, .n_observed = 6};
+    tb_round_config c = {0};
+    c.n_sections = tb_strategy_sections(s, TB_TASK_TRAIN, c.sections, &sizes);
+    CHECK(c.n_sections == 3 && c.sections[2].n_values == 4);
+    CHECK(c.sections[2].weighted);
+    CHECK(tb_strategy_offset(&c, TB_SECTION_STATISTICS) == N_PARAMS + 1);
+    CHECK(tb_strategy_offset(&c, TB_SECTION_ACCURACY) == SIZE_MAX);
+    CHECK(tb_strategy_sections(s, TB_TASK_EVALUATE, out, &sizes) == 2);
     CHECK(strcmp(out[1].name.text, TB_SECTION_ACCURACY) == 0);
     CHECK(out[0].n_values == 1 && out[0].weighted);
-    CHECK(tb_strategy_sections(s, TB_TASK_CALIBRATE, out, N_PARAMS, 6) == 2);
+    CHECK(tb_strategy_sections(s, TB_TASK_CALIBRATE, out, &sizes) == 2);
     CHECK(out[0].n_values == 6 && out[1].n_values == 6);
 }
 

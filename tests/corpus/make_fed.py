@@ -35,7 +35,7 @@ H = bytes(range(32))  # a hash
 MODEL = H + u64(800000) + H + u64(700000)
 METRICS = f64(0.5, 0.4, 0.87) + u64(10000)
 RUN = (bytes(16) + H + H + text("model") + text("images") + text("f32")
-       + text("fedavg") + bytes(32) + MODEL + u64(199210, 4, 42)
+       + text("fedavg") + bytes(32) + MODEL + u64(199210, 6, 4, 42)
        + u32(30, 10, 5) + f64(1.25, 1.0) + struct.pack("<ff", 16, 1024)
        + u32(60000) + u64(60000, 5000, 0) + u32(3) + u32(1, 0, 1) + u32(0)
        + f64(0.0) + u32(0) + text("batch: 32\n"))

@@ -23,7 +23,7 @@ static tb_rc aggregate(const tb_strategy_settings *settings, const tb_sum *sum,
                        tb_err *err)
 {
     (void)state;
-    if (tb_sum_values(sum) != n_params + 1 || tb_sum_updates(sum) == 0) {
+    if (tb_sum_values(sum) < n_params + 1 || tb_sum_updates(sum) == 0) {
         return tb_fail(err, TB_E_MISMATCH,
                        "fedavg: %zu parameters, a sum of %zu values and %u "
                        "updates",

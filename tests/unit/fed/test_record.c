@@ -16,6 +16,7 @@ static uint8_t config_bytes[40];
 static void make_params(void)
 {
     params = (tb_run_params){.n_params = 100,
+                             .n_statistics = 6,
                              .n_observed = 4,
                              .seed = 42,
                              .rounds = 30,

@@ -77,8 +77,9 @@ static void setup(fixture *f, tb_task task)
     f->config.seed = 5;
     f->config.max_abs = 10.0F;
     f->config.max_weight = 1000;
+    const tb_strategy_sizes sizes = {.n_params = N_PARAMS, .n_observed = 2};
     f->config.n_sections = tb_strategy_sections(
-        tb_strategy_find("fedavg"), task, f->config.sections, N_PARAMS, 2);
+        tb_strategy_find("fedavg"), task, f->config.sections, &sizes);
 }
 
 static void teardown(fixture *f)

@@ -86,7 +86,7 @@ static void teardown(fixture *f)
     tb_job_release(&f->job);
 }
 
-static void configure(tb_round_config *config, const fixture *f, uint32_t round)
+static void configure(tb_round_config *config, fixture *f, uint32_t round)
 {
     tb_err err;
     tb_graph *graph = NULL;
@@ -99,9 +99,12 @@ static void configure(tb_round_config *config, const fixture *f, uint32_t round)
     config->codec = f->params.codec;
     config->n_job = f->params.n_job;
     memcpy(config->job_text, f->params.job_text, f->params.n_job);
-    config->n_sections =
-        tb_strategy_sections(tb_strategy_find("fedavg"), TB_TASK_TRAIN,
-                             config->sections, tb_params_count(graph), 0);
+    CHECK_OK(tb_work_count(&f->params, &f->job, graph, &err), err);
+    const tb_strategy_sizes sizes = {.n_params = (size_t)f->params.n_params,
+                                     .n_statistics =
+                                         (size_t)f->params.n_statistics};
+    config->n_sections = tb_strategy_sections(
+        tb_strategy_find("fedavg"), TB_TASK_TRAIN, config->sections, &sizes);
     CHECK_OK(tb_sum_fraction_bits(&config->fraction_bits, N_CLIENTS,
                                   config->max_weight, config->max_abs, &err),
              err);
