@@ -216,3 +216,74 @@ void tb_k_from_u8(float *y, const uint8_t *x, size_t n)
 {
     tb_k_chosen()->from_u8(y, x, n);
 }
+
+void tb_k_moments(double out[2], const float *x, const tb_k_span *span)
+{
+    tb_k_chosen()->moments(out, x, span);
+}
+
+void tb_k_grad_sums(double out[2], const float *dy, const float *x,
+                    const tb_k_span *span, float mean)
+{
+    tb_k_chosen()->grad_sums(out, dy, x, span, mean);
+}
+
+void tb_k_line_of(float *y, const float *x, const tb_k_span *span,
+                  const tb_k_line *l)
+{
+    tb_k_chosen()->line_of(y, x, span, l);
+}
+
+void tb_k_plane_of(float *dx, const float *dy, const float *x,
+                   const tb_k_span *span, const tb_k_plane *c)
+{
+    tb_k_chosen()->plane_of(dx, dy, x, span, c);
+}
+
+void tb_k_row_line(float *y, const float *x, const float *scale,
+                   const float *bias, size_t n, const tb_k_line *l)
+{
+    tb_k_chosen()->row_line(y, x, scale, bias, n, l);
+}
+
+void tb_k_row_grad_sums(double out[2], const float *dy, const float *x,
+                        const float *scale, size_t n, float mean)
+{
+    tb_k_chosen()->row_grad_sums(out, dy, x, scale, n, mean);
+}
+
+void tb_k_row_plane(float *dx, const float *dy, const float *x,
+                    const float *scale, size_t n, const tb_k_plane *c)
+{
+    tb_k_chosen()->row_plane(dx, dy, x, scale, n, c);
+}
+
+void tb_k_row_params(float *dscale, float *dbias, const float *dy,
+                     const float *x, size_t n, const tb_k_line *l)
+{
+    tb_k_chosen()->row_params(dscale, dbias, dy, x, n, l);
+}
+
+void tb_k_col_moments(float *mean, float *variance, const float *x,
+                      size_t n_rows, size_t n_cols)
+{
+    tb_k_chosen()->col_moments(mean, variance, x, n_rows, n_cols);
+}
+
+void tb_k_col_grad_sums(float *sums, const float *dy, const float *x,
+                        const float *mean, size_t n_rows, size_t n_cols)
+{
+    tb_k_chosen()->col_grad_sums(sums, dy, x, mean, n_rows, n_cols);
+}
+
+void tb_k_col_line(float *y, const float *x, const float *lines, size_t n_rows,
+                   size_t n_cols)
+{
+    tb_k_chosen()->col_line(y, x, lines, n_rows, n_cols);
+}
+
+void tb_k_col_plane(float *dx, const float *dy, const float *x,
+                    const float *planes, size_t n_rows, size_t n_cols)
+{
+    tb_k_chosen()->col_plane(dx, dy, x, planes, n_rows, n_cols);
+}

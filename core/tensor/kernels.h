@@ -145,6 +145,67 @@ void tb_k_log_softmax_grad_cols(float *dx, const float *dy, const float *y,
 /* y[i] = (float)x[i]; y must not overlap x. */
 void tb_k_from_u8(float *y, const uint8_t *x, size_t n) TB_NONNULL(1, 2);
 
+/* Numbers that belong together: n_pieces runs of n, stride apart. */
+typedef struct tb_k_span {
+    size_t n_pieces;
+    size_t stride;
+    size_t n;
+} tb_k_span;
+
+/* y = (x - mean) a + b, and dx = p dy + q (x - mean) + r. */
+typedef struct tb_k_line {
+    float mean, a, b;
+} tb_k_line;
+typedef struct tb_k_plane {
+    float mean, p, q, r;
+} tb_k_plane;
+
+/* out: mean and population variance of a span, as if computed in double of
+ * blocks that are within 1e-7 of the truth; 0, 0 of none. */
+void tb_k_moments(double out[2], const float *x, const tb_k_span *span)
+    TB_NONNULL(1, 2, 3);
+
+/* out: sum of dy, and of dy (x - mean), over a span. */
+void tb_k_grad_sums(double out[2], const float *dy, const float *x,
+                    const tb_k_span *span, float mean) TB_NONNULL(1, 2, 3, 4);
+
+/* The line, and the plane, over a span. dx may be dy or x. */
+void tb_k_line_of(float *y, const float *x, const tb_k_span *span,
+                  const tb_k_line *l) TB_NONNULL(1, 2, 3, 4);
+void tb_k_plane_of(float *dx, const float *dy, const float *x,
+                   const tb_k_span *span, const tb_k_plane *c)
+    TB_NONNULL(1, 2, 3, 4, 5);
+
+/* A row with a factor an element: y = (x - mean) a scale + bias (NULL: none);
+ * out: sum of dy scale, and of dy scale (x - mean); dx = p dy scale +
+ * q (x - mean) + r; dscale += dy (x - mean) a and dbias += dy. */
+void tb_k_row_line(float *y, const float *x, const float *scale,
+                   const float *bias, size_t n, const tb_k_line *l)
+    TB_NONNULL(1, 2, 3, 6);
+void tb_k_row_grad_sums(double out[2], const float *dy, const float *x,
+                        const float *scale, size_t n, float mean)
+    TB_NONNULL(1, 2, 3, 4);
+void tb_k_row_plane(float *dx, const float *dy, const float *x,
+                    const float *scale, size_t n, const tb_k_plane *c)
+    TB_NONNULL(1, 2, 3, 4, 6);
+void tb_k_row_params(float *dscale, float *dbias, const float *dy,
+                     const float *x, size_t n, const tb_k_line *l)
+    TB_NONNULL(1, 2, 3, 4, 6);
+
+/* The same of each column of x [n_rows, n_cols]: mean and variance [n_cols];
+ * sums [2, n_cols] of dy and of dy (x - mean); lines [3, n_cols] of mean, a, b;
+ * planes [4, n_cols] of mean, p, q, r. */
+void tb_k_col_moments(float *mean, float *variance, const float *x,
+                      size_t n_rows, size_t n_cols) TB_NONNULL(1, 2, 3);
+void tb_k_col_grad_sums(float *sums, const float *dy, const float *x,
+                        const float *mean, size_t n_rows, size_t n_cols)
+    TB_NONNULL(1, 2, 3, 4);
+void tb_k_col_line(float *y, const float *x, const float *lines, size_t n_rows,
+                   size_t n_cols) TB_NONNULL(1, 2, 3);
+void tb_k_col_plane(float *dx, const float *dy, const float *x,
+                    const float *planes, size_t n_rows, size_t n_cols)
+    TB_NONNULL(1, 2, 3, 4);
+
 /* The instruction set in use: "avx512", "avx2" or "portable". */
 const char *tb_k_isa(void);
 

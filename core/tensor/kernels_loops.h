@@ -248,6 +248,7 @@ static float largest(const float *x, size_t n)
     return lane[0];
 }
 
+#include "tensor/kernels_norm.h"
 #include "tensor/kernels_softmax.h"
 
 static void from_u8(float *restrict y, const uint8_t *restrict x, size_t n)
@@ -304,4 +305,16 @@ const tb_k_set TB_K_SET = {
     .softmax_grad_cols = softmax_grad_cols,
     .log_softmax_grad_cols = log_softmax_grad_cols,
     .from_u8 = from_u8,
+    .moments = moments,
+    .grad_sums = grad_sums,
+    .line_of = line_of,
+    .plane_of = plane_of,
+    .row_line = row_line,
+    .row_grad_sums = row_grad_sums,
+    .row_plane = row_plane,
+    .row_params = row_params,
+    .col_moments = col_moments,
+    .col_grad_sums = col_grad_sums,
+    .col_line = col_line,
+    .col_plane = col_plane,
 };

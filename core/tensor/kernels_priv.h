@@ -44,6 +44,29 @@ typedef struct tb_k_set {
     void (*log_softmax_grad_cols)(float *, const float *, const float *, size_t,
                                   size_t);
     void (*from_u8)(float *, const uint8_t *, size_t);
+    void (*moments)(double out[2], const float *x, const tb_k_span *span);
+    void (*grad_sums)(double out[2], const float *dy, const float *x,
+                      const tb_k_span *span, float mean);
+    void (*line_of)(float *y, const float *x, const tb_k_span *span,
+                    const tb_k_line *l);
+    void (*plane_of)(float *dx, const float *dy, const float *x,
+                     const tb_k_span *span, const tb_k_plane *c);
+    void (*row_line)(float *y, const float *x, const float *scale,
+                     const float *bias, size_t n, const tb_k_line *l);
+    void (*row_grad_sums)(double out[2], const float *dy, const float *x,
+                          const float *scale, size_t n, float mean);
+    void (*row_plane)(float *dx, const float *dy, const float *x,
+                      const float *scale, size_t n, const tb_k_plane *c);
+    void (*row_params)(float *dscale, float *dbias, const float *dy,
+                       const float *x, size_t n, const tb_k_line *l);
+    void (*col_moments)(float *mean, float *variance, const float *x,
+                        size_t n_rows, size_t n_cols);
+    void (*col_grad_sums)(float *sums, const float *dy, const float *x,
+                          const float *mean, size_t n_rows, size_t n_cols);
+    void (*col_line)(float *y, const float *x, const float *lines,
+                     size_t n_rows, size_t n_cols);
+    void (*col_plane)(float *dx, const float *dy, const float *x,
+                      const float *planes, size_t n_rows, size_t n_cols);
 } tb_k_set;
 
 extern const tb_k_set tb_k_avx512, tb_k_avx2, tb_k_portable;

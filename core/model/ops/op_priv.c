@@ -66,3 +66,14 @@ tb_value_id tb_grad_reduce(tb_grad *g, tb_value_id a, tb_value_id like,
                                            .in = in,
                                            .n_in = 2});
 }
+
+void tb_grad_emit_norm(tb_grad *g, const tb_node_spec *spec)
+{
+    tb_value_id dx = tb_grad_emit(g, spec);
+    for (size_t i = 0; g->rc == TB_OK && i < 3 && i < g->node->n_in; i++) {
+        if (g->wants[i]) {
+            tb_node_id node = g->graph->values[dx]->producer;
+            g->rc = tb_graph_want_output(g->graph, &g->dx[i], node, i, g->err);
+        }
+    }
+}

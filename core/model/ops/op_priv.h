@@ -57,6 +57,10 @@ void tb_op_run_view(const tb_call *call) TB_NONNULL(1);
 tb_value_id tb_grad_reduce(tb_grad *g, tb_value_id a, tb_value_id like,
                            float scale) TB_NONNULL(1);
 
+/* Emits a node of (dy, x, scale, mean, rstd) whose three outputs are the
+ * gradients of a normalisation's first three inputs, as far as wanted. */
+void tb_grad_emit_norm(tb_grad *g, const tb_node_spec *spec) TB_NONNULL(1, 2);
+
 /* --- element by element (op_walk.c) --------------------------------------- */
 
 #define TB_WALK_MAX 3
