@@ -354,7 +354,8 @@ void tb_strided_add(const tb_strided *plan, float *to, const float *from)
 
 void tb_strided_fill(void *to, size_t bytes, size_t n, const void *value)
 {
-    tb_strided plan = {0};
-    tb_strided_push(&plan, n, 1, 0);
-    tb_strided_copy(&plan, bytes, to, value);
+    const block b = {.n_rows = 1, .n = n, .to = 1};
+    if (n > 0) {
+        RUN_TYPED(fill, to, value, &b, bytes);
+    }
 }

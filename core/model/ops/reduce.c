@@ -10,18 +10,21 @@
 #include "tensor/kernels.h"
 
 #define LANES 16
+#define WIDE  32 /* lanes of extremes, which know no order */
 
 /* --- float32: one row to a number, rows to a row -------------------------- */
 
 /* NaN wins. */
 static inline float larger(float a, float b)
 {
-    return b > a || isnan(b) ? b : a;
+    float c = b > a ? b : a;
+    return b == b ? c : b;
 }
 
 static inline float smaller(float a, float b)
 {
-    return b < a || isnan(b) ? b : a;
+    float c = b < a ? b : a;
+    return b == b ? c : b;
 }
 
 static inline float plus(float a, float b)
@@ -45,23 +48,23 @@ static inline float plus_square(float a, float b)
 }
 
 /* take(a, x) takes an element in; join(a, b) joins two lanes. */
-#define FOLD(name, start, take, join)                                          \
+#define FOLD(name, lanes, start, take, join)                                   \
     static float name##_row(const float *x, size_t n)                          \
     {                                                                          \
-        float lane[LANES];                                                     \
+        float lane[lanes];                                                     \
         size_t i = 0;                                                          \
-        for (size_t j = 0; j < LANES; j++) {                                   \
+        for (size_t j = 0; j < lanes; j++) {                                   \
             lane[j] = start;                                                   \
         }                                                                      \
-        for (; i + LANES <= n; i += LANES) {                                   \
-            for (size_t j = 0; j < LANES; j++) {                               \
+        for (; i + lanes <= n; i += lanes) {                                   \
+            for (size_t j = 0; j < lanes; j++) {                               \
                 lane[j] = take(lane[j], x[i + j]);                             \
             }                                                                  \
         }                                                                      \
         for (size_t j = 0; i + j < n; j++) {                                   \
             lane[j] = take(lane[j], x[i + j]);                                 \
         }                                                                      \
-        for (size_t w = LANES / 2; w > 0; w /= 2) {                            \
+        for (size_t w = lanes / 2; w > 0; w /= 2) {                            \
             for (size_t j = 0; j < w; j++) {                                   \
                 lane[j] = join(lane[j], lane[j + w]);                          \
             }                                                                  \
@@ -84,16 +87,22 @@ static inline float plus_square(float a, float b)
         }                                                                      \
     }
 
-FOLD(max, -INFINITY, larger, larger)
-FOLD(min, INFINITY, smaller, smaller)
-FOLD(prod, 1.0f, times, times)
-FOLD(l1, 0.0f, plus_abs, plus)
-FOLD(square, 0.0f, plus_square, plus)
+FOLD(sum, LANES, 0.0f, plus, plus)
+FOLD(max, WIDE, -INFINITY, larger, larger)
+FOLD(min, WIDE, INFINITY, smaller, smaller)
+FOLD(prod, LANES, 1.0f, times, times)
+FOLD(l1, LANES, 0.0f, plus_abs, plus)
+FOLD(square, LANES, 0.0f, plus_square, plus)
 
-static void sum_block(float *y, const float *x, const tb_fold_walk *w)
+/* The lanes are those of tb_k_sum, which is for rows that are worth a call. */
+static void sum_fast(float *y, const float *x, const tb_fold_walk *w)
 {
     if (!w->rows) {
         tb_k_sum_rows(y, x, w->n_reduced, w->n_kept, 1.0f, 1.0f);
+        return;
+    }
+    if (w->n_reduced < 4 * LANES) {
+        sum_block(y, x, w);
         return;
     }
     for (size_t k = 0; k < w->n_kept; k++) {
@@ -145,11 +154,11 @@ static void f32_visit(void *context, size_t y, size_t x)
 {
     typedef void block_fn(float *y, const float *x, const tb_fold_walk *w);
     static block_fn *const blocks[] = {
-        [TB_FOLD_SUM] = sum_block,     [TB_FOLD_MEAN] = sum_block,
-        [TB_FOLD_MAX] = max_block,     [TB_FOLD_MIN] = min_block,
-        [TB_FOLD_PROD] = prod_block,   [TB_FOLD_L1] = l1_block,
-        [TB_FOLD_L2] = square_block,   [TB_FOLD_SUM_SQUARE] = square_block,
-        [TB_FOLD_LOG_SUM] = sum_block, [TB_FOLD_LOG_SUM_EXP] = max_block,
+        [TB_FOLD_SUM] = sum_fast,     [TB_FOLD_MEAN] = sum_fast,
+        [TB_FOLD_MAX] = max_block,    [TB_FOLD_MIN] = min_block,
+        [TB_FOLD_PROD] = prod_block,  [TB_FOLD_L1] = l1_block,
+        [TB_FOLD_L2] = square_block,  [TB_FOLD_SUM_SQUARE] = square_block,
+        [TB_FOLD_LOG_SUM] = sum_fast, [TB_FOLD_LOG_SUM_EXP] = max_block,
     };
     const fold_run *f = context;
     blocks[f->s->kind](tb_op_f32_out(f->call) + y, tb_op_f32(f->call, 0) + x,

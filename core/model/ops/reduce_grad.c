@@ -9,10 +9,12 @@
  *   ReduceLogSumExp  w = dy          h = exp(x - y)
  *   ReduceMax, Min   w = dy / ties   h = 1 where x = y, else 0 */
 #include <math.h>
+#include <string.h>
 
 #include "model/ops/folds.h"
 #include "model/ops/op_priv.h"
 #include "tensor/kernels.h"
+#include "tensor/strided.h"
 
 /* dy, x, y, axes -> dx */
 static tb_rc infer(tb_call *call, tb_err *err)
@@ -47,12 +49,16 @@ static void count_visit(void *context, size_t y_at, size_t x_at)
     const float *x = tb_op_f32(call, 1) + x_at;
     const float *y = tb_op_f32(call, 2) + y_at;
     float *ties = (float *)call->work + y_at;
-    size_t n_rows = w->rows ? w->n_kept : w->n_reduced;
-    size_t n = w->rows ? w->n_reduced : w->n_kept;
-    for (size_t r = 0; r < n_rows; r++, x += n) {
-        for (size_t i = 0; i < n; i++) {
-            size_t k = w->rows ? r : i;
-            ties[k] = ties[k] + (x[i] == y[k] ? 1.0f : 0.0f);
+    for (size_t k = 0; w->rows && k < w->n_kept; k++, x += w->n_reduced) {
+        uint32_t n = 0;
+        for (size_t r = 0; r < w->n_reduced; r++) {
+            n += x[r] == y[k];
+        }
+        ties[k] = ties[k] + (float)n;
+    }
+    for (size_t r = 0; !w->rows && r < w->n_reduced; r++, x += w->n_kept) {
+        for (size_t k = 0; k < w->n_kept; k++) {
+            ties[k] = ties[k] + (x[k] == y[k] ? 1.0f : 0.0f);
         }
     }
 }
@@ -92,58 +98,62 @@ static void find_weights(const tb_call *call)
     }
 }
 
-/* A run of elements; w and y move by step, 0 or 1. */
+/* A run of elements of x, with the w and y of one result or of as many. */
 typedef struct stretch {
     float *dx;
     const float *x;
     const float *y;
     const float *w;
-    size_t step;
+    bool one;
     size_t n;
 } stretch;
 
+/* dx[i] = formula of x[i], y[k] and w[k], k being 0 or i */
+#define STRETCH(formula)                                                       \
+    if (s->one) {                                                              \
+        const size_t k = 0;                                                    \
+        for (size_t i = 0; i < n; i++) {                                       \
+            dx[i] = formula;                                                   \
+        }                                                                      \
+    } else {                                                                   \
+        for (size_t i = 0, k = 0; i < n; i++, k++) {                           \
+            dx[i] = formula;                                                   \
+        }                                                                      \
+    }
+
 static void run_stretch(tb_fold_kind kind, const stretch *s)
 {
-    float *dx = s->dx;
+    float *restrict dx = s->dx;
     const float *x = s->x;
     const float *y = s->y;
     const float *w = s->w;
-    const size_t step = s->step;
     const size_t n = s->n;
     switch (kind) {
     case TB_FOLD_L1:
-        for (size_t i = 0; i < n; i++) {
-            float sign = (x[i] > 0.0f ? 1.0f : 0.0f) - (x[i] < 0.0f ? 1.0f : 0);
-            dx[i] = w[i * step] * sign;
-        }
+        STRETCH(w[k] *
+                ((x[i] > 0.0f ? 1.0f : 0.0f) - (x[i] < 0.0f ? 1.0f : 0.0f)))
         break;
     case TB_FOLD_L2:
     case TB_FOLD_SUM_SQUARE:
-        for (size_t i = 0; i < n; i++) {
-            dx[i] = w[i * step] * x[i];
-        }
+        STRETCH(w[k] * x[i])
         break;
     case TB_FOLD_MAX:
     case TB_FOLD_MIN:
-        for (size_t i = 0; i < n; i++) {
-            dx[i] = x[i] == y[i * step] ? w[i * step] : 0.0f;
-        }
+        STRETCH(x[i] == y[k] ? w[k] : 0.0f)
         break;
     case TB_FOLD_LOG_SUM_EXP:
-        for (size_t i = 0; i < n; i++) {
-            dx[i] = x[i] - y[i * step];
-        }
+        STRETCH(x[i] - y[k])
         tb_k_exp(dx, dx, n);
-        for (size_t i = 0; i < n; i++) {
-            dx[i] = w[i * step] * dx[i];
-        }
+        STRETCH(w[k] * dx[i])
         break;
     case TB_FOLD_SUM:
     case TB_FOLD_MEAN:
     case TB_FOLD_PROD:
     case TB_FOLD_LOG_SUM:
-        for (size_t i = 0; i < n; i++) {
-            dx[i] = w[i * step];
+        if (s->one) {
+            tb_strided_fill(dx, sizeof dx[0], n, w);
+        } else {
+            memcpy(dx, w, n * sizeof dx[0]);
         }
         break;
     }
@@ -156,14 +166,17 @@ static void grad_visit(void *context, size_t y_at, size_t x_at)
     const tb_fold_walk *w = &s->walk;
     size_t n_rows = w->rows ? w->n_kept : w->n_reduced;
     size_t n = w->rows ? w->n_reduced : w->n_kept;
+    const float *x = call->in[1].data; /* NULL where it is not read */
+    const float *y = call->in[2].data;
     for (size_t r = 0; r < n_rows; r++) {
         size_t at = y_at + (w->rows ? r : 0);
         size_t from = x_at + r * n;
-        run_stretch(s->kind,
-                    &(stretch){tb_op_f32_out(call) + from,
-                               tb_op_f32(call, 1) + from,
-                               tb_op_f32(call, 2) + at,
-                               (const float *)call->work + at, !w->rows, n});
+        run_stretch(s->kind, &(stretch){.dx = tb_op_f32_out(call) + from,
+                                        .x = x != NULL ? x + from : NULL,
+                                        .y = y != NULL ? y + at : NULL,
+                                        .w = (const float *)call->work + at,
+                                        .one = w->rows,
+                                        .n = n});
     }
 }
 
