@@ -84,7 +84,7 @@ static tb_rc put_progress(tb_archive_writer *w, const tb_trainer *t,
 /* "optimiser_0.npy". */
 static void name_state(char out[32], size_t i)
 {
-    (void)snprintf(out, 32, "optimiser_%zu.npy", i);
+    (void)snprintf(out, 32, "optimiser_%u.npy", (unsigned)i);
 }
 
 tb_rc tb_checkpoint_encode(tb_buf *out, tb_trainer *t, tb_graph *graph,
