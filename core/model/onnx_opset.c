@@ -34,6 +34,7 @@ static const need needs[] = {
     {"QuantizeLinear", 19, .types = HALF},
     {"DequantizeLinear", 19, .types = HALF, .input = 1},
     {"ReduceMax", 20, .types = TB_TYPES_BOOL},
+    {"ReduceMin", 20, .types = TB_TYPES_BOOL},
     {"QuantizeLinear", 21, .attr = "output_dtype"},
     {"QuantizeLinear", 21, .attr = "block_size"},
     {"QuantizeLinear", 21, .types = SHORT, .input = 2},

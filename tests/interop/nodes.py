@@ -84,11 +84,11 @@ def theirs(cases):
     return passed
 
 
-def ours(tool, pack, folder):
+def ours(tool, pack, folder, *more):
     """(passed, all, exit code is 0) of our own runner, whose words are shown."""
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
-    done = subprocess.run([tool, pack, "--write", folder],
+    done = subprocess.run([tool, pack, "--write", folder, *more],
                           capture_output=True, text=True)
     for line in done.stdout.splitlines():
         if line.startswith("FAILED"):
@@ -129,9 +129,9 @@ def judge_written(cases, able, folder):
     return bad
 
 
-def judge(tool, pack, folder, what):
+def judge(tool, pack, folder, what, *more):
     cases = nodes.read(pack)
-    passed, n, good = ours(tool, pack, folder)
+    passed, n, good = ours(tool, pack, folder, *more)
     able = theirs(cases)
     print("%s: ours %d/%d, ONNX Runtime %s %d/%d" %
           (what, passed, n, ort.__version__, len(able), n))
@@ -148,7 +148,7 @@ def main():
     new = os.path.join(folder, "new.gz")
     nodes.write(new, nodes.collect(OPSET_MAX))
     bad += judge(tool, new, os.path.join(folder, "new"),
-                 "node tests of onnx %s" % onnx.__version__)
+                 "node tests of onnx %s" % onnx.__version__, "--newer")
     sys.exit(1 if bad else 0)
 
 
