@@ -4,6 +4,9 @@
  *   onnx_tool text IN.onnx                  prints the listing
  *   onnx_tool run IN.onnx BATCH IN.raw OUT.raw  runs it: inputs one behind the
  *                                           other, then outputs, as raw bytes
+ *   onnx_tool predict IN.onnx BATCH IN.raw OUT.raw  the same for one input and
+ *                                           the first output, by the executor:
+ *                                           fused, in batches
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "exec/exec.h"
 #include "model/build.h"
 #include "model/onnx.h"
 #include "model/text.h"
@@ -106,10 +110,40 @@ static tb_rc execute(const tb_graph *graph, char **argv, tb_err *err)
     return rc;
 }
 
+/* Any number of rows, `batch` at a time. */
+static tb_rc predict(const tb_graph *graph, char **argv, tb_err *err)
+{
+    tb_exec *exec = NULL;
+    uint64_t batch = 0;
+    tb_buf raw;
+    tb_buf_init(&raw, MAX_BYTES);
+    void *y = NULL;
+    tb_rc rc = tb_text_u64(argv[0], &batch, err);
+    if (rc == TB_OK) {
+        rc = tb_file_read(&raw, argv[1], err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_exec_new(&exec, graph, batch, err);
+    }
+    if (rc == TB_OK) {
+        size_t row = tb_tensor_bytes(tb_exec_input(exec, 0)) / batch;
+        size_t n = raw.len / row;
+        size_t bytes = tb_tensor_bytes(tb_exec_output(exec, 0)) / batch;
+        y = tb_mem_array(n, bytes);
+        rc = y == NULL ? tb_fail(err, TB_E_NOMEM, "%zu rows", n)
+                       : tb_exec_predict(exec, raw.data, n, y, err);
+        rc = rc == TB_OK ? tb_file_write(argv[2], y, n * bytes, 0644, err) : rc;
+    }
+    tb_mem_free(y);
+    tb_exec_free(&exec);
+    tb_buf_release(&raw);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     tb_graph *graph = NULL;
-    tb_err err = {.rc = TB_E_USAGE, .text = "new, copy, text or run"};
+    tb_err err = {.rc = TB_E_USAGE, .text = "new, copy, text, run or predict"};
     tb_rc rc = TB_E_USAGE;
     if (argc == 4 && strcmp(argv[1], "new") == 0) {
         rc = tb_build_new(&graph, argv[2], 1, NULL, &err);
@@ -123,6 +157,9 @@ int main(int argc, char **argv)
     } else if (argc == 6 && strcmp(argv[1], "run") == 0) {
         rc = load(&graph, argv[2], &err);
         rc = rc == TB_OK ? execute(graph, argv + 3, &err) : rc;
+    } else if (argc == 6 && strcmp(argv[1], "predict") == 0) {
+        rc = load(&graph, argv[2], &err);
+        rc = rc == TB_OK ? predict(graph, argv + 3, &err) : rc;
     }
     if (rc != TB_OK) {
         (void)fprintf(stderr, "onnx_tool: %s\n", err.text);

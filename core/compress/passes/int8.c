@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "compress/fold.h"
 #include "compress/layer.h"
 #include "compress/pass_priv.h"
 
@@ -282,10 +283,13 @@ static tb_rc run(tb_graph **out, const tb_graph *graph,
     size_t n_layers = 0;
     tb_rc rc = check_ranges(options->ranges, graph, err);
     if (rc == TB_OK) {
-        rc = tb_layers_find(&layers, &n_layers, graph, err);
+        rc = tb_graph_clone(&small, graph, err);
     }
     if (rc == TB_OK) {
-        rc = tb_graph_clone(&small, graph, err);
+        rc = tb_fold_normalisations(small, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_layers_find(&layers, &n_layers, small, err);
     }
     for (size_t i = 0; rc == TB_OK && i < options->ranges->n; i++) {
         rc = quantise_readers(small, layers, n_layers, options->ranges, i, err);
