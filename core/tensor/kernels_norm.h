@@ -33,47 +33,81 @@ static bool next_block(block *b, const tb_k_span *span, size_t *piece,
     return true;
 }
 
+/* Vectors of LANES floats wherever the compiler finds room for them; two or
+ * four of them run side by side to hide the time that an addition takes. */
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
+typedef float lanes_at
+    __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+
+#define AT(p) (*(const lanes_at *)(const void *)(p))
+
+/* Adds the lanes to what did not fill a vector. */
+#define FOLD(vector, rest)                                                     \
+    do {                                                                       \
+        for (size_t l = 0; l < LANES; l++) {                                   \
+            (rest)[l] = (rest)[l] + (vector)[l];                               \
+        }                                                                      \
+    } while (0)
+
 static float block_sum(const float *x, const block *b, size_t stride)
 {
-    float lane[LANES] = {0};
+    lanes v0 = {0}, v1 = {0}, v2 = {0}, v3 = {0};
+    float rest[LANES] = {0};
     for (size_t k = 0; k < b->n_pieces; k++) {
         const float *at = x + b->at + k * stride;
         size_t i = 0;
+        for (; i + 4 * LANES <= b->n; i += 4 * LANES) {
+            v0 = v0 + AT(at + i);
+            v1 = v1 + AT(at + i + LANES);
+            v2 = v2 + AT(at + i + 2 * LANES);
+            v3 = v3 + AT(at + i + 3 * LANES);
+        }
         for (; i + LANES <= b->n; i += LANES) {
-            for (size_t j = 0; j < LANES; j++) {
-                lane[j] = lane[j] + at[i + j];
-            }
+            v0 = v0 + AT(at + i);
         }
         for (size_t j = 0; i + j < b->n; j++) {
-            lane[j] = lane[j] + at[i + j];
+            rest[j] = rest[j] + at[i + j];
         }
     }
-    return fold_sum(lane);
+    v0 = (v0 + v1) + (v2 + v3);
+    FOLD(v0, rest);
+    return fold_sum(rest);
 }
 
 /* out: sum of x - shift, sum of its square */
 static void block_deviations(float out[2], const float *x, const block *b,
                              size_t stride, float shift)
 {
-    float lane[LANES] = {0}, square[LANES] = {0};
+    lanes s0 = {0}, s1 = {0}, q0 = {0}, q1 = {0};
+    float sum_rest[LANES] = {0}, square_rest[LANES] = {0};
     for (size_t k = 0; k < b->n_pieces; k++) {
         const float *at = x + b->at + k * stride;
         size_t i = 0;
+        for (; i + 2 * LANES <= b->n; i += 2 * LANES) {
+            lanes d0 = AT(at + i) - shift;
+            lanes d1 = AT(at + i + LANES) - shift;
+            s0 = s0 + d0;
+            s1 = s1 + d1;
+            q0 = q0 + d0 * d0;
+            q1 = q1 + d1 * d1;
+        }
         for (; i + LANES <= b->n; i += LANES) {
-            for (size_t j = 0; j < LANES; j++) {
-                float d = at[i + j] - shift;
-                lane[j] = lane[j] + d;
-                square[j] = square[j] + d * d;
-            }
+            lanes d0 = AT(at + i) - shift;
+            s0 = s0 + d0;
+            q0 = q0 + d0 * d0;
         }
         for (size_t j = 0; i + j < b->n; j++) {
             float d = at[i + j] - shift;
-            lane[j] = lane[j] + d;
-            square[j] = square[j] + d * d;
+            sum_rest[j] = sum_rest[j] + d;
+            square_rest[j] = square_rest[j] + d * d;
         }
     }
-    out[0] = fold_sum(lane);
-    out[1] = fold_sum(square);
+    s0 = s0 + s1;
+    q0 = q0 + q1;
+    FOLD(s0, sum_rest);
+    FOLD(q0, square_rest);
+    out[0] = fold_sum(sum_rest);
+    out[1] = fold_sum(square_rest);
 }
 
 /* Two passes over each block while it is near, the second correcting the mean
@@ -100,6 +134,39 @@ static void moments(double out[2], const float *x, const tb_k_span *span)
     out[1] = count > 0 ? squares / count : 0;
 }
 
+/* out += sum of dy, sum of dy (x - mean) of one block */
+static void block_grad_sums(double out[2], const float *dy, const float *x,
+                            const block *b, size_t stride, float mean)
+{
+    lanes s0 = {0}, s1 = {0}, p0 = {0}, p1 = {0};
+    float sum_rest[LANES] = {0}, product_rest[LANES] = {0};
+    for (size_t k = 0; k < b->n_pieces; k++) {
+        const float *d = dy + b->at + k * stride;
+        const float *at = x + b->at + k * stride;
+        size_t i = 0;
+        for (; i + 2 * LANES <= b->n; i += 2 * LANES) {
+            s0 = s0 + AT(d + i);
+            s1 = s1 + AT(d + i + LANES);
+            p0 = p0 + AT(d + i) * (AT(at + i) - mean);
+            p1 = p1 + AT(d + i + LANES) * (AT(at + i + LANES) - mean);
+        }
+        for (; i + LANES <= b->n; i += LANES) {
+            s0 = s0 + AT(d + i);
+            p0 = p0 + AT(d + i) * (AT(at + i) - mean);
+        }
+        for (size_t j = 0; i + j < b->n; j++) {
+            sum_rest[j] = sum_rest[j] + d[i + j];
+            product_rest[j] = product_rest[j] + d[i + j] * (at[i + j] - mean);
+        }
+    }
+    s0 = s0 + s1;
+    p0 = p0 + p1;
+    FOLD(s0, sum_rest);
+    FOLD(p0, product_rest);
+    out[0] = out[0] + (double)fold_sum(sum_rest);
+    out[1] = out[1] + (double)fold_sum(product_rest);
+}
+
 /* out: sum of dy, sum of dy (x - mean) */
 static void grad_sums(double out[2], const float *dy, const float *x,
                       const tb_k_span *span, float mean)
@@ -109,24 +176,7 @@ static void grad_sums(double out[2], const float *dy, const float *x,
     out[0] = 0;
     out[1] = 0;
     while (next_block(&b, span, &piece, &from)) {
-        float lane[LANES] = {0}, product[LANES] = {0};
-        for (size_t k = 0; k < b.n_pieces; k++) {
-            const float *d = dy + b.at + k * span->stride;
-            const float *at = x + b.at + k * span->stride;
-            size_t i = 0;
-            for (; i + LANES <= b.n; i += LANES) {
-                for (size_t j = 0; j < LANES; j++) {
-                    lane[j] = lane[j] + d[i + j];
-                    product[j] = product[j] + d[i + j] * (at[i + j] - mean);
-                }
-            }
-            for (size_t j = 0; i + j < b.n; j++) {
-                lane[j] = lane[j] + d[i + j];
-                product[j] = product[j] + d[i + j] * (at[i + j] - mean);
-            }
-        }
-        out[0] = out[0] + (double)fold_sum(lane);
-        out[1] = out[1] + (double)fold_sum(product);
+        block_grad_sums(out, dy, x, &b, span->stride, mean);
     }
 }
 
@@ -174,6 +224,39 @@ static void row_line(float *y, const float *x, const float *scale,
     }
 }
 
+/* The same of one piece of dy scale. */
+static void piece_row_sums(double out[2], const float *dy, const float *x,
+                           const float *scale, size_t n, float mean)
+{
+    lanes s0 = {0}, s1 = {0}, p0 = {0}, p1 = {0};
+    float sum_rest[LANES] = {0}, product_rest[LANES] = {0};
+    size_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        lanes d0 = AT(dy + i) * AT(scale + i);
+        lanes d1 = AT(dy + i + LANES) * AT(scale + i + LANES);
+        s0 = s0 + d0;
+        s1 = s1 + d1;
+        p0 = p0 + d0 * (AT(x + i) - mean);
+        p1 = p1 + d1 * (AT(x + i + LANES) - mean);
+    }
+    for (; i + LANES <= n; i += LANES) {
+        lanes d0 = AT(dy + i) * AT(scale + i);
+        s0 = s0 + d0;
+        p0 = p0 + d0 * (AT(x + i) - mean);
+    }
+    for (size_t j = 0; i + j < n; j++) {
+        float d = dy[i + j] * scale[i + j];
+        sum_rest[j] = sum_rest[j] + d;
+        product_rest[j] = product_rest[j] + d * (x[i + j] - mean);
+    }
+    s0 = s0 + s1;
+    p0 = p0 + p1;
+    FOLD(s0, sum_rest);
+    FOLD(p0, product_rest);
+    out[0] = out[0] + (double)fold_sum(sum_rest);
+    out[1] = out[1] + (double)fold_sum(product_rest);
+}
+
 /* out: sum of dy scale, sum of dy scale (x - mean) */
 static void row_grad_sums(double out[2], const float *dy, const float *x,
                           const float *scale, size_t n, float mean)
@@ -181,23 +264,9 @@ static void row_grad_sums(double out[2], const float *dy, const float *x,
     out[0] = 0;
     out[1] = 0;
     for (size_t from = 0; from < n; from += BLOCK) {
-        float lane[LANES] = {0}, product[LANES] = {0};
-        size_t to = n - from < BLOCK ? n : from + BLOCK;
-        size_t i = from;
-        for (; i + LANES <= to; i += LANES) {
-            for (size_t j = 0; j < LANES; j++) {
-                float d = dy[i + j] * scale[i + j];
-                lane[j] = lane[j] + d;
-                product[j] = product[j] + d * (x[i + j] - mean);
-            }
-        }
-        for (size_t j = 0; i + j < to; j++) {
-            float d = dy[i + j] * scale[i + j];
-            lane[j] = lane[j] + d;
-            product[j] = product[j] + d * (x[i + j] - mean);
-        }
-        out[0] = out[0] + (double)fold_sum(lane);
-        out[1] = out[1] + (double)fold_sum(product);
+        size_t left = n - from;
+        piece_row_sums(out, dy + from, x + from, scale + from,
+                       left < BLOCK ? left : BLOCK, mean);
     }
 }
 
