@@ -183,17 +183,24 @@ done:
     return rc;
 }
 
+/* Fuses what can be, and binds: *fused (perhaps NULL) must outlive *bound. */
+static tb_rc prepare(tb_bound **bound, tb_graph **fused, const tb_graph *graph,
+                     size_t batch, tb_err *err)
+{
+    tb_bind_options options = {.batch = batch};
+    tb_rc rc = tb_quantized_fuse(fused, graph, err);
+    return rc == TB_OK ? tb_bind_new(bound, *fused != NULL ? *fused : graph,
+                                     &options, err)
+                       : rc;
+}
+
 tb_rc tb_exec_new(tb_exec **out, const tb_graph *graph, size_t batch,
                   tb_err *err)
 {
     *out = NULL;
     tb_bound *bound = NULL;
     tb_graph *fused = NULL;
-    tb_bind_options options = {.batch = batch};
-    tb_rc rc = tb_quantized_fuse(&fused, graph, err);
-    if (rc == TB_OK) {
-        rc = tb_bind_new(&bound, fused != NULL ? fused : graph, &options, err);
-    }
+    tb_rc rc = prepare(&bound, &fused, graph, batch, err);
     if (rc == TB_OK) {
         rc = tb_exec_from(out, &bound, NULL, 0, NULL, err);
     }
@@ -210,13 +217,14 @@ tb_rc tb_exec_measure_new(tb_exec_cost *out, const tb_graph *graph,
                           size_t batch, tb_err *err)
 {
     tb_bound *bound = NULL;
-    tb_bind_options options = {.batch = batch};
+    tb_graph *fused = NULL;
     *out = (tb_exec_cost){0};
-    tb_rc rc = tb_bind_new(&bound, graph, &options, err);
+    tb_rc rc = prepare(&bound, &fused, graph, batch, err);
     if (rc == TB_OK) {
         rc = tb_exec_measure(out, bound, NULL, 0, err);
     }
     tb_bind_free(&bound);
+    tb_graph_free(&fused);
     return rc;
 }
 

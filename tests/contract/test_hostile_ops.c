@@ -10,12 +10,11 @@
 
 #include "base/mem.h"
 #include "contract/ops/cases.h"
-#include "exec/exec.h"
-#include "exec/plan.h"
+#include "support/bounded.h"
 
 #define VALUE_BYTES  ((size_t)1 << 20) /* of one value of a hostile case */
 #define PLAN_BYTES   ((size_t)4 << 20)
-#define BOUND_BYTES  ((size_t)4 << 20) /* what binding may take */
+#define BOUND_BYTES  ((size_t)10 << 20) /* what binding and a run may take */
 #define RUN_WORK_MAX 3e6
 #define LIST_MAX     64
 
@@ -104,58 +103,16 @@ static tb_graph *build(const op_case *c)
 
 /* --- one attack ----------------------------------------------------------- */
 
-static double work_of(const tb_bound *bound)
-{
-    double work = 0;
-    for (size_t i = 0; i < bound->n_calls; i++) {
-        const tb_call *call = &bound->calls[i];
-        work += tb_op_flops(call) + (double)call->work_bytes;
-        for (size_t k = 0; k < call->n_in; k++) {
-            work += (double)tb_tensor_bytes(&call->in[k]);
-        }
-        for (size_t k = 0; k < call->n_out; k++) {
-            work += (double)tb_tensor_bytes(&call->out[k]);
-        }
-    }
-    return work;
-}
-
-/* Runs on zeros, on the largest numbers, and on what are NaN and -1. */
-static void run(tb_bound **bound)
-{
-    static const int fill[] = {0, 0x7f, 0xff};
-    const tb_chance chance = {.key = 1, .step = 1};
-    const tb_graph *graph = (*bound)->graph;
-    tb_exec *exec = NULL;
-    if (tb_exec_from(&exec, bound, NULL, 0, &chance, NULL) != TB_OK) {
-        return;
-    }
-    n_run++;
-    for (size_t k = 0; k < sizeof fill / sizeof fill[0]; k++) {
-        for (size_t i = 0; i < graph->n_inputs; i++) {
-            const tb_tensor *in = tb_exec_input(exec, i);
-            int byte = in->dtype == TB_BOOL ? fill[k] & 1 : fill[k];
-            memset(in->data, byte, tb_tensor_bytes(in));
-        }
-        tb_exec_run(exec);
-        tb_rc rc = tb_exec_fault(exec, NULL);
-        CHECK(rc == TB_OK || tb_rc_fault(rc) == TB_FAULT_PEER);
-    }
-    tb_exec_free(&exec);
-}
-
 static void attack(const op_case *c, bool training)
 {
+    static const bounds most = {VALUE_BYTES, PLAN_BYTES, RUN_WORK_MAX};
     tb_graph *graph = build(c);
-    tb_bound *bound = NULL;
-    tb_plan plan = {0};
     tb_err err = {0};
-    const tb_bind_options options = {
-        .batch = 1, .training = training, .max_bytes = VALUE_BYTES};
+    const tb_bind_options options = {.batch = 1, .training = training};
     size_t before = tb_mem_bytes();
     n_bound++;
     tb_mem_peak_reset();
-    tb_rc rc = tb_bind_new(&bound, graph, &options, &err);
+    tb_rc rc = bounded_try(graph, &options, &most, &n_run, &err);
     if (tb_mem_peak_bytes() - before > BOUND_BYTES) {
         fail_msg("%s: binding took %zu bytes", c->op,
                  tb_mem_peak_bytes() - before);
@@ -163,17 +120,6 @@ static void attack(const op_case *c, bool training)
     if (rc != TB_OK && tb_rc_fault(rc) != TB_FAULT_PEER) {
         fail_msg("%s: %s: %s", c->op, tb_rc_name(rc), err.text);
     }
-    if (rc == TB_OK) {
-        bool *elsewhere = tb_mem_array(bound->n_values, sizeof elsewhere[0]);
-        CHECK(elsewhere != NULL);
-        rc = tb_plan_init(&plan, bound, elsewhere, PLAN_BYTES, NULL);
-        tb_mem_free(elsewhere);
-        tb_plan_release(&plan);
-        if (rc == TB_OK && work_of(bound) <= RUN_WORK_MAX) {
-            run(&bound);
-        }
-    }
-    tb_bind_free(&bound);
     tb_graph_free(&graph);
 }
 

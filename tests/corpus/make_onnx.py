@@ -2,6 +2,7 @@
 """Writes the seeds of the ONNX fuzz target: a few good models, and one file for
 each way in which a model can be bad. test_onnx.c says what each gets."""
 import os
+import sys
 
 import numpy as np
 import onnx
@@ -185,6 +186,40 @@ def bad_model():
     save("bad_length", b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
 
 
+def operators():
+    """A node test of each operator, the smallest, with all inputs but the first
+    as initialisers."""
+    sys.path.insert(0, os.path.join(HERE, "../../golden/onnx"))
+    import nodes
+    best = {}
+    for case in nodes.read(os.path.join(HERE, "../../golden/onnx/nodes.gz")):
+        m = onnx.load_from_string(case.model)
+        size = sum(len(t.data) for t in case.inputs)
+        ops = {n.op_type for n in m.graph.node}
+        if len(ops) > 1 or size > 16384 or \
+                any(t.type == 0 or t.type == nodes.STRING for t in case.inputs):
+            continue
+        for op in ops:
+            if op not in best or size < best[op][0]:
+                best[op] = (size, case.name, m, case.inputs)
+    for op, (_, _, m, inputs) in sorted(best.items()):
+        first = 0 if op in ("ConstantOfShape", "Range") else 1
+        for info, t in list(zip(m.graph.input, inputs))[first:]:
+            value = onnx.TensorProto(dims=t.shape, data_type=t.type,
+                                     name=info.name, raw_data=t.data)
+            m.graph.initializer.append(value)
+            m.graph.input.remove(info)
+        save("op_" + op, m)
+    for node, opset in ((h.make_node("Gelu", ["x"], ["y"]), 20),
+                        (h.make_node("GroupNormalization", ["x", "s", "b"],
+                                     ["y"], num_groups=2), 21)):
+        save("op_" + node.op_type, model(
+            [node], [tensor([4], name=n, float_data=[1, 2, 3, 4])
+                     for n in ("s", "b")[:len(node.input) - 1]],
+            inputs=[h.make_tensor_value_info("x", T.FLOAT, ["N", 4, 3])],
+            opset=opset))
+
+
 def varint(n):
     out = b""
     while n > 127:
@@ -199,3 +234,4 @@ if __name__ == "__main__":
     external()
     bad_nodes()
     bad_model()
+    operators()
