@@ -223,6 +223,14 @@ INLINE void tile(const job *q, size_t i0, size_t j0, const float *row,
             at[i / 3] = row + i * row_i;
         }
     }
+    if (k >= 48 && q->beta != 0.0f && q->c_j == 1) { /* old values come in
+                                                      * meanwhile */
+        UNROLL
+        for (size_t i = 0; i < rows; i++) {
+            __builtin_prefetch(q->c + (i0 + i) * q->c_i + j0, 1);
+            __builtin_prefetch(q->c + (i0 + i) * q->c_i + j0 + cols - 1, 1);
+        }
+    }
     for (size_t p = 0; p < k; p++) {
         vec b[2];
         UNROLL
@@ -364,6 +372,66 @@ static void copy_panel(float *out, const float *x, size_t x_step, size_t k,
     }
 }
 
+static void sweep_panel(const job *q, size_t p0, const float *panel,
+                        size_t panel_p, size_t k, size_t j)
+{
+    size_t left = q->n_panel - j;
+    size_t cols = left < PANEL ? left : PANEL;
+    if (cols == PANEL) {
+        sweep_whole(q, p0, panel, panel_p, k, j);
+    } else if (cols > WIDTH) {
+        sweep_wide(q, p0, panel, panel_p, k, j, cols);
+    } else {
+        sweep_narrow(q, p0, panel, panel_p, k, j, cols);
+    }
+}
+
+/* Whether the rows of a tile lie so that a first-level cache cannot hold them:
+ * each term in another page, or all rows at the same offset of their pages. */
+static bool rows_collide(const job *q, size_t k)
+{
+    size_t page = 4096 / sizeof(float);
+    bool columns = q->row_i == 1 && q->row_p >= page / 4;
+    bool aliases = q->row_p == 1 && q->row_i % page == 0;
+    return (columns || aliases) && k >= 64 && q->panel_j == 1 &&
+           q->n_panel >= 4 * PANEL && q->n_rows >= TILE_ROWS;
+}
+
+/* One chunk of k terms from p0 on, row by row of tiles, each copied first. */
+static void run_rows(const job *q, size_t p0, size_t k)
+{
+    float copy[TB_GEMM_CHUNK * TILE_ROWS];
+    for (size_t i = 0; i < q->n_rows; i += TILE_ROWS) {
+        size_t left = q->n_rows - i;
+        size_t rows = left < TILE_ROWS ? left : TILE_ROWS;
+        const float *row = q->row + p0 * q->row_p + i * q->row_i;
+        if (q->row_i == 1 && rows == TILE_ROWS) {
+            for (size_t p = 0; p < k; p++) {
+                memcpy(copy + p * TILE_ROWS, row + p * q->row_p,
+                       TILE_ROWS * sizeof *copy);
+            }
+        } else {
+            for (size_t r = 0; r < rows; r++) {
+                for (size_t p = 0; p < k; p++) {
+                    copy[p * TILE_ROWS + r] = row[r * q->row_i + p * q->row_p];
+                }
+            }
+        }
+        job part = *q;
+        part.row = copy;
+        part.row_i = 1;
+        part.row_p = TILE_ROWS;
+        part.n_rows = rows;
+        part.c = q->c + i * q->c_i;
+        part.from = q->from + i * q->from_i;
+        part.gate = q->gate == NULL ? NULL : q->gate + i * q->c_i;
+        for (size_t j = 0; j < q->n_panel; j += PANEL) {
+            sweep_panel(&part, 0, q->panel + p0 * q->panel_p + j, q->panel_p, k,
+                        j);
+        }
+    }
+}
+
 /* One chunk of k terms from p0 on, panel by panel. */
 static void run_chunk(const job *q, size_t p0, size_t k)
 {
@@ -382,13 +450,7 @@ static void run_chunk(const job *q, size_t p0, size_t k)
             copy_panel(copy, panel, q->panel_p, k, cols);
             panel = copy;
         }
-        if (cols == PANEL) {
-            sweep_whole(q, p0, panel, panel_p, k, j);
-        } else if (cols > WIDTH) {
-            sweep_wide(q, p0, panel, panel_p, k, j, cols);
-        } else {
-            sweep_narrow(q, p0, panel, panel_p, k, j, cols);
-        }
+        sweep_panel(q, p0, panel, panel_p, k, j);
     }
 }
 
@@ -471,7 +533,11 @@ void NAME(const tb_gemm_shape *s, float alpha, const float *a, const float *b,
             q.relu = tail->relu;
             q.gate = tail->gate;
         }
-        run_chunk(&q, p0, k);
+        if (rows_collide(&q, k)) {
+            run_rows(&q, p0, k);
+        } else {
+            run_chunk(&q, p0, k);
+        }
         q.beta = 1.0f; /* the next chunk adds to this one */
         q.from = c;
         q.from_i = q.c_i;
