@@ -391,11 +391,17 @@ static void turn(float *out, size_t out_step, const float *x, size_t x_step,
         }
         return;
     }
-    for (size_t i = 0; i < m; i += TURN) { /* the last blocks overlap */
-        size_t a = i + TURN <= m ? i : m - TURN;
-        for (size_t j = 0; j < n; j += TURN) {
-            size_t b = j + TURN <= n ? j : n - TURN;
-            turn_block(out + b * out_step + a, out_step, x + a * x_step + b,
+    /* Along the closer rows first; the last blocks overlap. */
+    bool down = out_step > x_step;
+    size_t outer = down ? n : m;
+    size_t inner = down ? m : n;
+    for (size_t k = 0; k < outer; k += TURN) {
+        size_t a = k + TURN <= outer ? k : outer - TURN;
+        for (size_t l = 0; l < inner; l += TURN) {
+            size_t b = l + TURN <= inner ? l : inner - TURN;
+            size_t i = down ? b : a;
+            size_t j = down ? a : b;
+            turn_block(out + j * out_step + i, out_step, x + i * x_step + j,
                        x_step);
         }
     }
