@@ -43,34 +43,57 @@ static size_t volume(const size_t extent[TB_POOL_DIMS])
 /* The taps of a window that lie inside x, and how many lie inside x and its
  * padding. */
 typedef struct window {
+    size_t o[TB_POOL_DIMS];    /* which one */
+    size_t at[TB_POOL_DIMS];   /* of tap 0, from the first padding element on */
     size_t from[TB_POOL_DIMS]; /* taps [from, to) lie inside */
     size_t to[TB_POOL_DIMS];
-    size_t at[TB_POOL_DIMS]; /* of tap 0, from the first padding element on */
-    size_t padded;
+    size_t padded[TB_POOL_DIMS];
 } window;
 
+/* Taps before the element `end`. */
 static size_t taps_below(const tb_pool *p, size_t d, size_t at, size_t end)
 {
-    size_t n = end > at ? (end - at + p->dilation[d] - 1) / p->dilation[d] : 0;
+    size_t n = end > at ? end - at : 0;
+    if (p->dilation[d] > 1) {
+        n = (n + p->dilation[d] - 1) / p->dilation[d];
+    }
     return n < p->kernel[d] ? n : p->kernel[d];
+}
+
+static void enter(window *w, const tb_pool *p, size_t d, size_t o)
+{
+    size_t at = o * p->stride[d];
+    size_t end = p->pad[d] + p->in[d];
+    w->o[d] = o;
+    w->at[d] = at;
+    w->from[d] = taps_below(p, d, at, p->pad[d]);
+    w->to[d] = taps_below(p, d, at, end);
+    w->padded[d] = taps_below(p, d, at, end + p->pad_end[d]);
 }
 
 static window find_window(const tb_pool *p, size_t o)
 {
-    window w = {.padded = 1};
+    window w;
     for (size_t d = TB_POOL_DIMS; d-- > 0;) {
-        size_t at = o % p->out[d] * p->stride[d];
-        size_t end = p->pad[d] + p->in[d];
+        enter(&w, p, d, o % p->out[d]);
         o /= p->out[d];
-        w.at[d] = at;
-        w.from[d] = taps_below(p, d, at, p->pad[d]);
-        w.to[d] = taps_below(p, d, at, end);
-        w.padded *= taps_below(p, d, at, end + p->pad_end[d]);
     }
     return w;
 }
 
-/* Calls that walk a window: the element of tap (z, y, x), which lies inside. */
+/* To the next window of a plane; behind the last, to the first again. */
+static void next_window(window *w, const tb_pool *p)
+{
+    for (size_t d = TB_POOL_DIMS; d-- > 0;) {
+        bool more = w->o[d] + 1 < p->out[d];
+        enter(w, p, d, more ? w->o[d] + 1 : 0);
+        if (more) {
+            return;
+        }
+    }
+}
+
+/* The element of tap (z, y, x), which lies inside. */
 static size_t element_of(const tb_pool *p, const window *w, size_t z, size_t y,
                          size_t x)
 {
@@ -105,7 +128,8 @@ size_t tb_pool_index(const tb_pool *p, size_t o, size_t t, bool column_major)
     return (ix * p->in[1] + iy) * p->in[0] + iz;
 }
 
-/* 2 x 2 windows side by side, as most networks have them. */
+/* 2 x 2 windows side by side, as most networks have them; they never meet the
+ * padding behind. */
 static bool is_2x2(const tb_pool *p)
 {
     bool yes = p->kernel[0] == 1 && p->stride[0] == 1 &&
@@ -183,10 +207,10 @@ void tb_pool_max(const tb_pool *p, const float *x, float *y, void *taps)
         chosen()->max_2x2(p, x, y, taps);
         return;
     }
+    window w = find_window(p, 0);
     for (size_t n = 0; n < p->planes; n++, x += volume(p->in)) {
-        for (size_t o = 0; o < pixels; o++) {
+        for (size_t o = 0; o < pixels; o++, next_window(&w, p)) {
             size_t tap = 0;
-            window w = find_window(p, o);
             y[n * pixels + o] = largest(p, &w, x, &tap);
             if (taps != NULL) {
                 put_tap(taps, n * pixels + o, bytes, tap);
@@ -223,9 +247,9 @@ static float weight_of(const tb_pool *p, const window *w)
 {
     size_t n = 1;
     for (size_t d = 0; d < TB_POOL_DIMS; d++) {
-        n *= w->to[d] > w->from[d] ? w->to[d] - w->from[d] : 0;
+        size_t inside = w->to[d] > w->from[d] ? w->to[d] - w->from[d] : 0;
+        n *= p->count_pad ? w->padded[d] : inside;
     }
-    n = p->count_pad ? w->padded : n;
     return n > 0 ? 1.0f / (float)n : 0.0f;
 }
 
@@ -239,10 +263,14 @@ void tb_pool_average(const tb_pool *p, const float *x, float *y)
         }
         return;
     }
+    if (is_2x2(p)) {
+        chosen()->average_2x2(p, x, y);
+        return;
+    }
+    window w = find_window(p, 0);
     for (size_t n = 0; n < p->planes; n++, x += in) {
-        for (size_t o = 0; o < pixels; o++) {
+        for (size_t o = 0; o < pixels; o++, next_window(&w, p)) {
             float sum = 0.0f;
-            window w = find_window(p, o);
             EACH_TAP(w, tz, ty, tx)
             {
                 sum = sum + x[element_of(p, &w, tz, ty, tx)];
@@ -256,10 +284,23 @@ void tb_pool_average_grad(const tb_pool *p, const float *dy, float *dx)
 {
     size_t in = volume(p->in);
     size_t pixels = volume(p->out);
+    if (is_2x2(p)) {
+        chosen()->average_2x2_grad(p, dy, dx);
+        return;
+    }
+    if (is_global(p)) {
+        for (size_t n = 0; n < p->planes; n++) {
+            float share = dy[n] / (float)in;
+            for (size_t i = 0; i < in; i++) {
+                dx[n * in + i] = share;
+            }
+        }
+        return;
+    }
     memset(dx, 0, p->planes * in * sizeof *dx);
+    window w = find_window(p, 0);
     for (size_t n = 0; n < p->planes; n++, dx += in) {
-        for (size_t o = 0; o < pixels; o++) {
-            window w = find_window(p, o);
+        for (size_t o = 0; o < pixels; o++, next_window(&w, p)) {
             float share = dy[n * pixels + o] * weight_of(p, &w);
             EACH_TAP(w, tz, ty, tx)
             {

@@ -80,15 +80,31 @@ static inline size_t begin(size_t i, size_t n)
     return i + RUN <= n ? i : n - RUN;
 }
 
+/* The upper row of x under row r of y. */
+static inline size_t top_row(const tb_pool *p, size_t r)
+{
+    return r / p->out[1] * p->in[1] + r % p->out[1] * 2;
+}
+
+/* With an odd extent some elements of x lie in no window. */
+static void clear_rest(const tb_pool *p, float *dx)
+{
+    if (p->in[1] % 2 != 0 || p->in[2] % 2 != 0) {
+        size_t n = p->planes * p->in[0] * p->in[1] * p->in[2];
+        memset(dx, 0, n * sizeof *dx);
+    }
+}
+
+/* --- maximum -------------------------------------------------------------- */
+
 static void max_2x2(const tb_pool *p, const float *x, float *y, uint8_t *taps)
 {
     size_t width = p->in[2];
     size_t n = p->out[2];
     for (size_t r = 0; r < p->planes * p->in[0] * p->out[1]; r++) {
-        size_t row = r / p->out[1] * p->in[1] + r % p->out[1] * 2;
         for (size_t i = 0; i < n; i += RUN) {
             size_t at = begin(i, n);
-            const float *a = x + row * width + 2 * at;
+            const float *a = x + top_row(p, r) * width + 2 * at;
             max_run(a, a + width, y + r * n + at,
                     taps == NULL ? NULL : taps + r * n + at);
         }
@@ -100,18 +116,63 @@ static void max_2x2_grad(const tb_pool *p, const float *dy, const uint8_t *taps,
 {
     size_t width = p->in[2];
     size_t n = p->out[2];
-    if (p->in[1] % 2 != 0 || width % 2 != 0) { /* some lie in no window */
-        memset(dx, 0, p->planes * p->in[0] * p->in[1] * width * sizeof *dx);
-    }
+    clear_rest(p, dx);
     for (size_t r = 0; r < p->planes * p->in[0] * p->out[1]; r++) {
-        size_t row = r / p->out[1] * p->in[1] + r % p->out[1] * 2;
         for (size_t i = 0; i < n; i += RUN) {
             size_t at = begin(i, n);
-            float *a = dx + row * width + 2 * at;
+            float *a = dx + top_row(p, r) * width + 2 * at;
             spread_run(a, a + width, dy + r * n + at, taps + r * n + at);
         }
     }
 }
 
-const tb_pool_set POOL_SET = {
-    .loops = &POOL_LOOPS, .max_2x2 = max_2x2, .max_2x2_grad = max_2x2_grad};
+/* --- average -------------------------------------------------------------- */
+
+static inline vec pairs(const float *at)
+{
+    vec a = load(at);
+    vec b = load(at + RUN);
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6) +
+           __builtin_shufflevector(a, b, 1, 3, 5, 7);
+}
+
+static void average_2x2(const tb_pool *p, const float *x, float *y)
+{
+    const vec quarter = {0.25f, 0.25f, 0.25f, 0.25f};
+    size_t width = p->in[2];
+    size_t n = p->out[2];
+    for (size_t r = 0; r < p->planes * p->in[0] * p->out[1]; r++) {
+        for (size_t i = 0; i < n; i += RUN) {
+            size_t at = begin(i, n);
+            const float *a = x + top_row(p, r) * width + 2 * at;
+            store(y + r * n + at, (pairs(a) + pairs(a + width)) * quarter);
+        }
+    }
+}
+
+static void average_2x2_grad(const tb_pool *p, const float *dy, float *dx)
+{
+    const vec quarter = {0.25f, 0.25f, 0.25f, 0.25f};
+    size_t width = p->in[2];
+    size_t n = p->out[2];
+    clear_rest(p, dx);
+    for (size_t r = 0; r < p->planes * p->in[0] * p->out[1]; r++) {
+        for (size_t i = 0; i < n; i += RUN) {
+            size_t at = begin(i, n);
+            float *a = dx + top_row(p, r) * width + 2 * at;
+            vec d = load(dy + r * n + at) * quarter;
+            vec low = __builtin_shufflevector(d, d, 0, 0, 1, 1);
+            vec high = __builtin_shufflevector(d, d, 2, 2, 3, 3);
+            store(a, low);
+            store(a + RUN, high);
+            store(a + width, low);
+            store(a + width + RUN, high);
+        }
+    }
+}
+
+const tb_pool_set POOL_SET = {.loops = &POOL_LOOPS,
+                              .max_2x2 = max_2x2,
+                              .max_2x2_grad = max_2x2_grad,
+                              .average_2x2 = average_2x2,
+                              .average_2x2_grad = average_2x2_grad};

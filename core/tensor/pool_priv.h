@@ -15,6 +15,8 @@ typedef struct tb_pool_set {
     void (*max_2x2)(const tb_pool *, const float *x, float *y, uint8_t *taps);
     void (*max_2x2_grad)(const tb_pool *, const float *dy, const uint8_t *taps,
                          float *dx);
+    void (*average_2x2)(const tb_pool *, const float *x, float *y);
+    void (*average_2x2_grad)(const tb_pool *, const float *dy, float *dx);
 } tb_pool_set;
 
 extern const tb_pool_set tb_pool_avx512, tb_pool_avx2, tb_pool_portable;

@@ -3,6 +3,7 @@
  * in a private output. */
 #include <string.h>
 
+#include "base/mem.h"
 #include "model/ops/op_priv.h"
 #include "model/ops/window.h"
 #include "tensor/pool.h"
@@ -32,6 +33,11 @@ static tb_rc read_local(tb_pool *p, const tb_node *node, const tb_shape *x,
     memcpy(p->dilation, w.dilation, sizeof p->dilation);
     memcpy(p->pad, w.pad, sizeof p->pad);
     memcpy(p->pad_end, w.pad_end, sizeof p->pad_end);
+    size_t taps = 0;
+    if (tb_mem_mul(&taps, p->kernel[0], p->kernel[1]) != 0 ||
+        tb_mem_mul(&taps, taps, p->kernel[2]) != 0 || taps > UINT32_MAX) {
+        return tb_fail(err, TB_E_LIMIT, "a window of more than 2^32 elements");
+    }
     p->count_pad = tb_node_int(node, "count_include_pad", 0) != 0;
     *y = tb_window_shape(&w, x->dim[0], x->dim[1], w.out);
     return TB_OK;

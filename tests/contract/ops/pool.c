@@ -10,6 +10,8 @@ static const int64_t pads[] = {1, 0, 1, 1};
 static const int64_t three[] = {3};
 static const int64_t pads_1[] = {1, 1};
 static const int64_t cube[] = {2, 1, 2};
+static const int64_t huge[] = {1 << 20, 1 << 20};
+static const int64_t huge_pads[] = {1 << 20, 1 << 20, 1 << 20, 1 << 20};
 static const int64_t zeros[] = {0, 1};
 
 static const op_case grads[] = {
@@ -75,6 +77,9 @@ static const op_case refused[] = {
      .in = {F32(1, 1, 2, 4)}},
     {.op = "MaxPool",
      .attrs = {INTS("kernel_shape", zeros)},
+     .in = {F32(1, 1, 4, 4)}},
+    {.op = "MaxPool",
+     .attrs = {INTS("kernel_shape", huge), INTS("pads", huge_pads)},
      .in = {F32(1, 1, 4, 4)}},
     {.op = "AveragePool", .in = {F32(1, 1, 4, 4)}},
     {.op = "AveragePool",

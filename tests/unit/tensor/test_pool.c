@@ -203,6 +203,12 @@ static void all_sets_of_instructions_agree(void **state)
         set->max_2x2(p, x, want[1], tap[1]);
         CHECK(memcmp(want[0], want[1], sizeof want[0]) == 0);
         CHECK(memcmp(tap[0], tap[1], sizeof tap[0]) == 0);
+        set->average_2x2(p, dy, want[0]);
+        tb_pool_portable.average_2x2(p, dy, want[1]);
+        CHECK(memcmp(want[0], want[1], sizeof want[0]) == 0);
+        set->average_2x2_grad(p, dy, want[0]);
+        tb_pool_portable.average_2x2_grad(p, dy, want[1]);
+        CHECK(memcmp(want[0], want[1], sizeof want[0]) == 0);
         set->max_2x2_grad(p, dy, tap[0], want[0]);
         tb_pool_portable.max_2x2_grad(p, dy, tap[0], want[1]);
         CHECK(memcmp(want[0], want[1], sizeof want[0]) == 0);
