@@ -219,21 +219,23 @@ static void all_sets_of_instructions_agree(void **state)
 static void nan_wins_and_the_first_of_equals_counts(void **state)
 {
     (void)state;
-    const float in[8] = {1, 1, NAN, 5, 1, 0, 9, NAN};
+    const float in[16] = {1, 1, NAN, 5, 0, 2, 3, NAN, 1, 0, 9, NAN, 2, 2, 4, 9};
     const tb_pool two = {.planes = 1,
-                         .in = {1, 2, 4},
-                         .out = {1, 1, 2},
+                         .in = {1, 2, 8},
+                         .out = {1, 1, 4},
                          .kernel = {1, 2, 2},
                          .stride = {1, 2, 2},
                          .dilation = {1, 1, 1}};
     tb_pool slow = two;
     slow.stride[0] = 2; /* not the loops for 2 x 2 */
     for (size_t k = 0; k < 2; k++) {
-        float out[2];
-        uint8_t tap[2];
+        float out[4];
+        uint8_t tap[4];
         tb_pool_max(k == 0 ? &two : &slow, in, out, tap);
         CHECK(out[0] == 1.0f && tap[0] == 0);
         CHECK(isnan(out[1]) && tap[1] == 0);
+        CHECK(out[2] == 2.0f && tap[2] == 1);
+        CHECK(isnan(out[3]) && tap[3] == 1);
     }
 }
 
