@@ -235,21 +235,41 @@ static char **put_ends(pile *p, const tb_graph *graph, const tb_value_id *ids,
     return names;
 }
 
+/* A BatchNormalization whose next statistics nobody in the graph reads is
+ * written as one for inference, whatever mode it was exported in: whether it
+ * trains is the user's choice, and so any runtime takes the file. */
+static bool drops_mode(const tb_graph *graph, const tb_node *node)
+{
+    if (strcmp(node->op, "BatchNormalization") != 0) {
+        return false;
+    }
+    for (size_t i = 1; i < node->n_out; i++) {
+        if (node->out[i] != TB_ID_NONE &&
+            (tb_graph_n_uses(graph, node->out[i]) > 0 ||
+             tb_graph_is_output(graph, node->out[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void put_node(pile *p, Onnx__NodeProto *to, const tb_graph *graph,
                      const tb_node *from)
 {
+    bool inference = drops_mode(graph, from);
     to->name = from->name[0] != '\0' ? text(from->name) : NULL;
     to->op_type = text(from->op);
     to->domain = from->domain[0] != '\0' ? text(from->domain) : NULL;
     to->n_input = from->n_in;
     to->input = put_ends(p, graph, from->in, from->n_in);
-    to->n_output = from->n_out;
-    to->output = put_ends(p, graph, from->out, from->n_out);
-    to->n_attribute = from->n_attrs;
+    to->n_output = inference ? 1 : from->n_out;
+    to->output = put_ends(p, graph, from->out, to->n_output);
     TAKE_LIST(to->attribute, p, from->n_attrs, Onnx__AttributeProto,
               onnx__attribute_proto__init);
     for (size_t i = 0; !p->failed && i < from->n_attrs; i++) {
-        put_attr(p, to->attribute[i], &from->attrs[i]);
+        if (!inference || strcmp(from->attrs[i].name, "training_mode") != 0) {
+            put_attr(p, to->attribute[to->n_attribute++], &from->attrs[i]);
+        }
     }
 }
 

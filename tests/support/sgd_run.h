@@ -71,15 +71,21 @@ static inline tb_rc sgd_run_go(sgd_run *run, const void *x, const int32_t *y,
                                size_t n_rows, tb_err *err)
 {
     tb_trainer *t = run->trainer;
-    tb_rc rc = tb_trainer_gradient(t, x, y, n_rows, run->first, err);
+    size_t n = run->buffers.n_floats;
+    tb_rc rc = tb_buffers_get(run->graph, run->statistics, n, err);
+    if (rc == TB_OK) {
+        rc = tb_trainer_gradient(t, x, y, n_rows, run->first, err);
+    }
+    if (rc == TB_OK) { /* looking at a batch moves them */
+        rc = tb_trainer_set_buffers(t, run->statistics, n, err);
+    }
     for (size_t i = 0; rc == TB_OK && i <= SGD_STEPS; i++) {
         tb_score score = {0};
         if (i == SGD_STEPS) { /* one more step, for its loss alone */
             for (size_t k = 0; k < tb_trainer_n_params(t); k++) {
                 run->last[k] = tb_trainer_params(t)[k];
             }
-            rc = tb_buffers_get(tb_trainer_graph(t), run->statistics,
-                                run->buffers.n_floats, err);
+            rc = tb_buffers_get(tb_trainer_graph(t), run->statistics, n, err);
         }
         if (rc == TB_OK) {
             rc = tb_trainer_step(t, x, y, n_rows, &score, err);

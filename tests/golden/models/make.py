@@ -12,6 +12,9 @@ name | elements u32 | norms f64: of the gradient at the start, of the tensor in
 the end | samples u32 | for each: index u32, gradient f32, in the end f32; then
 x as raw bytes and y as int32. Running statistics count as tensors without a
 gradient.
+A sum that falls within rounding of a ReLU's kink, or of another maximum in a
+pool, turns a gradient by far more than rounding. So seeds are passed over until
+PyTorch in float32 agrees with itself in float64, to half of what is allowed.
 NAME.feed holds x and y alone; NAME.npz everything, by name.
 """
 import io
@@ -23,6 +26,7 @@ import warnings
 import numpy as np
 import onnx
 import torch
+from onnx import numpy_helper
 from torch import nn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -160,15 +164,15 @@ NETS = {
         (lambda: mcmahan(32, 64, 512, 28), (1, 28, 28), 0, 10, 16, 0.05),
         (lambda: mcmahan(3, 4, 8, 8), (1, 8, 8), 0, 10, 5, 0.05)],
     "resnet_gn": [
-        (lambda: resnet(groups, 16, 3), (3, 32, 32), 0, 10, 8, 0.02),
-        (lambda: resnet(groups, 4, 1), (3, 8, 8), 0, 10, 4, 0.02)],
+        (lambda: resnet(groups, 16, 3), (3, 32, 32), 0, 10, 8, 0.005),
+        (lambda: resnet(groups, 4, 1), (3, 8, 8), 0, 10, 4, 0.005)],
     "resnet_bn": [
-        (lambda: resnet(nn.BatchNorm2d, 16, 3), (3, 32, 32), 0, 10, 8, 0.02),
-        (lambda: resnet(nn.BatchNorm2d, 4, 1), (3, 8, 8), 0, 10, 4, 0.02)],
+        (lambda: resnet(nn.BatchNorm2d, 16, 3), (3, 32, 32), 0, 10, 8, 0.005),
+        (lambda: resnet(nn.BatchNorm2d, 4, 1), (3, 8, 8), 0, 10, 4, 0.005)],
     "mobilenet": [
         (lambda: mobilenet(16, [(16, 1), (24, 2), (24, 1), (32, 2), (32, 1)]),
-         (3, 32, 32), 0, 10, 8, 0.02),
-        (lambda: mobilenet(4, [(4, 1), (6, 2)]), (3, 8, 8), 0, 10, 4, 0.02)],
+         (3, 32, 32), 0, 10, 8, 0.005),
+        (lambda: mobilenet(4, [(4, 1), (6, 2)]), (3, 8, 8), 0, 10, 4, 0.005)],
     "char_lstm": [
         (lambda: Recurrent(nn.LSTM, 80, 8, 256, 2, 80), (80,), 80, 80, 10, 0.5),
         (lambda: Recurrent(nn.LSTM, 12, 4, 6, 2, 12), (7,), 12, 12, 4, 0.5)],
@@ -181,11 +185,11 @@ NETS = {
 }
 
 
-def start(name, narrow):
+def start(name, narrow, seed):
     """Network, x, y and rate; scales and shifts are drawn too, since ones and
     zeros would hide a mistake."""
     make, shape, tokens, classes, batch, rate = NETS[name][narrow]
-    torch.manual_seed(sorted(NETS).index(name) + 1)
+    torch.manual_seed(seed)
     net = make().train()
     for module in net.modules():
         if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):
@@ -210,30 +214,87 @@ def export(net, x):
     model = onnx.load_from_string(out.getvalue())
     for node in model.graph.node:
         node.doc_string = ""
+    for data in model.graph.initializer:
+        if data.name in state:
+            data.CopyFrom(numpy_helper.from_array(state[data.name].numpy(),
+                                                  data.name))
     return model.SerializeToString()
 
 
-def judge(net, x, y, rate):
+def population(net, end, sizes):
+    """Running variances as ONNX defines them: of the population, where PyTorch
+    keeps n / (n - 1) of each batch. They start at 1."""
+    for name, module in net.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            n, kept = sizes[name], (1 - module.momentum) ** STEPS
+            end[name + ".running_var"] = (
+                kept + (end[name + ".running_var"] - kept) * (n - 1) / n
+            ).astype("f4")
+
+
+def judge(net, x, y, rate, steps=STEPS):
     """Losses before each step and in the end; gradients at the start; all
     tensors in the end."""
+    sizes = {}
+
+    def note(name):
+        def hook(module, inputs, output):
+            sizes[name] = inputs[0].numel() // inputs[0].shape[1]
+        return hook
+
+    for name, module in net.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(note(name))
     optimiser = torch.optim.SGD(net.parameters(), lr=rate)
-    losses, first = [], {}
-    for step in range(STEPS + 1):
+    losses, first, end = [], {}, {}
+    for step in range(steps + 1):
         optimiser.zero_grad()
         loss = nn.functional.cross_entropy(net(x), y)
         losses.append(loss.item())
-        if step == STEPS:
+        if step == steps:
             break
         loss.backward()
         if step == 0:
             first = {k: p.grad.numpy().copy()
                      for k, p in net.named_parameters()}
-            end = {}
         optimiser.step()
-        if step == STEPS - 1:  # before the last look moves the statistics
+        if step == steps - 1:  # before the last look moves the statistics
             end = {k: v.numpy().copy() for k, v in net.state_dict().items()
                    if "num_batches" not in k}
+            population(net, end, sizes)
     return losses, first, end
+
+
+def norm(x):
+    return np.linalg.norm(np.asarray(x, "f8").ravel())
+
+
+def agree(one, other):
+    """Whether two outcomes of judge agree to half of what is allowed."""
+    total = norm([norm(g) for g in one[1].values()])
+    return all(abs(a - b) <= 0.5e-3 * abs(a) for a, b in zip(one[0], other[0])) \
+        and all(norm(g - other[1][k]) <= 0.5e-5 * max(norm(g), 1e-3 * total)
+                for k, g in one[1].items()) \
+        and all(norm(w - other[2][k]) <= 0.5e-3 * norm(w)
+                for k, w in one[2].items())
+
+
+def choose(name, narrow):
+    """Network, x, y and rate of the first seed at which rounding decides
+    nothing, and what judge says of it."""
+    for seed in range(1, 1000):
+        for steps in (1, STEPS):  # most fall at once
+            net, x, y, rate = start(name, narrow, seed)
+            said = judge(net, x, y, rate, steps)
+            net, x, y, rate = start(name, narrow, seed)
+            net = net.double()
+            twin = judge(net, x.double() if x.is_floating_point() else x, y,
+                         rate, steps)
+            if not agree(twin, said):
+                break
+        else:
+            return start(name, narrow, seed) + (said,)
+    raise SystemExit("%s: no seed will do" % name)
 
 
 def feed(x, y):
@@ -263,11 +324,10 @@ def main():
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     for name in NETS if len(sys.argv) < 3 else sys.argv[2:]:
-        net, x, y, rate = start(name, narrow)
+        net, x, y, rate, (losses, first, end) = choose(name, narrow)
         path = os.path.join(folder, name)
         with open(path + ".onnx", "wb") as f:
             f.write(export(net, x))
-        losses, first, end = judge(net, x, y, rate)
         if narrow:
             with open(path + ".ref", "wb") as f:
                 f.write(reference(losses, first, end, x, y))

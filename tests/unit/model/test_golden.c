@@ -12,6 +12,7 @@
 #include "support/graph_run.h"
 
 #define DIR_GOLDEN TB_SOURCE_DIR "/tests/golden/onnx/"
+#define DIR_MODELS TB_SOURCE_DIR "/tests/golden/models/"
 #define BATCH      3
 #define MAX_BYTES  ((size_t)1 << 20)
 
@@ -135,6 +136,46 @@ static tb_graph *read_golden(const char *stem)
 }
 
 /* PyTorch's Linear on sequences is MatMul and Add; both operands train. */
+/* Networks exported for training (tests/golden/models/make.py): a written
+ * BatchNormalization is one for inference, which any runtime takes. */
+static void networks_for_training_are_written_for_inference(void **state)
+{
+    static const char *const names[] = {
+        "logreg",    "mlp",       "lenet5",    "mcmahan", "resnet_gn",
+        "resnet_bn", "mobilenet", "char_lstm", "gru",     "transformer"};
+    size_t n_norms = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[512];
+        tb_buf bytes;
+        tb_graph *graph = NULL;
+        tb_graph *back = NULL;
+        tb_err err;
+        tb_buf_init(&bytes, MAX_BYTES);
+        (void)snprintf(path, sizeof path, "%s%s.onnx", DIR_MODELS, names[i]);
+        CHECK_OK(tb_file_read(&bytes, path, &err), err);
+        CHECK_OK(tb_onnx_read(&graph, bytes.data, bytes.len, NULL, &err), err);
+        check_round_trip(graph);
+        bytes.len = 0;
+        CHECK_OK(tb_onnx_write(&bytes, graph, &err), err);
+        CHECK_OK(tb_onnx_read(&back, bytes.data, bytes.len, NULL, &err), err);
+        CHECK(tb_params_count(back) == tb_params_count(graph));
+        CHECK(tb_buffers_count(back) == tb_buffers_count(graph));
+        for (size_t k = 0; k < back->n_nodes; k++) {
+            const tb_node *node = back->nodes[k];
+            if (node != NULL && strcmp(node->op, "BatchNormalization") == 0) {
+                CHECK(node->n_out == 1);
+                CHECK(tb_node_attr(node, "training_mode") == NULL);
+                n_norms++;
+            }
+        }
+        tb_graph_free(&graph);
+        tb_graph_free(&back);
+        tb_buf_release(&bytes);
+    }
+    CHECK(n_norms == 9 + 7); /* of resnet_bn and mobilenet */
+}
+
 static void linear_layers_train_weight_and_bias(void **state)
 {
     static const struct {
@@ -181,6 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_model_gives_the_judges_numbers),
+        cmocka_unit_test(networks_for_training_are_written_for_inference),
         cmocka_unit_test(linear_layers_train_weight_and_bias),
         cmocka_unit_test(
             an_older_opset_is_written_as_17_where_it_means_the_same),

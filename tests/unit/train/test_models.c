@@ -202,8 +202,12 @@ MODEL(logreg, 5, 0.1)
 MODEL(mlp, 5, 0.1)
 MODEL(lenet5, 5, 0.1)
 MODEL(mcmahan, 5, 0.05)
+MODEL(resnet_gn, 4, 0.005)
+MODEL(resnet_bn, 4, 0.005)
+MODEL(mobilenet, 4, 0.005)
 MODEL(char_lstm, 4, 0.5)
 MODEL(gru, 4, 0.2)
+MODEL(transformer, 4, 0.05)
 
 int main(void)
 {
@@ -212,8 +216,12 @@ int main(void)
         cmocka_unit_test(mlp_steps_as_in_pytorch),
         cmocka_unit_test(lenet5_steps_as_in_pytorch),
         cmocka_unit_test(mcmahan_steps_as_in_pytorch),
+        cmocka_unit_test(resnet_gn_steps_as_in_pytorch),
+        cmocka_unit_test(resnet_bn_steps_as_in_pytorch),
+        cmocka_unit_test(mobilenet_steps_as_in_pytorch),
         cmocka_unit_test(char_lstm_steps_as_in_pytorch),
         cmocka_unit_test(gru_steps_as_in_pytorch),
+        cmocka_unit_test(transformer_steps_as_in_pytorch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
