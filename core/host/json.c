@@ -137,6 +137,11 @@ tb_rc tb_json_append_text(tb_json *array, const char *text, tb_err *err)
     return rc == TB_OK ? append(array, v, err) : rc;
 }
 
+tb_rc tb_json_append_int(tb_json *array, int64_t v, tb_err *err)
+{
+    return append(array, json_integer(v), err);
+}
+
 tb_rc tb_json_append_float(tb_json *array, double v, tb_err *err)
 {
     return append(array, float_value(v), err);

@@ -43,6 +43,7 @@ tb_rc tb_json_append(tb_json *array, tb_json **take, tb_err *err)
 /* Append one text or number to an array. Errors: as above. */
 tb_rc tb_json_append_text(tb_json *array, const char *text,
                           tb_err *err) TB_MUST_CHECK;
+tb_rc tb_json_append_int(tb_json *array, int64_t v, tb_err *err) TB_MUST_CHECK;
 tb_rc tb_json_append_float(tb_json *array, double v, tb_err *err) TB_MUST_CHECK;
 
 /* Reads one value that is the whole text, without duplicate keys. Errors:

@@ -12,8 +12,9 @@ struct tb_evaluator {
     tb_evaluator_options options;
     tb_exec *exec;
     tb_loss_layout layout;
-    void *y;        /* targets of a batch; no more than outputs */
-    float *scratch; /* as the output: where the loss puts a gradient that
+    tb_tally *tally; /* borrowed, or NULL */
+    void *y;         /* targets of a batch; no more than outputs */
+    float *scratch;  /* as the output: where the loss puts a gradient that
                      * nobody reads */
 };
 
@@ -56,6 +57,16 @@ tb_rc tb_evaluator_new(tb_evaluator **out, const tb_graph *graph,
 done:
     tb_evaluator_free(&e);
     return rc;
+}
+
+const tb_loss_layout *tb_evaluator_layout(const tb_evaluator *e)
+{
+    return &e->layout;
+}
+
+void tb_evaluator_set_tally(tb_evaluator *e, tb_tally *tally)
+{
+    e->tally = tally;
 }
 
 void tb_evaluator_free(tb_evaluator **evaluator)
@@ -101,6 +112,9 @@ static tb_rc score_batch(tb_evaluator *e, const tb_dataset *data, size_t from,
     }
     if (rc == TB_OK) {
         loss->run(&b, score);
+        if (e->tally != NULL) {
+            tb_tally_add(e->tally, &b);
+        }
     }
     return rc;
 }

@@ -6,6 +6,7 @@
 
 #include "model/graph.h"
 #include "train/loss.h"
+#include "train/tally.h"
 
 #define TB_EVAL_BATCH 256
 
@@ -22,6 +23,12 @@ typedef struct tb_evaluator_options {
 tb_rc tb_evaluator_new(tb_evaluator **out, const tb_graph *graph,
                        const tb_evaluator_options *options, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* How its outputs lie: for a tally. */
+const tb_loss_layout *tb_evaluator_layout(const tb_evaluator *e) TB_NONNULL(1);
+
+/* Lets every batch be added to a tally too (borrowed; NULL: none). */
+void tb_evaluator_set_tally(tb_evaluator *e, tb_tally *tally) TB_NONNULL(1);
 
 /* Frees it and nulls *e. NULL is fine. */
 void tb_evaluator_free(tb_evaluator **e) TB_NONNULL(1);

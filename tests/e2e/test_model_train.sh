@@ -87,3 +87,34 @@ tributary model inspect frozen.onnx >/dev/null
 expect_code 4 tributary model train start.onnx --data rows.csv \
     --freeze 'conv*' -o none.onnx
 expect_text 'no initialiser "conv*"'
+
+# Metrics, for people and for programs.
+expect_code 0 tributary model eval whole.onnx --data rows.csv --metrics all \
+    --top-k 2
+for word in accuracy top_2 precision recall f1 auc perplexity 'truth down'; do
+    expect_text "$word"
+done
+tributary model eval whole.onnx --data rows.csv --json \
+    --metrics f1,confusion >told.json
+[ "$(grep -c '"f1"' told.json)" = 4 ] || fail "not f1 of all and of 3 classes"
+grep -q '"confusion"' told.json || fail "no confusion matrix"
+expect_code 2 tributary model eval whole.onnx --data rows.csv --metrics acuracy
+expect_text 'did you mean "accuracy"'
+expect_code 2 tributary model eval whole.onnx --data rows.csv --metrics r2
+expect_text 'no meaning for classes'
+
+# Values, and zeros and ones, have losses of their own.
+tributary model new mlp:4-8-1 -o one.onnx >/dev/null
+for loss in mse l1 huber; do
+    tributary model train one.onnx --data rows.csv --values --loss "$loss" \
+        --optimiser adam --lr 0.01 --epochs 5 -o "$loss.onnx" >/dev/null
+    tributary model eval "$loss.onnx" --data rows.csv --values >told
+    grep -q '^r2  *0\.[5-9]' told || fail "$loss: $(cat told)"
+done
+awk -F, 'NR == 1 { print; next } { print $1","$2","$3","$4","($1 > $2) }' \
+    OFS=, rows.csv >bits.csv
+tributary model train one.onnx --data bits.csv --loss bce_with_logits \
+    --pos-weight 1.5 --optimiser adam --lr 0.02 --epochs 5 -o bits.onnx >told
+tributary model eval bits.onnx --data bits.csv --loss bce_with_logits \
+    --metrics accuracy,auc >told
+grep -q '^accuracy  *0\.9' told || fail "bce: $(cat told)"
