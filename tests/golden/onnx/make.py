@@ -19,6 +19,8 @@ import onnx
 import torch
 from torch import nn
 
+from torch_shapes import Lambda, shape_cases
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BATCH = 3
 
@@ -32,15 +34,6 @@ def save(name, model, inputs, outputs):
     with open(os.path.join(HERE, name + ".bin"), "wb") as f:
         for array in list(inputs) + list(outputs):
             f.write(np.ascontiguousarray(array).tobytes())
-
-
-class Lambda(nn.Module):
-    def __init__(self, fn):
-        super().__init__()
-        self.fn = fn
-
-    def forward(self, x):
-        return self.fn(x)
 
 
 def scale(x):
@@ -74,6 +67,8 @@ def torch_cases():
                                        nn.Linear(12, 3)), (3, 4), {"uint8": True}
     yield "fixed_batch", 17, mlp(nn.ReLU()), row, {"fixed": True}
     yield "old_inputs", 8, mlp(nn.ReLU()), row, {"old": True}
+    for name, opset, module, shape, how in shape_cases():
+        yield name, opset, module, shape, dict(how, export=2)  # another batch
 
 
 def make_torch():
@@ -83,6 +78,8 @@ def make_torch():
             nn.init.uniform_(p, -0.7, 0.7)
         if how.get("uint8"):
             x = torch.randint(0, 256, (BATCH,) + shape, dtype=torch.uint8)
+        elif "ids" in how:
+            x = torch.randint(0, how["ids"], (BATCH,) + shape)
         else:
             x = torch.randn((BATCH,) + shape)
         module.eval()
@@ -90,8 +87,8 @@ def make_torch():
         train = how.get("train", False)
         bytes_ = io.BytesIO()
         torch.onnx.export(
-            module, x, bytes_, opset_version=opset, input_names=["x"],
-            output_names=["y"], keep_initializers_as_inputs=how.get("old"),
+            module, x[:how.get("export", BATCH)], bytes_,
+            opset_version=opset, input_names=["x"], output_names=["y"], keep_initializers_as_inputs=how.get("old"),
             training=(torch.onnx.TrainingMode.TRAINING if train
                       else torch.onnx.TrainingMode.EVAL),
             do_constant_folding=not train,
