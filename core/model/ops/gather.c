@@ -3,6 +3,7 @@
  * its gradient. Indexes may come from data. */
 #include <string.h>
 
+#include "model/ops/known.h"
 #include "model/ops/op_priv.h"
 #include "tensor/kernels.h"
 
@@ -13,24 +14,6 @@ typedef struct gather_state {
     size_t n_index;
 } gather_state;
 
-/* Indexes known now are looked at now. */
-static tb_rc check_index(const tb_tensor *index, size_t n, tb_err *err)
-{
-    if (!tb_dtype_in(index->dtype, TB_TYPES_INDEX)) {
-        return tb_fail(err, TB_E_UNSUPPORTED, "indexes of %s",
-                       tb_dtype_name(index->dtype));
-    }
-    size_t n_index = index->data != NULL ? tb_tensor_count(index) : 0;
-    for (size_t i = 0; i < n_index; i++) {
-        int64_t at = tb_tensor_i64_at(index, i);
-        if (at < -(int64_t)n || at >= (int64_t)n) {
-            return tb_fail(err, TB_E_MISMATCH, "index %lld of %zu",
-                           (long long)at, n);
-        }
-    }
-    return TB_OK;
-}
-
 /* Fills the state for x and the shape of y. */
 static tb_rc plan(tb_shape *y, tb_call *call, const tb_shape *x,
                   const tb_tensor *index, tb_err *err)
@@ -40,7 +23,7 @@ static tb_rc plan(tb_shape *y, tb_call *call, const tb_shape *x,
     tb_rc rc = tb_op_axis(&axis, tb_node_int(call->node, "axis", 0), x->rank,
                           false, err);
     if (rc == TB_OK) {
-        rc = check_index(index, x->dim[axis], err);
+        rc = tb_known_index(index, x->dim[axis], err);
     }
     if (rc == TB_OK && x->rank - 1 + index->shape.rank > TB_RANK_MAX) {
         rc = tb_fail(err, TB_E_LIMIT, "over %d dimensions", TB_RANK_MAX);

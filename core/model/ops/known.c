@@ -63,6 +63,23 @@ tb_rc tb_known_shape(tb_shape *out, const tb_known *list, tb_err *err)
     return tb_shape_from(out, dim, list->n, err);
 }
 
+tb_rc tb_known_index(const tb_tensor *index, size_t n, tb_err *err)
+{
+    if (!tb_dtype_in(index->dtype, TB_TYPES_INDEX)) {
+        return tb_fail(err, TB_E_UNSUPPORTED, "indexes of %s",
+                       tb_dtype_name(index->dtype));
+    }
+    size_t n_index = index->data != NULL ? tb_tensor_count(index) : 0;
+    for (size_t i = 0; i < n_index; i++) {
+        int64_t at = tb_tensor_i64_at(index, i);
+        if (at < -(int64_t)n || at >= (int64_t)n) {
+            return tb_fail(err, TB_E_MISMATCH, "index %lld of %zu",
+                           (long long)at, n);
+        }
+    }
+    return TB_OK;
+}
+
 tb_value_id tb_grad_mirror(tb_grad *g, const char *op)
 {
     tb_value_id in[16] = {g->dy[0]};

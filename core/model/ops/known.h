@@ -32,6 +32,11 @@ tb_rc tb_known_axes(uint32_t *out, const tb_known *list, size_t rank,
 tb_rc tb_known_shape(tb_shape *out, const tb_known *list, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* Whether indexes are i32 or i64 and, where they are known now, in [-n, n).
+ * Errors: UNSUPPORTED, MISMATCH. */
+tb_rc tb_known_index(const tb_tensor *index, size_t n, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
 /* Emits `op` of gradients with the node's attributes, for dy[0] and all inputs
  * of the node: how an operator passes on what it was told. */
 tb_value_id tb_grad_mirror(tb_grad *g, const char *op) TB_NONNULL(1, 2);
