@@ -88,7 +88,8 @@ def make_torch():
         bytes_ = io.BytesIO()
         torch.onnx.export(
             module, x[:how.get("export", BATCH)], bytes_,
-            opset_version=opset, input_names=["x"], output_names=["y"], keep_initializers_as_inputs=how.get("old"),
+            opset_version=opset, input_names=["x"], output_names=["y"],
+            keep_initializers_as_inputs=how.get("old"),
             training=(torch.onnx.TrainingMode.TRAINING if train
                       else torch.onnx.TrainingMode.EVAL),
             do_constant_folding=not train,
