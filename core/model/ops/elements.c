@@ -1,4 +1,4 @@
-/* core/model/ops/elements.c - GatherElements, of any element type, its gradient,
+/* core/model/ops/elements.c - GatherElements, of any type, with its gradient,
  * and OneHot: single elements picked and marked by indexes, which may come from
  * data. */
 #include <string.h>

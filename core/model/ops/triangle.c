@@ -1,4 +1,4 @@
-/* core/model/ops/triangle.c - Trilu, which keeps one triangle of each matrix, of
+/* core/model/ops/triangle.c - Trilu, which keeps one triangle of a matrix, in
  * any element type, and CumSum along one axis. Each is its own gradient. */
 #include <string.h>
 
