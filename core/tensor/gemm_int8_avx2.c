@@ -91,8 +91,9 @@ INLINE void tile_of(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
 }
 
 static void tile(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
-                 int32_t *sums, size_t rows, size_t vecs)
+                 int32_t *sums, size_t rows, size_t vecs, size_t cols)
 {
+    (void)cols;
     size_t width = vecs * PANEL;
     for (size_t v = 0; v < vecs; v++, b += panel_bytes(s), sums += PANEL) {
         switch (rows) {

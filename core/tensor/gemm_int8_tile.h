@@ -4,7 +4,8 @@
  * compiler turns into vectors.
  * The includer defines NAME, NAME_TEXT, USABLE, TILE_ROWS, WIDE_ROWS,
  * finish_bytes() and tile(): sums [rows][vecs * 16] of rows of a against vecs
- * panels; up to WIDE_ROWS rows it takes 4 panels at once, else up to 2. */
+ * panels, of which cols are wanted; up to WIDE_ROWS rows it takes 4 panels at
+ * once, else up to 2. It may define OWN_QUANTIZE and quantize_quickly(). */
 #include <string.h>
 
 #include "tensor/gemm_int8_priv.h"
@@ -22,7 +23,7 @@ static size_t panel_bytes(const tb_int8_shape *s)
 }
 
 static void tile(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
-                 int32_t *sums, size_t rows, size_t vecs);
+                 int32_t *sums, size_t rows, size_t vecs, size_t cols);
 
 /* --- behind the sum ------------------------------------------------------- */
 
@@ -167,7 +168,8 @@ static void sweep(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
     size_t i = from;
     for (size_t t = n_tiles; t > 0; t--) { /* of equal height, nearly */
         size_t rows = (to - i + t - 1) / t;
-        tile(s, a + i * s->a_step, b + j * panel_bytes(s), sums, rows, vecs);
+        tile(s, a + i * s->a_step, b + j * panel_bytes(s), sums, rows, vecs,
+             s->n - j * PANEL);
         for (size_t v = 0; v < vecs; v++) {
             finish_panel(&finish[v], c, i * s->c_step + (j + v) * PANEL,
                          s->c_step, sums + v * PANEL, vecs * PANEL, rows);
@@ -202,14 +204,6 @@ static void gemm(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
     }
 }
 
-/* |x| as a number that orders as it does. */
-static inline uint32_t magnitude(float x)
-{
-    uint32_t bits = 0;
-    memcpy(&bits, &x, sizeof bits);
-    return bits & 0x7fffffffU;
-}
-
 /* Some elements by division, as the standard has it. */
 static void quantize_exactly(uint8_t *restrict y, const float *restrict x,
                              size_t n, float scale, const tb_int8_finish *f)
@@ -221,7 +215,19 @@ static void quantize_exactly(uint8_t *restrict y, const float *restrict x,
 }
 
 /* The same by multiplication, which is a few times faster; false: some quotient
- * comes so near to a half that its rounding may differ. */
+ * comes so near to a half that its rounding may differ, or is none. */
+static bool quantize_quickly(uint8_t *restrict y, const float *restrict x,
+                             size_t n, float inverse, const tb_int8_finish *f);
+
+#ifndef OWN_QUANTIZE
+/* |x| as a number that orders as it does. */
+static inline uint32_t magnitude(float x)
+{
+    uint32_t bits = 0;
+    memcpy(&bits, &x, sizeof bits);
+    return bits & 0x7fffffffU;
+}
+
 static bool quantize_quickly(uint8_t *restrict y, const float *restrict x,
                              size_t n, float inverse, const tb_int8_finish *f)
 {
@@ -239,6 +245,7 @@ static bool quantize_quickly(uint8_t *restrict y, const float *restrict x,
     }
     return worst < magnitude(NEAR_HALF);
 }
+#endif
 
 static void quantize(uint8_t *restrict y, const float *restrict x, size_t n,
                      float scale, float low, float high, int32_t zero)

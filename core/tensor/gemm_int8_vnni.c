@@ -13,6 +13,7 @@
      __builtin_cpu_supports("avx512vnni"))
 #define TILE_ROWS 14
 #define WIDE_ROWS 6
+#define OWN_QUANTIZE
 
 #include "tensor/gemm_int8_tile.h"
 
@@ -103,9 +104,44 @@ INLINE void tile_of(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
     }
 }
 
+/* Half a panel, 8 columns in vectors of half the width; rows is a constant at
+ * each call. */
+INLINE void half_of(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
+                    int32_t *sums, const size_t rows)
+{
+    __m256i acc[TILE_ROWS];
+    UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        acc[i] = _mm256_setzero_si256();
+    }
+    for (size_t g = 0; g < s->n_segments; g++) {
+        const uint8_t *x = a + s->segment[g];
+        for (size_t p = 0; p < s->k; p += 4, x += 4, b += PANEL * 4) {
+            size_t left = s->k - p;
+            __m256i w = _mm256_loadu_si256((const __m256i *)(const void *)b);
+            UNROLL
+            for (size_t i = 0; i < rows; i++) {
+                const uint8_t *at = x + i * s->a_step;
+                int32_t x4 = left >= 4 ? four_bytes(at) : some_bytes(at, left);
+                acc[i] = _mm256_dpbusd_epi32(acc[i], _mm256_set1_epi32(x4), w);
+            }
+        }
+    }
+    UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        __m256i *to = (__m256i *)(void *)(sums + i * PANEL);
+        _mm256_store_si256(to, acc[i]);
+        _mm256_store_si256(to + 1, _mm256_setzero_si256());
+    }
+}
+
 #define ROWS(n, vecs)                                                          \
     case n:                                                                    \
         tile_of(s, a, b, sums, n, vecs);                                       \
+        break
+#define HALF(n)                                                                \
+    case n:                                                                    \
+        half_of(s, a, b, sums, n);                                             \
         break
 #define FEW_ROWS(vecs)                                                         \
     ROWS(1, vecs);                                                             \
@@ -124,6 +160,29 @@ INLINE void tile_of(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
     ROWS(12, vecs);                                                            \
     ROWS(13, vecs);                                                            \
     ROWS(14, vecs)
+
+static void tile_half(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
+                      int32_t *sums, size_t rows)
+{
+    switch (rows) {
+        HALF(1);
+        HALF(2);
+        HALF(3);
+        HALF(4);
+        HALF(5);
+        HALF(6);
+        HALF(7);
+        HALF(8);
+        HALF(9);
+        HALF(10);
+        HALF(11);
+        HALF(12);
+        HALF(13);
+        HALF(14);
+    default:
+        break;
+    }
+}
 
 static void tile_1(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
                    int32_t *sums, size_t rows)
@@ -156,11 +215,15 @@ static void tile_4(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
 }
 
 static void tile(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
-                 int32_t *sums, size_t rows, size_t vecs)
+                 int32_t *sums, size_t rows, size_t vecs, size_t cols)
 {
     switch (vecs) {
     case 1:
-        tile_1(s, a, b, sums, rows);
+        if (cols <= PANEL / 2) {
+            tile_half(s, a, b, sums, rows);
+        } else {
+            tile_1(s, a, b, sums, rows);
+        }
         break;
     case 2:
         tile_2(s, a, b, sums, rows);
@@ -187,4 +250,36 @@ static void finish_bytes(uint8_t *c, size_t c_step, const int32_t *sum,
         s = _mm512_add_epi32(_mm512_cvtps_epi32(x), zero);
         _mm_storeu_si128((__m128i *)(void *)c, _mm512_cvtepi32_epi8(s));
     }
+}
+
+/* 16 quotients to bytes; *worst grows to the bits of the largest distance from
+ * an integer (they order as magnitudes do, and NaN is above all). */
+INLINE __m128i quantize_16(__m512 q, __m512i *worst, const tb_int8_finish *f)
+{
+    const __m512i magnitude = _mm512_set1_epi32(INT32_MAX);
+    __m512i off = _mm512_castps_si512(_mm512_reduce_ps(q, 0));
+    *worst = _mm512_max_epu32(*worst, _mm512_and_si512(off, magnitude));
+    q = _mm512_max_ps(q, _mm512_set1_ps(f->low));
+    q = _mm512_min_ps(q, _mm512_set1_ps(f->high));
+    return _mm512_cvtepi32_epi8(
+        _mm512_add_epi32(_mm512_cvtps_epi32(q), _mm512_set1_epi32(f->zero)));
+}
+
+static bool quantize_quickly(uint8_t *restrict y, const float *restrict x,
+                             size_t n, float inverse, const tb_int8_finish *f)
+{
+    const __m512 by = _mm512_set1_ps(inverse);
+    const __m512i near_half = _mm512_castps_si512(_mm512_set1_ps(NEAR_HALF));
+    __m512i worst = _mm512_setzero_si512();
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m512 q = _mm512_mul_ps(_mm512_loadu_ps(x + i), by);
+        _mm_storeu_si128((__m128i *)(void *)(y + i), quantize_16(q, &worst, f));
+    }
+    if (i < n) {
+        __mmask16 some = (__mmask16)((1U << (n - i)) - 1U);
+        __m512 q = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, x + i), by);
+        _mm_mask_storeu_epi8(y + i, some, quantize_16(q, &worst, f));
+    }
+    return _mm512_cmpge_epu32_mask(worst, near_half) == 0;
 }
