@@ -20,8 +20,15 @@ set(CMAKE_C_FLAGS_RELEASE "-O2 -g1") # asserts stay: no NDEBUG
 set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   add_compile_definitions(_FORTIFY_SOURCE=3)
-  add_compile_options(-ffunction-sections -fdata-sections)
+  # A tenth of a program would be tables for exceptions and relocations.
+  add_compile_options(-ffunction-sections -fdata-sections
+    -fno-asynchronous-unwind-tables)
   add_link_options(-Wl,--gc-sections)
+  include(CheckLinkerFlag)
+  check_linker_flag(C -Wl,-z,pack-relative-relocs TB_PACKS_RELOCATIONS)
+  if(TB_PACKS_RELOCATIONS)
+    add_link_options(-Wl,-z,pack-relative-relocs)
+  endif()
 endif()
 add_link_options(-Wl,-z,relro,-z,now)
 

@@ -29,10 +29,13 @@ else()
     core/tensor/gemm_avx512_narrow.c
     PROPERTIES HEADER_FILE_ONLY ON)
 endif()
-# Long lists of short loops are vectorised, but not cloned and peeled besides:
+# Long lists of short loops are vectorised, but not cloned and peeled besides,
+# and the sets that are second best not for what is left at their ends either:
 # that would be a tenth of the programs' size.
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_BUILD_TYPE STREQUAL "Release")
   set_property(SOURCE core/tensor/kernels_portable.c core/tensor/kernels_avx2.c
     core/tensor/kernels_avx512.c APPEND PROPERTY
     COMPILE_OPTIONS -O2 -ftree-vectorize -fvect-cost-model=dynamic)
+  set_property(SOURCE core/tensor/kernels_portable.c core/tensor/kernels_avx2.c
+    APPEND PROPERTY COMPILE_OPTIONS --param=vect-epilogues-nomask=0)
 endif()

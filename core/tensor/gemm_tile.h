@@ -266,27 +266,21 @@ INLINE void sweep(const job *q, size_t p0, const float *panel, size_t panel_p,
         tile(q, i, j0, row, panel, panel_p, k, cols, TILE_ROWS, vecs, some);
         row += TILE_ROWS * q->row_i;
     }
+/* What is left goes in few sizes: each is code of its own. */
 #define ROWS(n)                                                                \
-    case n:                                                                    \
+    for (; i + (n) <= q->n_rows; i += (n)) {                                   \
         tile(q, i, j0, row, panel, panel_p, k, cols, n, vecs, some);           \
-        break
-    switch (q->n_rows - i) {
-        ROWS(1);
-        ROWS(2);
-        ROWS(3);
-        ROWS(4);
-        ROWS(5);
-#if TILE_ROWS > 6
-        ROWS(6);
-        ROWS(7);
-        ROWS(8);
-        ROWS(9);
-        ROWS(10);
-        ROWS(11);
-#endif
-    default:
-        break;
+        row += (n)*q->row_i;                                                   \
     }
+#if TILE_ROWS > 6
+    ROWS(10)
+    ROWS(8)
+    ROWS(6)
+#endif
+    ROWS(4)
+    ROWS(3)
+    ROWS(2)
+    ROWS(1)
 #undef ROWS
 }
 
