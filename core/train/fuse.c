@@ -4,6 +4,9 @@
 
 #include "model/op.h"
 #include "tensor/gemm.h"
+#include "tensor/kernels.h"
+
+/* --- products ------------------------------------------------------------- */
 
 typedef struct update_state {
     tb_gemm_shape shape;
@@ -45,13 +48,12 @@ static size_t find_maker(const tb_bound *b, tb_value_id v)
     return i;
 }
 
-/* A product of two matrices and nothing else, read by no other call. */
+/* A product of two matrices and nothing else. */
 static bool is_plain_product(const tb_bound *b, size_t call)
 {
     const tb_node *node = node_of(b, call);
     return b->calls[call].n_in == 2 && strcmp(node->op, "Gemm") == 0 &&
-           strcmp(node->domain, TB_DOMAIN_ONNX) == 0 &&
-           tb_graph_n_uses(b->graph, node->out[0]) == 0;
+           strcmp(node->domain, TB_DOMAIN_ONNX) == 0;
 }
 
 /* Whether v is read behind `call`, or somewhere handed on as a view, so that
@@ -69,8 +71,8 @@ static bool is_read_later(const tb_bound *b, tb_value_id v, size_t call)
     return false;
 }
 
-static void rewrite(tb_call *call, const tb_node *node,
-                    const tb_fuse_rates *rates)
+static void rewrite_product(tb_call *call, const tb_node *node,
+                            const tb_fuse_rates *rates)
 {
     bool ta = tb_node_int(node, "transA", 0) != 0;
     bool tb = tb_node_int(node, "transB", 0) != 0;
@@ -86,6 +88,68 @@ static void rewrite(tb_call *call, const tb_node *node,
     call->work_bytes = 0;
 }
 
+/* --- rows of an embedding ------------------------------------------------- */
+
+typedef struct rows_state {
+    size_t n;     /* the parameter is [n, width] */
+    size_t width; /* in floats */
+    size_t n_index;
+    const tb_fuse_rates *rates;
+} rows_state;
+
+_Static_assert(sizeof(rows_state) <= TB_OP_STATE_BYTES, "state too large");
+
+/* w[index[i]] -= rate * dy[i]; where w decays, all of it does so first. An
+ * index out of range was a fault of the forward pass: none gets here. */
+static void rows_run(const tb_call *call)
+{
+    rows_state s;
+    memcpy(&s, call->state.bytes, sizeof s);
+    const float *dy = call->in[0].data;
+    float *w = call->out[0].data;
+    if (s.rates->keep != 1.0f) {
+        tb_k_affine(w, w, s.n * s.width, s.rates->keep, 0.0f);
+    }
+    for (size_t i = 0; i < s.n_index; i++, dy += s.width) {
+        int64_t at = tb_tensor_i64_at(&call->in[1], i);
+        at = at < 0 ? at + (int64_t)s.n : at;
+        if (at >= 0 && at < (int64_t)s.n) {
+            tb_k_axpy(w + (size_t)at * s.width, dy, s.width, -s.rates->rate);
+        }
+    }
+}
+
+static const tb_op rows_op = {.domain = TB_DOMAIN_GRAD,
+                              .name = "RowsUpdate",
+                              .in_min = 3,
+                              .in_max = 3,
+                              .out_min = 1,
+                              .out_max = 1,
+                              .shape_only = 4,
+                              .run = rows_run};
+
+/* The gradient of a Gather of rows. */
+static bool is_rows(const tb_bound *b, size_t call)
+{
+    const tb_node *node = node_of(b, call);
+    return strcmp(node->op, "GatherGrad") == 0 &&
+           strcmp(node->domain, TB_DOMAIN_GRAD) == 0 &&
+           tb_node_int(node, "axis", 0) == 0;
+}
+
+static void rewrite_rows(tb_call *call, const tb_fuse_rates *rates)
+{
+    const tb_shape *w = &call->out[0].shape;
+    rows_state s = {.n = w->dim[0],
+                    .width = tb_shape_product(w, 1, w->rank),
+                    .n_index = tb_tensor_count(&call->in[1]),
+                    .rates = rates};
+    memcpy(call->state.bytes, &s, sizeof s);
+    call->op = &rows_op;
+}
+
+/* --- both ----------------------------------------------------------------- */
+
 void tb_fuse_updates(tb_bound *bound, const tb_slots *slots,
                      const tb_value_id *grads, const tb_fuse_rates *rates,
                      bool *fused)
@@ -94,11 +158,18 @@ void tb_fuse_updates(tb_bound *bound, const tb_slots *slots,
         fused[s] = false;
         size_t maker = grads[s] == TB_ID_NONE ? bound->n_calls
                                               : find_maker(bound, grads[s]);
-        if (maker == bound->n_calls || !is_plain_product(bound, maker) ||
+        if (maker == bound->n_calls ||
+            tb_graph_n_uses(bound->graph, grads[s]) > 0 ||
             is_read_later(bound, slots->slot[s].value, maker)) {
             continue;
         }
-        rewrite(&bound->calls[maker], node_of(bound, maker), rates);
-        fused[s] = true;
+        tb_call *call = &bound->calls[maker];
+        if (is_plain_product(bound, maker)) {
+            rewrite_product(call, node_of(bound, maker), rates);
+            fused[s] = true;
+        } else if (is_rows(bound, maker)) {
+            rewrite_rows(call, rates);
+            fused[s] = true;
+        }
     }
 }
