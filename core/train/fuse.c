@@ -28,9 +28,10 @@ static void update_run(const tb_call *call)
 static const tb_op update_op = {.domain = TB_DOMAIN_GRAD,
                                 .name = "GemmUpdate",
                                 .in_min = 2,
-                                .in_max = 2,
+                                .in_max = 3,
                                 .out_min = 1,
                                 .out_max = 1,
+                                .shape_only = 4, /* of MatMulT */
                                 .run = update_run};
 
 static const tb_node *node_of(const tb_bound *b, size_t call)
@@ -48,12 +49,24 @@ static size_t find_maker(const tb_bound *b, tb_value_id v)
     return i;
 }
 
-/* A product of two matrices and nothing else. */
-static bool is_plain_product(const tb_bound *b, size_t call)
+/* Gemm of two matrices and nothing else. */
+static bool is_gemm(const tb_bound *b, size_t call)
 {
     const tb_node *node = node_of(b, call);
     return b->calls[call].n_in == 2 && strcmp(node->op, "Gemm") == 0 &&
            strcmp(node->domain, TB_DOMAIN_ONNX) == 0;
+}
+
+/* A^T dy over all rows, for a matrix by which MatMul multiplies. */
+static bool is_matmul_t(const tb_bound *b, size_t call)
+{
+    const tb_node *node = node_of(b, call);
+    const tb_shape *a = &b->calls[call].in[0].shape;
+    const tb_shape *dy = &b->calls[call].in[1].shape;
+    return strcmp(node->op, "MatMulT") == 0 &&
+           strcmp(node->domain, TB_DOMAIN_GRAD) == 0 &&
+           tb_node_int(node, "transA", 0) != 0 && a->rank == dy->rank &&
+           a->rank >= 2 && b->calls[call].out[0].shape.rank == 2;
 }
 
 /* Whether v is read behind `call`, or somewhere handed on as a view, so that
@@ -76,10 +89,11 @@ static void rewrite_product(tb_call *call, const tb_node *node,
 {
     bool ta = tb_node_int(node, "transA", 0) != 0;
     bool tb = tb_node_int(node, "transB", 0) != 0;
-    const tb_shape *a = &call->in[0].shape;
     const tb_shape *y = &call->out[0].shape;
-    update_state s = {.shape = tb_gemm_dense(ta, tb, y->dim[0], y->dim[1],
-                                             a->dim[ta ? 0 : 1]),
+    size_t terms =
+        y->dim[0] > 0 ? tb_tensor_count(&call->in[0]) / y->dim[0] : 0;
+    update_state s = {.shape =
+                          tb_gemm_dense(ta, tb, y->dim[0], y->dim[1], terms),
                       .alpha = tb_node_float(node, "alpha", 1.0f),
                       .rates = rates};
     memcpy(call->state.bytes, &s, sizeof s);
@@ -164,7 +178,7 @@ void tb_fuse_updates(tb_bound *bound, const tb_slots *slots,
             continue;
         }
         tb_call *call = &bound->calls[maker];
-        if (is_plain_product(bound, maker)) {
+        if (is_gemm(bound, maker) || is_matmul_t(bound, maker)) {
             rewrite_product(call, node_of(bound, maker), rates);
             fused[s] = true;
         } else if (is_rows(bound, maker)) {

@@ -152,7 +152,9 @@ typedef struct matmul_state {
     tb_gemm_shape shape; /* of one product */
     size_t a_floats;     /* of one matrix */
     size_t b_floats;
-    tb_walk2 walk; /* over the leading dimensions, counted in matrices */
+    bool adds;    /* several products go to one matrix of y */
+    tb_walk walk; /* of a, b and y over the leading dimensions, counted in
+                   * matrices */
 } matmul_state;
 
 /* Two operands as matrices, whatever they were: op(a) [..., m, k],
@@ -241,39 +243,41 @@ static void flatten(tb_shape *shape)
                       shape->dim[shape->rank - 1]);
 }
 
-static tb_rc plan(tb_call *call, const operands *o, tb_err *err)
+/* Plans the products. *lead: the leading dimensions to which both broadcast;
+ * y: those of the result, fewer or the same. */
+static void plan_products(matmul_state *state, const operands *o,
+                          const tb_shape *lead, const tb_shape *y)
 {
-    matmul_state *state = TB_OP_STATE(matmul_state, call);
     const size_t *a = o->a.dim + o->a.rank - 2;
     const size_t *b = o->b.dim + o->b.rank - 2;
-    tb_shape lead_a = leading(&o->a);
-    tb_shape lead_b = leading(&o->b);
-    tb_shape y;
-    if (a[!o->ta] != b[o->tb]) {
-        return inner_mismatch(call, err);
-    }
-    tb_rc rc = tb_shape_broadcast(&y, &lead_a, &lead_b, err);
-    if (rc != TB_OK) {
-        return rc;
-    }
+    const tb_shape lead_a = leading(&o->a);
+    const tb_shape lead_b = leading(&o->b);
+    const tb_shape none = {0};
+    const tb_shape *const leads[3] = {&lead_a, &lead_b, y};
+    const tb_shape *const nothing[3] = {&none, &none, &none};
     size_t m = a[o->ta];
-    tb_walk2_plan(&state->walk, &lead_a, &lead_b, &y);
-    if (!o->drop_m) {
-        y.dim[y.rank++] = m;
-    }
-    if (!o->drop_n) {
-        y.dim[y.rank++] = b[!o->tb];
-    }
+    tb_walk_plan(&state->walk, leads, 3, lead);
     if (o->b.rank == 2 && !o->ta) { /* one product over all rows of a */
         m = tb_shape_product(&o->a, 0, o->a.rank - 1);
-        tb_walk2_plan(&state->walk, &(tb_shape){0}, &(tb_shape){0},
-                      &(tb_shape){0});
+        tb_walk_plan(&state->walk, nothing, 3, &none);
     }
     state->shape = tb_gemm_dense(o->ta, o->tb, m, b[!o->tb], a[!o->ta]);
     state->a_floats = m * state->shape.k;
     state->b_floats = state->shape.n * state->shape.k;
-    call->out[0] = tb_tensor_view(TB_F32, &y, NULL);
-    return check_extents(&state->shape, err);
+    state->adds =
+        state->walk.n_outer * state->walk.n > tb_shape_product(y, 0, y->rank);
+}
+
+/* The leading dimensions to which both operands broadcast. */
+static tb_rc find_lead(tb_shape *lead, const tb_call *call, const operands *o,
+                       tb_err *err)
+{
+    const tb_shape lead_a = leading(&o->a);
+    const tb_shape lead_b = leading(&o->b);
+    if (o->a.dim[o->a.rank - 2 + !o->ta] != o->b.dim[o->b.rank - 2 + o->tb]) {
+        return inner_mismatch(call, err);
+    }
+    return tb_shape_broadcast(lead, &lead_a, &lead_b, err);
 }
 
 static tb_rc matmul_infer(tb_call *call, tb_err *err)
@@ -283,55 +287,73 @@ static tb_rc matmul_infer(tb_call *call, tb_err *err)
     if (rc == TB_OK && (o.a.rank == 0 || o.b.rank == 0)) {
         rc = tb_fail(err, TB_E_MISMATCH, "an operand without dimensions");
     }
-    if (rc == TB_OK) {
-        widen(&o);
-        rc = plan(call, &o, err);
+    if (rc != TB_OK) {
+        return rc;
     }
-    return rc;
+    matmul_state *state = TB_OP_STATE(matmul_state, call);
+    tb_shape y;
+    widen(&o);
+    rc = find_lead(&y, call, &o, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    plan_products(state, &o, &y, &y);
+    if (!o.drop_m) {
+        y.dim[y.rank++] = o.a.dim[o.a.rank - 2];
+    }
+    if (!o.drop_n) {
+        y.dim[y.rank++] = o.b.dim[o.b.rank - 1];
+    }
+    call->out[0] = tb_tensor_view(TB_F32, &y, NULL);
+    return check_extents(&state->shape, err);
 }
 
-/* y [..., m, n] = op(a) [..., m, k] op(b) [..., k, n] */
+/* y [..., m, n] = op(a) [..., m, k] op(b) [..., k, n], or their sum */
 static void matmul_run(const tb_call *call)
 {
     const matmul_state *state = TB_OP_CONST_STATE(matmul_state, call);
-    const tb_walk2 *walk = &state->walk;
+    const tb_walk *walk = &state->walk;
     size_t y_floats = state->shape.m * state->shape.n;
     float *y = tb_op_f32_out(call);
-    tb_walk2_at at = {0};
+    tb_walk_at at = {0};
+    if (state->adds && tb_tensor_count(&call->out[0]) > 0) {
+        memset(y, 0, tb_tensor_bytes(&call->out[0]));
+    }
     for (size_t i = 0; i < walk->n_outer; i++) {
         for (size_t j = 0; j < walk->n; j++) {
             size_t a = at.at[0] + j * walk->step[0];
             size_t b = at.at[1] + j * walk->step[1];
+            size_t c = at.at[2] + j * walk->step[2];
             tb_gemm(&state->shape, 1.0f,
                     tb_op_f32(call, 0) + a * state->a_floats,
-                    tb_op_f32(call, 1) + b * state->b_floats, 0.0f, y);
-            y += y_floats;
+                    tb_op_f32(call, 1) + b * state->b_floats,
+                    state->adds ? 1.0f : 0.0f, y + c * y_floats);
         }
-        tb_walk2_next(&at, walk);
+        tb_walk_next(&at, walk);
     }
 }
 
 static double matmul_flops(const tb_call *call)
 {
     const matmul_state *state = TB_OP_CONST_STATE(matmul_state, call);
-    return 2.0 * (double)tb_tensor_count(&call->out[0]) *
-           (double)state->shape.k;
+    const tb_gemm_shape *s = &state->shape;
+    return 2.0 * (double)(state->walk.n_outer * state->walk.n) * (double)s->m *
+           (double)s->n * (double)s->k;
 }
 
-/* MatMulT(a, b, like), a product for a gradient in the shape of like. */
+/* MatMulT(a, b, like), products summed to the shape of like. */
 static tb_value_id emit_matmul(tb_grad *g, tb_value_id a, bool ta,
                                tb_value_id b, tb_value_id like)
 {
     const tb_value_id in[3] = {a, b, like};
     const tb_attr attrs[2] = {TB_ATTR_I("transA", ta),
                               TB_ATTR_I("transB", !ta)};
-    tb_value_id d = tb_grad_emit(g, &(tb_node_spec){.domain = TB_DOMAIN_GRAD,
-                                                    .op = "MatMulT",
-                                                    .attrs = attrs,
-                                                    .n_attrs = TB_COUNT(attrs),
-                                                    .in = in,
-                                                    .n_in = 3});
-    return tb_grad_reduce(g, d, like, 1.0f);
+    return tb_grad_emit(g, &(tb_node_spec){.domain = TB_DOMAIN_GRAD,
+                                           .op = "MatMulT",
+                                           .attrs = attrs,
+                                           .n_attrs = TB_COUNT(attrs),
+                                           .in = in,
+                                           .n_in = 3});
 }
 
 /* y = A B: dA = dy B^T, dB = A^T dy, summed over stretched batches */
@@ -364,16 +386,36 @@ static tb_rc matmul_t_infer(tb_call *call, tb_err *err)
     if (rc != TB_OK) {
         return rc;
     }
-    if (!o.ta) {
-        widen_da(&o);
-    } else {
+    matmul_state *state = TB_OP_STATE(matmul_state, call);
+    const tb_shape y = like->rank > 2 ? leading(like) : (tb_shape){0};
+    tb_shape lead;
+    tb_shape both;
+    if (o.ta) {
         widen_db(&o);
+    } else {
+        widen_da(&o);
     }
     if (o.ta && like->rank <= 2 && o.a.rank == o.b.rank && o.a.rank > 2) {
         flatten(&o.a);
         flatten(&o.b);
     }
-    return plan(call, &o, err);
+    rc = find_lead(&lead, call, &o, err);
+    if (rc == TB_OK) {
+        rc = tb_shape_broadcast(&both, &y, &lead, err);
+    }
+    if (rc != TB_OK) {
+        return rc;
+    }
+    plan_products(state, &o, &lead, &y);
+    size_t rows = tb_shape_product(&y, 0, y.rank);
+    rows = state->walk.rank == 0 && state->walk.n == 1 ? 1 : rows;
+    if (!tb_shape_equal(&both, &lead) ||
+        rows * state->shape.m * state->shape.n !=
+            tb_shape_product(like, 0, like->rank)) {
+        return tb_fail(err, TB_E_MISMATCH, "a gradient of another shape");
+    }
+    call->out[0] = tb_tensor_view(TB_F32, like, NULL);
+    return check_extents(&state->shape, err);
 }
 
 /* --- the table ------------------------------------------------------------ */

@@ -10,7 +10,7 @@
 
 enum { N_WORDS = 7, WIDTH = 4, WORDS = 3, CLASSES = 2, BATCH = 4 };
 enum { N_TABLE = N_WORDS * WIDTH, N_OUT = WORDS * WIDTH * CLASSES };
-enum { N_PARAMS = N_TABLE + N_OUT };
+enum { N_MIX = WIDTH * WIDTH, N_PARAMS = N_TABLE + N_MIX + N_OUT };
 
 /* Words 1, 2 and 6 (as -1) twice or more; 3 and 5 never. */
 static const int64_t x[BATCH * WORDS] = {0, 1, 2, 2, 2, -1, 1, 1, 4, 6, 0, 1};
@@ -18,7 +18,7 @@ static const int32_t y[BATCH] = {0, 1, 1, 0};
 
 static tb_value_id add(tb_graph *g, const char *name, const tb_shape *shape)
 {
-    float data[N_TABLE + N_OUT];
+    float data[N_PARAMS];
     tb_value_id id = TB_ID_NONE;
     tb_err err;
     for (size_t i = 0; i < N_PARAMS; i++) {
@@ -29,7 +29,7 @@ static tb_value_id add(tb_graph *g, const char *name, const tb_shape *shape)
     return id;
 }
 
-/* Gather of words, side by side, and one layer of classes. */
+/* Words by Gather, each mixed by a MatMul, side by side to a layer of two. */
 static tb_graph *words_net(void)
 {
     const tb_dims dims = {.rank = 2, .dim = {TB_DIM_ANY, WORDS}};
@@ -42,6 +42,11 @@ static tb_graph *words_net(void)
     CHECK_OK(tb_graph_apply(
                  g, &at[0],
                  &(tb_node_spec){.op = "Gather", .in = at, .n_in = 2}, &err),
+             err);
+    at[1] = add(g, "mix", &TB_SHAPE(WIDTH, WIDTH));
+    CHECK_OK(tb_graph_apply(
+                 g, &at[0],
+                 &(tb_node_spec){.op = "MatMul", .in = at, .n_in = 2}, &err),
              err);
     CHECK_OK(tb_graph_apply(
                  g, &at[0],
