@@ -146,9 +146,28 @@ static void turn_tile(uint32_t *to, const uint32_t *from, const block *b,
     }
 }
 
+/* Rows of a few elements, such as colours: along the rows of `from`. */
+static void turn_narrow(uint32_t *to, const uint32_t *from, const block *b)
+{
+    for (size_t r = 0; r < b->n_rows; r += 4 * TILE) {
+        size_t end = b->n_rows - r < 4 * TILE ? b->n_rows : r + 4 * TILE;
+        for (size_t i = 0; i < b->n; i++) {
+            const uint32_t *x = from + (ptrdiff_t)i * b->from;
+            uint32_t *y = to + i;
+            for (size_t k = r; k < end; k++) {
+                y[(ptrdiff_t)k * b->to_row] = x[k];
+            }
+        }
+    }
+}
+
 /* A matrix turned around, tile by tile. */
 static void turn(uint32_t *to, const uint32_t *from, const block *b)
 {
+    if (b->n < 4) {
+        turn_narrow(to, from, b);
+        return;
+    }
     for (size_t r = 0; r < b->n_rows; r += TILE) {
         for (size_t i = 0; i < b->n; i += TILE) {
             turn_tile(to + (ptrdiff_t)r * b->to_row + (ptrdiff_t)i,
