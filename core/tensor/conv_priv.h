@@ -84,13 +84,18 @@ typedef struct tb_conv_winograd {
     size_t out_lanes;
     size_t tiles; /* of an image */
     size_t tiles_x;
-    size_t block; /* tiles at a time */
+    size_t block;  /* tiles at a time */
+    bool together; /* both gradients in one go over the tiles */
     size_t in_rows;
     size_t in_width;
     size_t out_rows;
     size_t out_width;
-    size_t v_step;    /* floats from one point to the next in v */
-    size_t m_step;    /* and in mm */
+    /* Floats from one point to the next; a vector more than there is, or all
+     * points would meet in the same lines of the cache. */
+    size_t v_step;
+    size_t m_step;
+    size_t u_step;
+    size_t du_step;
     float *in_image;  /* [in_rows, in_width, in_lanes], with padding */
     float *dx_image;  /* the same, for gradients */
     float *out_image; /* [out_rows, out_width, out_lanes] */

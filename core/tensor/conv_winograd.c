@@ -3,9 +3,10 @@
 #include "tensor/conv_priv.h"
 
 #define CHANNELS_MIN 8     /* fewer leave most of each vector empty */
-#define BLOCK_FLOATS 98304 /* aim for both sides of a block of tiles */
+#define BLOCK_FLOATS 98304 /* both sides of a block of tiles in half an L2 */
 #define BLOCK_STEP   12
-#define BLOCK_MAX    96
+#define BLOCK_MAX    48
+#define TOGETHER_MAX 1536 /* weights and their gradient fit into the rest */
 
 static size_t round_up(size_t n, size_t to)
 {
@@ -28,6 +29,25 @@ static bool fits(const tb_conv *c)
     return yes;
 }
 
+/* Tiles at a time: as many as stay in the cache, or where weights are so many
+ * that they do not, enough to read either side as often as the other. */
+static size_t choose_block(size_t in, size_t out)
+{
+    size_t fit = BLOCK_FLOATS / (TB_CONV_POINTS * (in + out));
+    size_t even = in * out / (in + out);
+    size_t n = (fit > even ? fit : even) / BLOCK_STEP * BLOCK_STEP;
+    n = n < BLOCK_STEP ? BLOCK_STEP : n;
+    return n > BLOCK_MAX ? BLOCK_MAX : n;
+}
+
+/* a * b floats of work, NULL where that is only counted. */
+static void place(float **out, tb_conv_space *space, float *work, size_t a,
+                  size_t b)
+{
+    size_t at = tb_conv_take(space, a, b, 1, 1);
+    *out = work == NULL ? NULL : work + at;
+}
+
 size_t tb_conv_winograd_layout(tb_conv_winograd *q, const tb_conv *c,
                                unsigned parts, float *work)
 {
@@ -44,38 +64,27 @@ size_t tb_conv_winograd_layout(tb_conv_winograd *q, const tb_conv *c,
     q->out_width = q->tiles_x * q->m;
     q->in_lanes = round_up(q->in_group, TB_CONV_LANES);
     q->out_lanes = round_up(q->out_group, TB_CONV_LANES);
-    q->block = BLOCK_FLOATS / (TB_CONV_POINTS * (q->in_lanes + q->out_lanes)) /
-               BLOCK_STEP * BLOCK_STEP;
-    q->block = q->block < BLOCK_STEP ? BLOCK_STEP : q->block;
-    q->block = q->block > BLOCK_MAX ? BLOCK_MAX : q->block;
+    q->block = choose_block(q->in_lanes, q->out_lanes);
+    q->together = q->in_lanes * q->out_lanes <= TOGETHER_MAX;
     q->v_step = q->block * q->in_lanes + TB_CONV_LANES;
     q->m_step = q->block * q->out_lanes + TB_CONV_LANES;
-    size_t rows = q->tiles / q->tiles_x * q->m;
-    size_t in_panels = round_up(q->in_lanes, TB_CONV_PANEL);
-    size_t out_panels = round_up(q->out_lanes, TB_CONV_PANEL);
-    size_t lanes = q->in_lanes > q->out_lanes ? q->in_lanes : q->out_lanes;
-    size_t at[] = {
-        tb_conv_take(&space, rows + q->r - 1, q->in_width, q->in_lanes, 1),
-        tb_conv_take(&space, rows, q->out_width, q->out_lanes, 1),
-        tb_conv_take(&space, TB_CONV_POINTS, q->v_step, 1, 1),
-        tb_conv_take(&space, TB_CONV_POINTS, q->m_step, 1, 1),
-        tb_conv_take(&space, q->r, q->r, lanes, 1),
-        tb_conv_take(&space, TB_CONV_POINTS, back ? q->out_lanes : q->in_lanes,
-                     back ? in_panels : out_panels, 1),
-        back
-            ? tb_conv_take(&space, TB_CONV_POINTS, q->in_lanes, q->out_lanes, 1)
-            : 0,
-        back
-            ? tb_conv_take(&space, rows + q->r - 1, q->in_width, q->in_lanes, 1)
-            : 0};
-    if (work != NULL) {
-        float **to[] = {&q->in_image, &q->out_image, &q->v,  &q->mm,
-                        &q->taps,     &q->u,         &q->du, &q->dx_image};
-        q->in_rows = rows + q->r - 1;
-        q->out_rows = rows;
-        for (size_t i = 0; i < sizeof at / sizeof at[0]; i++) {
-            *to[i] = work + at[i];
-        }
+    q->out_rows = q->tiles / q->tiles_x * q->m;
+    q->in_rows = q->out_rows + q->r - 1;
+    size_t panels = round_up(back ? q->in_lanes : q->out_lanes, TB_CONV_PANEL);
+    q->u_step = (back ? q->out_lanes : q->in_lanes) * panels + TB_CONV_LANES;
+    q->du_step = q->in_lanes * q->out_lanes + TB_CONV_LANES;
+    place(&q->in_image, &space, work, q->in_rows * q->in_width, q->in_lanes);
+    place(&q->out_image, &space, work, q->out_rows * q->out_width,
+          q->out_lanes);
+    place(&q->v, &space, work, TB_CONV_POINTS, q->v_step);
+    place(&q->mm, &space, work, TB_CONV_POINTS, q->m_step);
+    place(&q->taps, &space, work, q->r * q->r,
+          q->in_lanes > q->out_lanes ? q->in_lanes : q->out_lanes);
+    place(&q->u, &space, work, TB_CONV_POINTS, q->u_step);
+    if (back) {
+        place(&q->du, &space, work, TB_CONV_POINTS, q->du_step);
+        place(&q->dx_image, &space, work, q->in_rows * q->in_width,
+              q->in_lanes);
     }
     return tb_conv_taken(&space);
 }

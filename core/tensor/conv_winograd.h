@@ -496,12 +496,11 @@ static grid out_points(const tb_conv_winograd *q, size_t i, size_t lane)
 static void put_weights(const tb_conv_winograd *q, size_t row, size_t n_rows,
                         size_t lanes)
 {
-    size_t panels = (lanes + PANEL - 1) / PANEL;
-    size_t step = panels * n_rows * PANEL;
     for (size_t lane = 0; lane < lanes; lane += WIDTH) {
         size_t panel = lane / PANEL * n_rows + row;
         grid from = {q->taps + lane, q->r * lanes, lanes};
-        grid to = {q->u + panel * PANEL + lane % PANEL, N * step, step};
+        grid to = {q->u + panel * PANEL + lane % PANEL, N * q->u_step,
+                   q->u_step};
         weights_at(&to, &from, q->r);
     }
 }
@@ -534,10 +533,10 @@ static void weights_backward(const tb_conv_winograd *q, const float *w)
 static void weights_gradient(const tb_conv_winograd *q, float *dw)
 {
     size_t taps = q->r * q->r;
-    size_t step = q->in_lanes * q->out_lanes;
     for (size_t c = 0; c < q->in_group; c++) {
         for (size_t lane = 0; lane < q->out_lanes; lane += WIDTH) {
-            grid from = {q->du + c * q->out_lanes + lane, N * step, step};
+            grid from = {q->du + c * q->out_lanes + lane, N * q->du_step,
+                         q->du_step};
             grid to = {q->taps + lane, q->r * q->out_lanes, q->out_lanes};
             weights_at_turned(&to, &from, q->r);
         }
@@ -602,8 +601,6 @@ static void forward_group(pass p, const float *x, const float *w,
                           const float *bias, float *y)
 {
     const tb_conv_winograd *q = p.q;
-    size_t panels = (q->out_lanes + PANEL - 1) / PANEL;
-    size_t u_step = panels * q->in_group * PANEL;
     weights_forward(q, w);
     for (p.from = 0; p.from < q->tiles * q->conv->batch; p.from += p.n) {
         size_t left = q->tiles * q->conv->batch - p.from;
@@ -613,7 +610,7 @@ static void forward_group(pass p, const float *x, const float *w,
             multiply_all((product){.a = q->v + i * q->v_step,
                                    .a_i = q->in_lanes,
                                    .a_p = 1,
-                                   .panel = q->u + i * u_step,
+                                   .panel = q->u + i * q->u_step,
                                    .panel_p = PANEL,
                                    .k = q->in_group,
                                    .c = q->mm + i * q->m_step,
@@ -679,7 +676,7 @@ static void add_weights(const pass *p)
                                    .panel = q->mm + i * q->m_step,
                                    .panel_p = q->out_lanes,
                                    .k = p->n,
-                                   .c = q->du + i * q->in_lanes * q->out_lanes,
+                                   .c = q->du + i * q->du_step,
                                    .c_i = q->out_lanes},
                          q->in_group, q->out_lanes, PANEL);
     }
@@ -690,12 +687,11 @@ static void write_inputs(const pass *p, float *dx)
 {
     const tb_conv_winograd *q = p->q;
     const tb_conv *c = q->conv;
-    size_t u_step = (q->in_lanes + PANEL - 1) / PANEL * q->out_group * PANEL;
     for (size_t i = 0; i < TB_CONV_POINTS; i++) {
         multiply_all((product){.a = q->mm + i * q->m_step,
                                .a_i = q->out_lanes,
                                .a_p = 1,
-                               .panel = q->u + i * u_step,
+                               .panel = q->u + i * q->u_step,
                                .panel_p = PANEL,
                                .k = q->out_group,
                                .c = q->v + i * q->v_step,
@@ -728,8 +724,7 @@ static void backward_group(pass p, const tb_conv_grads *g)
         weights_backward(q, g->w);
     }
     if (g->dw != NULL) {
-        memset(q->du, 0,
-               TB_CONV_POINTS * q->in_lanes * q->out_lanes * sizeof(float));
+        memset(q->du, 0, TB_CONV_POINTS * q->du_step * sizeof(float));
     }
     for (p.from = 0; p.from < q->tiles * q->conv->batch; p.from += p.n) {
         size_t left = q->tiles * q->conv->batch - p.from;
@@ -767,6 +762,13 @@ static void winograd_backward(const tb_conv *c, const tb_conv_grads *all,
             one.w = all->w + w;
             one.dx = all->dx + x;
         }
-        backward_group(start(&q), &one);
+        if (q.together || one.dx == NULL || one.dw == NULL) {
+            backward_group(start(&q), &one);
+        } else {
+            tb_conv_grads dw = {.x = one.x, .dy = one.dy, .dw = one.dw};
+            tb_conv_grads dx = {.w = one.w, .dy = one.dy, .dx = one.dx};
+            backward_group(start(&q), &dw);
+            backward_group(start(&q), &dx);
+        }
     }
 }
