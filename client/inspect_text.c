@@ -250,9 +250,11 @@ static tb_rc put_head(const inspection *in, tb_buf *out, tb_err *err)
     char size[32];
     char hex[TB_HASH_HEX_BYTES];
     tb_hash_hex(&in->hash, hex);
-    return tb_buf_printf(out, err, "model \"%s\", opset %d, %s\nhash %s\n",
+    bool apart = in->data_bytes > in->n_bytes;
+    return tb_buf_printf(out, err, "model \"%s\", opset %d, %s%s\nhash %s\n",
                          in->graph->name, in->graph->opset,
-                         sized(in->n_bytes, size), hex);
+                         sized(in->n_bytes, size),
+                         apart ? ", its data in files beside it" : "", hex);
 }
 
 static tb_rc put_ends(const inspection *in, tb_buf *out, const char *what,
