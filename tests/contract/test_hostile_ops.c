@@ -1,8 +1,8 @@
 /* No operator may be led astray by a file: each contract case (ops/) is spoilt
  * in one place after another - attributes, constant operands, extents, ranks,
  * element types - and bound; what is still accepted is run, on hostile data
- * too. Either an error or a result, in bounded memory. Sanitizers watch the
- * rest. */
+ * too, forward and with its gradient. Either an error or a result, in bounded
+ * memory. Sanitizers watch the rest. */
 #include "support/check.h"
 
 #include <math.h>
@@ -42,7 +42,7 @@ static const double evil_reals[] = {-1,       0,         1e-45, 3e38,
 static const size_t evil_extents[] = {
     0, 1, 5, 4096, (size_t)1 << 31, (size_t)1 << 40, (size_t)1 << 62};
 
-static size_t n_bound, n_run; /* how many cases came so far */
+static size_t n_bound, n_run, n_backward; /* how many cases came so far */
 
 /* --- a graph of one case -------------------------------------------------- */
 
@@ -66,61 +66,129 @@ static tb_rc add_input(tb_graph *graph, tb_value_id *id, const op_input *in,
     return tb_graph_add_data(graph, id, name, TB_ROLE_CONST, &data, NULL);
 }
 
-static tb_graph *build(const op_case *c)
+typedef struct case_graph {
+    tb_graph *graph;
+    tb_node_id node;
+    size_t n_out;
+    tb_value_id out[N_OUT_MAX];
+} case_graph;
+
+static case_graph build(const op_case *c)
 {
-    tb_graph *graph = NULL;
+    case_graph g = {.n_out = c->n_out > 0 ? c->n_out : 1};
     tb_err err;
     tb_value_id in[N_IN_MAX];
-    tb_value_id out[N_OUT_MAX];
-    tb_node_id node = TB_ID_NONE;
     tb_node_spec spec = {.name = "node",
                          .domain = c->domain,
                          .op = c->op,
                          .attrs = c->attrs,
                          .in = in,
-                         .out = out,
-                         .n_out = c->n_out > 0 ? c->n_out : 1};
-    CHECK_OK(tb_graph_new(&graph, "case", c->opset > 0 ? c->opset : 17, &err),
+                         .out = g.out,
+                         .n_out = g.n_out};
+    CHECK_OK(tb_graph_new(&g.graph, "case", c->opset > 0 ? c->opset : 17, &err),
              err);
     while (spec.n_attrs < N_ATTRS_MAX && c->attrs[spec.n_attrs].name != NULL) {
         spec.n_attrs++;
     }
     while (spec.n_in < N_IN_MAX && (c->in[spec.n_in].dtype != TB_DTYPE_NONE ||
                                     c->in[spec.n_in].omitted)) {
-        CHECK(add_input(graph, &in[spec.n_in], &c->in[spec.n_in], spec.n_in) ==
-              TB_OK);
+        CHECK(add_input(g.graph, &in[spec.n_in], &c->in[spec.n_in],
+                        spec.n_in) == TB_OK);
         spec.n_in++;
     }
-    for (size_t i = 0; i < spec.n_out; i++) {
-        CHECK_OK(tb_graph_add_temp(graph, &out[i], NULL, "y", &err), err);
+    for (size_t i = 0; i < g.n_out; i++) {
+        CHECK_OK(tb_graph_add_temp(g.graph, &g.out[i], NULL, "y", &err), err);
     }
-    CHECK_OK(tb_graph_add_node(graph, &node, &spec, &err), err);
-    for (size_t i = 0; i < spec.n_out; i++) {
-        CHECK_OK(tb_graph_add_output(graph, out[i], &err), err);
+    CHECK_OK(tb_graph_add_node(g.graph, &g.node, &spec, &err), err);
+    for (size_t i = 0; i < g.n_out; i++) {
+        CHECK_OK(tb_graph_add_output(g.graph, g.out[i], &err), err);
     }
-    return graph;
+    return g;
 }
 
 /* --- one attack ----------------------------------------------------------- */
 
+/* A gradient for each float output as inputs of the graph, the backward nodes,
+ * and what they make as outputs. Errors: as backward functions have them. */
+static tb_rc add_backward(case_graph *g, const op_case *c,
+                          const tb_bind_options *how, tb_err *err)
+{
+    tb_value_id dy[N_OUT_MAX];
+    tb_value_id dx[N_IN_MAX];
+    bool wants[N_IN_MAX];
+    const tb_op *op = NULL;
+    tb_bound *bound = NULL;
+    tb_rc rc = tb_bind_new(&bound, g->graph, how, err);
+    for (size_t k = 0; rc == TB_OK && k < g->n_out; k++) {
+        const char name[] = {'d', 'y', (char)('0' + k), '\0'};
+        const tb_tensor *y = &bound->values[g->out[k]];
+        tb_dims dims = {.rank = (int)y->shape.rank};
+        for (size_t d = 0; d < y->shape.rank; d++) {
+            dims.dim[d] = (int64_t)y->shape.dim[d];
+        }
+        dy[k] = TB_ID_NONE;
+        if (y->dtype == TB_F32 && (c->quiet >> k & 1) == 0) {
+            rc = tb_graph_add_input(g->graph, &dy[k], name, TB_F32, &dims, err);
+        }
+    }
+    tb_bind_free(&bound);
+    for (size_t i = 0; i < N_IN_MAX; i++) {
+        dx[i] = TB_ID_NONE;
+        wants[i] = c->in[i].dtype == TB_F32 && c->in[i].data == NULL;
+    }
+    tb_grad grad = {.graph = g->graph,
+                    .node = g->graph->nodes[g->node],
+                    .dy = dy,
+                    .wants = wants,
+                    .dx = dx,
+                    .err = err};
+    if (rc == TB_OK) {
+        rc = tb_op_of(&op, g->graph, grad.node, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_op_backward(&grad, op);
+    }
+    for (size_t i = 0; rc == TB_OK && i < N_IN_MAX; i++) {
+        if (dx[i] != TB_ID_NONE && !tb_graph_is_output(g->graph, dx[i]) &&
+            g->graph->values[dx[i]]->producer != TB_ID_NONE) {
+            rc = tb_graph_add_output(g->graph, dx[i], err);
+        }
+    }
+    return rc;
+}
+
+static void check_answer(const op_case *c, tb_rc rc, const tb_err *err,
+                         size_t before)
+{
+    if (tb_mem_peak_bytes() - before > BOUND_BYTES) {
+        fail_msg("%s: it took %zu bytes", c->op, tb_mem_peak_bytes() - before);
+    }
+    if (rc != TB_OK && tb_rc_fault(rc) != TB_FAULT_PEER) {
+        fail_msg("%s: %s: %s", c->op, tb_rc_name(rc), err->text);
+    }
+}
+
 static void attack(const op_case *c, bool training)
 {
     static const bounds most = {VALUE_BYTES, PLAN_BYTES, RUN_WORK_MAX};
-    tb_graph *graph = build(c);
+    case_graph g = build(c);
     tb_err err = {0};
-    const tb_bind_options options = {.batch = 1, .training = training};
+    const tb_bind_options options = {
+        .batch = 1, .training = training, .max_bytes = VALUE_BYTES};
     size_t before = tb_mem_bytes();
+    size_t ran = n_run;
     n_bound++;
     tb_mem_peak_reset();
-    tb_rc rc = bounded_try(graph, &options, &most, &n_run, &err);
-    if (tb_mem_peak_bytes() - before > BOUND_BYTES) {
-        fail_msg("%s: binding took %zu bytes", c->op,
-                 tb_mem_peak_bytes() - before);
+    tb_rc rc = bounded_try(g.graph, &options, &most, &n_run, &err);
+    check_answer(c, rc, &err, before);
+    if (training && n_run > ran) {
+        rc = add_backward(&g, c, &options, &err);
+        if (rc == TB_OK) {
+            rc = bounded_try(g.graph, &options, &most, &n_backward, &err);
+        }
+        check_answer(c, rc, &err, before);
     }
-    if (rc != TB_OK && tb_rc_fault(rc) != TB_FAULT_PEER) {
-        fail_msg("%s: %s: %s", c->op, tb_rc_name(rc), err.text);
-    }
-    tb_graph_free(&graph);
+    tb_graph_free(&g.graph);
 }
 
 /* The case as it stands, bound for inference and for training. */
@@ -305,7 +373,8 @@ static void every_operator_stands_what_a_file_may_say(void **state)
                       n_bound - bound, n_run - ran);
         CHECK(n_run > ran);
     }
-    CHECK(tb_mem_live() == 0);
+    print_message("%zu with their gradient\n", n_backward);
+    CHECK(n_backward > 0 && tb_mem_live() == 0);
 }
 
 int main(void)
