@@ -202,7 +202,8 @@ tb_rc tb_program_make(tb_trainer *t, tb_program *p, size_t batch, bool fuse,
         tb_fuse_updates(bound, &t->slots, t->grad_ids, &t->rates, p->fused);
     }
     rc = place_grads(t, p, places, &n_places, err);
-    for (size_t i = 0; i < t->n_carried; i++) {
+    /* Looking at a gradient is no step: it moves no running statistics. */
+    for (size_t i = 0; i < t->n_carried && p != &t->full; i++) {
         places[n_places++] =
             (tb_exec_place){t->carried[i].next, t->carried[i].data};
     }

@@ -95,8 +95,8 @@ void *tb_trainer_x(tb_trainer *t) TB_NONNULL(1);
 void *tb_trainer_y(tb_trainer *t) TB_NONNULL(1);
 
 /* Gradient of the mean loss over n_rows at the present parameters, into grad
- * [n_params]; no step. Errors: as tb_trainer_step, NOMEM (the first call makes
- * a plan of its own). */
+ * [n_params]; no step: running statistics stay too. Errors: as tb_trainer_step,
+ * NOMEM (the first call makes a plan of its own). */
 tb_rc tb_trainer_gradient(tb_trainer *t, const void *x, const void *y,
                           size_t n_rows, float *grad, tb_err *err)
     TB_NONNULL(1, 2, 3, 5) TB_MUST_CHECK;
