@@ -287,3 +287,13 @@ void tb_k_col_plane(float *dx, const float *dy, const float *x,
 {
     tb_k_chosen()->col_plane(dx, dy, x, planes, n_rows, n_cols);
 }
+
+void tb_k_dropped(float *y, const float *x, size_t n, const tb_k_drop *drop)
+{
+    tb_k_chosen()->drop(y, x, n, drop);
+}
+
+void tb_k_drop_mask(uint8_t *mask, size_t n, const tb_k_drop *drop)
+{
+    tb_k_chosen()->drop_mask(mask, n, drop);
+}

@@ -206,6 +206,20 @@ void tb_k_col_plane(float *dx, const float *dy, const float *x,
                     const float *planes, size_t n_rows, size_t n_cols)
     TB_NONNULL(1, 2, 3, 4);
 
+/* A mask as a pure function of (start, i): element i is kept where SplitMix64,
+ * seeded with start, draws threshold or more in the upper half of number i. */
+typedef struct tb_k_drop {
+    uint64_t start;
+    uint32_t threshold;
+    float scale; /* of those kept */
+} tb_k_drop;
+
+/* y = kept ? x * scale : 0, and mask = kept. */
+void tb_k_dropped(float *y, const float *x, size_t n, const tb_k_drop *drop)
+    TB_NONNULL(1, 2, 4);
+void tb_k_drop_mask(uint8_t *mask, size_t n, const tb_k_drop *drop)
+    TB_NONNULL(1, 3);
+
 /* The instruction set in use: "avx512", "avx2" or "portable". */
 const char *tb_k_isa(void);
 

@@ -258,6 +258,37 @@ static void from_u8(float *restrict y, const uint8_t *restrict x, size_t n)
     }
 }
 
+/* The finaliser of SplitMix64 (Steele, Lea and Flood 2014). */
+static inline uint64_t mixed(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static inline uint32_t drawn(uint64_t start, size_t i)
+{
+    return (uint32_t)(mixed(start + 0x9e3779b97f4a7c15u * (uint64_t)(i + 1)) >>
+                      32);
+}
+
+static void drop(float *y, const float *x, size_t n, const tb_k_drop *d)
+{
+    const uint64_t start = d->start;
+    const uint32_t threshold = d->threshold;
+    const float scale = d->scale;
+    for (size_t i = 0; i < n; i++) {
+        y[i] = drawn(start, i) >= threshold ? x[i] * scale : 0.0f;
+    }
+}
+
+static void drop_mask(uint8_t *mask, size_t n, const tb_k_drop *d)
+{
+    for (size_t i = 0; i < n; i++) {
+        mask[i] = drawn(d->start, i) >= d->threshold;
+    }
+}
+
 const tb_k_set TB_K_SET = {
     .name = TB_K_NAME,
     .usable = usable,
@@ -305,6 +336,8 @@ const tb_k_set TB_K_SET = {
     .softmax_grad_cols = softmax_grad_cols,
     .log_softmax_grad_cols = log_softmax_grad_cols,
     .from_u8 = from_u8,
+    .drop = drop,
+    .drop_mask = drop_mask,
     .moments = moments,
     .grad_sums = grad_sums,
     .line_of = line_of,

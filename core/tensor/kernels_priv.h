@@ -44,6 +44,8 @@ typedef struct tb_k_set {
     void (*log_softmax_grad_cols)(float *, const float *, const float *, size_t,
                                   size_t);
     void (*from_u8)(float *, const uint8_t *, size_t);
+    void (*drop)(float *, const float *, size_t, const tb_k_drop *);
+    void (*drop_mask)(uint8_t *, size_t, const tb_k_drop *);
     void (*moments)(double out[2], const float *x, const tb_k_span *span);
     void (*grad_sums)(double out[2], const float *dy, const float *x,
                       const tb_k_span *span, float mean);

@@ -24,16 +24,11 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-/* Where the stream of this node and step starts. */
-static uint64_t mask_start(const dropout_state *s, const tb_chance *chance)
+/* The mask of this node and step. */
+static tb_k_drop mask_of(const dropout_state *s, const tb_chance *chance)
 {
-    return mix(chance->key ^ mix(s->salt + mix(chance->step)));
-}
-
-static bool kept(const dropout_state *s, uint64_t start, size_t i)
-{
-    uint64_t draw = mix(start + 0x9e3779b97f4a7c15u * (uint64_t)(i + 1));
-    return (uint32_t)(draw >> 32) >= s->threshold;
+    return (tb_k_drop){mix(chance->key ^ mix(s->salt + mix(chance->step))),
+                       s->threshold, s->scale};
 }
 
 /* A number from a name that is the same everywhere (FNV-1a), as an int64 that
@@ -54,7 +49,7 @@ static tb_rc read_ratio(dropout_state *s, const tb_call *call, tb_err *err)
 {
     double ratio = (double)tb_node_float(call->node, "ratio", (float)RATIO);
     if (tb_op_has(call, 1)) {
-        if (!tb_dtype_is_float(call->in[1].dtype) ||
+        if (!tb_dtype_in(call->in[1].dtype, TB_TYPES_FLOAT) ||
             tb_tensor_count(&call->in[1]) != 1 || call->in[1].data == NULL) {
             return tb_fail(err, TB_E_UNSUPPORTED,
                            "the ratio must be one constant number");
@@ -75,14 +70,11 @@ static tb_rc infer(tb_call *call, tb_err *err)
     dropout_state *s = TB_OP_STATE(dropout_state, call);
     const tb_shape *shape = &call->in[0].shape;
     const tb_value *y = tb_graph_value(call->graph, call->node->out[0]);
-    tb_rc rc = tb_op_need_f32(call, 1, err);
-    if (rc == TB_OK) {
-        rc = read_ratio(s, call, err);
-    }
+    tb_rc rc = read_ratio(s, call, err);
     s->salt = (uint64_t)salt_of(y->name);
     /* a mask must be written, whatever happens to y */
     call->view_of = s->active || call->n_out > 1 ? -1 : 0;
-    call->out[0] = tb_tensor_view(TB_F32, shape, NULL);
+    call->out[0] = tb_tensor_view(call->in[0].dtype, shape, NULL);
     if (call->n_out > 1) {
         call->out[1] = tb_tensor_view(TB_BOOL, shape, NULL);
     }
@@ -92,22 +84,31 @@ static tb_rc infer(tb_call *call, tb_err *err)
 /* y = kept ? x / (1 - ratio) : 0 */
 static void draw(const tb_call *call, const dropout_state *s)
 {
-    const float *x = tb_op_f32(call, 0);
-    float *y = tb_op_f32_out(call);
-    size_t n = tb_tensor_count(&call->out[0]);
-    uint64_t start = mask_start(s, call->chance);
+    const tb_tensor *x = &call->in[0];
+    const tb_tensor *y = &call->out[0];
+    tb_k_drop drop = mask_of(s, call->chance);
+    size_t n = tb_tensor_count(y);
+    if (x->dtype == TB_F32) {
+        tb_k_dropped(y->data, x->data, n, &drop);
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
-        y[i] = kept(s, start, i) ? x[i] * s->scale : 0.0f;
+        uint8_t kept = 0;
+        tb_k_drop_mask(&kept, 1, &drop);
+        tb_tensor_put_f64(y, i,
+                          kept ? tb_tensor_f64_at(x, i) * (double)s->scale : 0);
+        drop.start += 0x9e3779b97f4a7c15u; /* the next number is the first */
     }
 }
 
 static void write_mask(const tb_call *call, const dropout_state *s)
 {
-    uint8_t *mask = call->out[1].data;
     size_t n = tb_tensor_count(&call->out[1]);
-    uint64_t start = s->active ? mask_start(s, call->chance) : 0;
-    for (size_t i = 0; i < n; i++) {
-        mask[i] = !s->active || kept(s, start, i);
+    if (s->active) {
+        const tb_k_drop drop = mask_of(s, call->chance);
+        tb_k_drop_mask(call->out[1].data, n, &drop);
+    } else {
+        memset(call->out[1].data, 1, n);
     }
 }
 
@@ -147,13 +148,10 @@ static void backward(tb_grad *g)
 static tb_rc grad_infer(tb_call *call, tb_err *err)
 {
     dropout_state *s = TB_OP_STATE(dropout_state, call);
-    tb_rc rc = tb_op_need_f32(call, 1, err);
-    if (rc == TB_OK) {
-        rc = read_ratio(s, call, err);
-    }
+    tb_rc rc = read_ratio(s, call, err);
     s->salt = (uint64_t)tb_node_int(call->node, "salt", 0);
     call->view_of = s->active ? -1 : 0;
-    call->out[0] = tb_tensor_view(TB_F32, &call->in[0].shape, NULL);
+    call->out[0] = tb_tensor_view(call->in[0].dtype, &call->in[0].shape, NULL);
     return rc;
 }
 
@@ -175,6 +173,8 @@ const tb_op tb_op_dropout_7 = {.domain = TB_DOMAIN_ONNX,
                                .attrs = attrs_7,
                                .n_attrs = TB_COUNT(attrs_7),
                                .in_place = 1,
+                               .types = TB_TYPES_FLOAT,
+                               .flops_each = 9,
                                .random = true,
                                .infer = infer,
                                .run = run,
@@ -191,6 +191,8 @@ const tb_op tb_op_dropout = {.domain = TB_DOMAIN_ONNX,
                              .attrs = attrs_12,
                              .n_attrs = TB_COUNT(attrs_12),
                              .in_place = 1,
+                             .types = TB_TYPES_FLOAT,
+                             .flops_each = 9,
                              .random = true,
                              .infer = infer,
                              .run = run,
@@ -207,6 +209,8 @@ const tb_op tb_op_dropout_grad = {.domain = TB_DOMAIN_GRAD,
                                   .attrs = attrs_grad,
                                   .n_attrs = TB_COUNT(attrs_grad),
                                   .in_place = 1,
+                                  .types = TB_TYPES_FLOAT,
+                                  .flops_each = 9,
                                   .random = true,
                                   .infer = grad_infer,
                                   .run = run};

@@ -214,6 +214,26 @@ static void softmax_down_columns_is_that_of_rows_turned_around(void **state)
     }
 }
 
+/* The numbers of SplitMix64 from seed 0, as in its authors' page. */
+static void a_mask_is_drawn_by_splitmix64(void **state)
+{
+    const uint32_t upper[3] = {0xe220a839u, 0x6e789e6au, 0x06c45d18u};
+    const float one[3] = {1, 1, 1};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        uint8_t mask[3];
+        float out[3];
+        const tb_k_drop at = {0, upper[i], 3.0f};
+        const tb_k_drop over = {0, upper[i] + 1, 3.0f};
+        tb_k_drop_mask(mask, 3, &at);
+        tb_k_dropped(out, one, 3, &at);
+        CHECK(mask[i] == 1 && out[i] == 3);
+        tb_k_drop_mask(mask, 3, &over);
+        tb_k_dropped(out, one, 3, &over);
+        CHECK(mask[i] == 0 && out[i] == 0);
+    }
+}
+
 static void bytes_become_floats(void **state)
 {
     (void)state;
@@ -344,7 +364,7 @@ static bool same_bits(const float *p, const float *q, size_t n)
     return true;
 }
 
-enum { MAX_RESULTS = 80 * N };
+enum { MAX_RESULTS = 100 * N };
 
 /* Everything a set computes from the same numbers, one after the other. */
 static size_t run_all(const tb_k_set *k, float *out, size_t n)
@@ -371,6 +391,8 @@ static size_t run_all(const tb_k_set *k, float *out, size_t n)
     k->softmax(o, a, 1, n), o += N;
     k->log_softmax(o, a, 1, n), o += N;
     k->softmax_grad(o, a, b, 1, n), o += N;
+    k->drop(o, a, n, &(tb_k_drop){77, 0x80000000u, 2.0f}), o += N;
+    k->drop_mask((uint8_t *)o, n, &(tb_k_drop){77, 0x80000000u, 2}), o += N;
     k->log_softmax_grad(o, a, b, 1, n), o += N;
     k->softmax_cols(o, a, 2, n / 2), o += N;
     k->log_softmax_cols(o, a, 2, n / 2), o += N;
@@ -420,6 +442,7 @@ int main(void)
         TEST(reductions_agree_with_sums_in_double),
         TEST(softmax_rows_are_probabilities_even_of_huge_inputs),
         TEST(softmax_down_columns_is_that_of_rows_turned_around),
+        TEST(a_mask_is_drawn_by_splitmix64),
         TEST(bytes_become_floats),
         TEST(maps_and_their_slopes_are_near_libm_in_double),
         TEST(maps_hold_at_points_known_from_elsewhere),
