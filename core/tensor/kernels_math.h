@@ -93,38 +93,39 @@ static inline float log_of(float x)
     return x > 3.4028235e38f ? INFINITY : y;
 }
 
-/* log(1 + e), 0 <= e <= 1: what the sum lost is added to first order. */
+/* log(1 + e) = 2 artanh(s), s = e / (2 + e), 0 <= e <= 1. */
 static inline float log1p_of(float e)
 {
-    float u = 1.0f + e;
-    return log_of(u) + (e - (u - 1.0f)) / u;
+    float s = e / (2.0f + e);
+    float z = s * s;
+    float p = 2.817465663e-1f;
+    p = p * z + 2.796141803e-1f;
+    p = p * z + 4.002485275e-1f;
+    p = p * z + 6.666631699e-1f;
+    return (s * z) * p + 2.0f * s;
 }
 
-/* erf: x + x P(x^2) near 0, else 1 - exp(-Q(|x|)), Q = -log(erfc). */
+/* erf(x) = x P(x^2) / Q(x^2) up to 3.925, where it rounds to 1. */
 static inline float erf_of(float x)
 {
-    float z = x * x;
-    float p = 8.5341205704e-5f;
-    p = p * z - 8.1807811512e-4f;
-    p = p * z + 5.2043315955e-3f;
-    p = p * z - 2.6860708371e-2f;
-    p = p * z + 1.1283718795e-1f;
-    p = p * z - 3.7612634897e-1f;
-    p = p * z + 1.2837916613e-1f;
-    float near = p * x + x;
-    float a = fabsf(x);
-    a = a > 4.0f ? 4.0f : a;
-    float q = -1.6102403606e-6f;
-    q = q * a + 4.5512773795e-5f;
-    q = q * a - 5.9209275059e-4f;
-    q = q * a + 4.7369506210e-3f;
-    q = q * a - 2.6355121285e-2f;
-    q = q * a + 1.0996080190e-1f;
-    q = q * a + 6.3195621967e-1f;
-    q = q * a + 1.1301550865f;
-    q = q * a - 3.0026881723e-4f;
-    float far = copysignf(1.0f - exp_of(-q), x);
-    return fabsf(x) <= 0.9f ? near : (x == x ? far : x);
+    float a = x > 3.925f ? 3.925f : x;
+    a = a < -3.925f ? -3.925f : a;
+    float z = a * a;
+    float p = 2.046000873e-6f;
+    p = p * z + 2.848335425e-4f;
+    p = p * z + 3.772299038e-3f;
+    p = p * z + 5.276846886e-2f;
+    p = p * z + 1.905884147e-1f;
+    p = p * z + 1.128379107f;
+    float q = 3.804700464e-5f;
+    q = q * z + 1.163789770e-3f;
+    q = q * z + 1.498268358e-2f;
+    q = q * z + 1.141804084e-1f;
+    q = q * z + 5.022373199e-1f;
+    q = q * z + 1.0f;
+    float y = (a * p) / q;
+    y = y > 1.0f ? 1.0f : y;
+    return y < -1.0f ? -1.0f : y;
 }
 
 /* Cephes' tanhf: a polynomial near 0, else (1 - e) / (1 + e),

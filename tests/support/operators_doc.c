@@ -19,7 +19,14 @@ static const struct {
     {"Dropout", "drops when we train, whatever the file says; the mask is "
                 "drawn again in the backward pass, not stored"},
     {"BatchNormalization", "batch statistics when we train, whatever the file "
-                           "says; running ones are carried on"},
+                           "says; running ones are carried on, with the "
+                           "variance of the population, where PyTorch keeps "
+                           "n / (n - 1) of it"},
+    {"Div", "integers divide toward zero, and by zero to 0"},
+    {"LayerNormalization", "scale and bias: a number for each of a row"},
+    {"Max", "of equal operands each gets its share of the gradient"},
+    {"Min", "of equal operands each gets its share of the gradient"},
+    {"Pow", "the exponent is of any number type"},
     {"Gather", "the gradient of an embedding adds to the rows that were read"},
     {"Gradient", "written out by the reverse pass before a model is bound; "
                  "float32"},

