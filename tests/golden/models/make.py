@@ -164,14 +164,14 @@ NETS = {
         (lambda: mcmahan(32, 64, 512, 28), (1, 28, 28), 0, 10, 16, 0.05),
         (lambda: mcmahan(3, 4, 8, 8), (1, 8, 8), 0, 10, 5, 0.05)],
     "resnet_gn": [
-        (lambda: resnet(groups, 16, 3), (3, 32, 32), 0, 10, 8, 0.005),
+        (lambda: resnet(groups, 16, 3), (3, 32, 32), 0, 10, 8, 0.001),
         (lambda: resnet(groups, 4, 1), (3, 8, 8), 0, 10, 4, 0.005)],
     "resnet_bn": [
-        (lambda: resnet(nn.BatchNorm2d, 16, 3), (3, 32, 32), 0, 10, 8, 0.005),
+        (lambda: resnet(nn.BatchNorm2d, 16, 3), (3, 32, 32), 0, 10, 8, 5e-4),
         (lambda: resnet(nn.BatchNorm2d, 4, 1), (3, 8, 8), 0, 10, 4, 0.005)],
     "mobilenet": [
         (lambda: mobilenet(16, [(16, 1), (24, 2), (24, 1), (32, 2), (32, 1)]),
-         (3, 32, 32), 0, 10, 8, 0.005),
+         (3, 32, 32), 0, 10, 8, 0.001),
         (lambda: mobilenet(4, [(4, 1), (6, 2)]), (3, 8, 8), 0, 10, 4, 0.005)],
     "char_lstm": [
         (lambda: Recurrent(nn.LSTM, 80, 8, 256, 2, 80), (80,), 80, 80, 10, 0.5),
