@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "own.h"
 #include "sealed.h"
 
 enum { STOP_MS = 2000 };
@@ -205,7 +206,11 @@ done:
 static tb_rc act_settle(agent *a, const tb_caction *action, tb_err *err)
 {
     char *path = NULL;
-    tb_rc rc = worker_sealed_path(&path, a->options.home, &action->config, err);
+    tb_rc rc =
+        own_settle(a->options.home, &action->config, action->accepted, err);
+    if (rc == TB_OK) {
+        rc = worker_sealed_path(&path, a->options.home, &action->config, err);
+    }
     if (rc == TB_OK) {
         (void)unlink(path);
         tb_log(TB_LOG_INFO, "event=round_over accepted=%s",

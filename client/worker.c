@@ -11,6 +11,7 @@
 #include "base/pool.h"
 #include "host/blob.h"
 #include "host/job.h"
+#include "own.h"
 #include "sealed.h"
 #include "work/local.h"
 #include "work/model.h"
@@ -187,21 +188,35 @@ static tb_rc seal(worker *w, const float *values, tb_err *err)
  * fault would fail again, so the client declines. */
 static tb_rc train_and_seal(worker *w, const tb_buf *onnx, tb_err *err)
 {
+    tb_buf own, own_next;
+    tb_buf_init(&own, TB_BLOB_BYTES_MAX);
+    tb_buf_init(&own_next, TB_BLOB_BYTES_MAX);
     const tb_local_work local = {.config = &w->config,
                                  .client = w->home->fed.client.text,
                                  .model = onnx,
                                  .data = w->data,
-                                 .stop = &w->stop};
+                                 .stop = &w->stop,
+                                 .own = &own,
+                                 .own_next = &own_next};
     size_t n = (size_t)tb_round_config_values(&w->config);
     float *values = tb_mem_aligned(n, sizeof *values);
     tb_rc rc =
         values != NULL ? TB_OK : tb_fail(err, TB_E_NOMEM, "update: no memory");
     if (rc == TB_OK) {
+        rc = own_read(&own, w->home, &w->config.run, err);
+    }
+    if (rc == TB_OK) {
         rc = tb_local_run(&local, values, &w->result.weight, err);
+    }
+    if (rc == TB_OK && own_next.len > 0) {
+        rc = own_prepare(w->home, &w->config.run, &w->result.config, &own_next,
+                         err);
     }
     if (rc == TB_OK) {
         rc = seal(w, values, err);
     }
+    tb_buf_release(&own);
+    tb_buf_release(&own_next);
     tb_mem_free(values);
     return rc;
 }

@@ -50,19 +50,55 @@ tb_rc world_find(world *w, const tb_hash *raw, const tb_buf **out, tb_err *err)
 
 /* --- what the machines ask for -------------------------------------------- */
 
+/* What the round left at the client, until it is settled. */
+static tb_rc keep_own(world *w, const tb_sim_work *work, tb_buf *take,
+                      tb_err *err)
+{
+    tb_hash round;
+    tb_buf bytes;
+    tb_buf_init(&bytes, TB_SETTINGS_FILE_BYTES_MAX);
+    tb_rc rc = tb_round_config_encode(work->config, &bytes, err);
+    if (rc == TB_OK) {
+        round = tb_hash_of(bytes.data, bytes.len);
+        own_put(&w->own, work->client, &round, take);
+    }
+    tb_buf_release(&bytes);
+    return rc;
+}
+
+static void settled(void *arg, size_t client, const tb_hash *round,
+                    bool accepted)
+{
+    world *w = arg;
+    own_settle(&w->own, client, round, accepted);
+}
+
 /* What fails by the job's or the data's fault would fail again: declined. */
 static tb_rc do_work(void *arg, tb_sim_work *work, tb_err *err)
 {
     world *w = arg;
+    tb_buf mine, next;
+    tb_buf_init(&mine, MODEL_BYTES_MAX);
+    tb_buf_init(&next, MODEL_BYTES_MAX);
     tb_local_work local = {.config = work->config,
-                           .client = w->fleet.names[work->client].text};
+                           .client = w->fleet.names[work->client].text,
+                           .own = &mine,
+                           .own_next = &next};
     tb_rc rc = world_find(w, &work->config->model, &local.model, err);
+    if (rc == TB_OK) {
+        rc = own_get(&w->own, work->client, &mine, err);
+    }
     if (rc == TB_OK) {
         rc = fleet_data(&w->fleet, work->client, w->job, &local.data, err);
     }
     if (rc == TB_OK) {
         rc = tb_local_run(&local, work->values, &work->weight, err);
     }
+    if (rc == TB_OK && next.len > 0) {
+        rc = keep_own(w, work, &next, err);
+    }
+    tb_buf_release(&mine);
+    tb_buf_release(&next);
     return tb_rc_fault(rc) == TB_FAULT_PEER ? TB_E_REFUSED : rc;
 }
 
@@ -269,6 +305,9 @@ tb_rc world_open(world *w, const tb_job *job, const char *clients, tb_err *err)
     tb_buf_init(&w->manifest, TB_MANIFEST_BYTES_MAX);
     tb_rc rc = fleet_open(&w->fleet, clients, err);
     if (rc == TB_OK) {
+        rc = own_open(&w->own, w->fleet.n, err);
+    }
+    if (rc == TB_OK) {
         rc = tb_work_plan(&w->params, job, err);
     }
     if (rc == TB_OK) {
@@ -297,6 +336,7 @@ void world_close(world *w)
         tb_mem_free(b);
     }
     tb_buf_release(&w->manifest);
+    own_close(&w->own);
     tb_dataset_free(&w->evaluate);
     tb_dataset_free(&w->calibrate);
     tb_dataset_free(&w->guard);
@@ -308,6 +348,7 @@ tb_sim_jobs world_jobs(world *w)
 {
     return (tb_sim_jobs){.arg = w,
                          .work = do_work,
+                         .settled = settled,
                          .aggregate = do_aggregate,
                          .evaluate = do_evaluate,
                          .finish = do_finish,

@@ -9,6 +9,7 @@
 #include "fleet.h"
 #include "host/json.h"
 #include "host/term.h"
+#include "own.h"
 #include "sim/sim.h"
 
 /* Bytes of a model or of ranges, by their hash. */
@@ -25,6 +26,7 @@ typedef struct world {
     tb_dataset *evaluate, *calibrate, *guard; /* owned; NULL: not asked for */
     _Atomic(blob *) blobs; /* newest first; the caller of the simulator adds
                             * while threads read */
+    own own;               /* of the clients */
     tb_term term;
     tb_json *lines; /* a round each, for --json; NULL: text lines */
     int64_t began_ms;

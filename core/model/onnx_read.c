@@ -10,6 +10,7 @@
 #include "model/onnx_tensor.h"
 #include "model/op.h"
 #include "model/params.h"
+#include "model/unshare.h"
 
 const tb_onnx_limits tb_onnx_limits_default = {
     .bytes = (size_t)512 << 20,
@@ -511,6 +512,9 @@ static tb_rc read_graph(reader *r, tb_err *err)
     }
     if (rc == TB_OK) {
         rc = tb_graph_sweep(r->graph, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_graph_unshare(r->graph, err);
     }
     return rc == TB_OK ? tb_params_assign(r->graph, NULL, err) : rc;
 }
