@@ -1,5 +1,7 @@
 #include "own.h"
 
+#include <sched.h>
+
 #include "base/mem.h"
 
 #define BYTES_MAX ((size_t)1 << 30)
@@ -15,7 +17,7 @@ tb_rc own_open(own *o, size_t n_clients, tb_err *err)
         tb_buf_init(&o->clients[i].now, BYTES_MAX);
         tb_buf_init(&o->clients[i].next, BYTES_MAX);
     }
-    (void)pthread_mutex_init(&o->lock, NULL);
+    atomic_flag_clear(&o->busy);
     return TB_OK;
 }
 
@@ -30,33 +32,39 @@ void own_close(own *o)
     }
     tb_mem_free(o->clients);
     o->clients = NULL;
-    (void)pthread_mutex_destroy(&o->lock);
+}
+
+static void hold(own *o)
+{
+    while (atomic_flag_test_and_set(&o->busy)) {
+        (void)sched_yield();
+    }
 }
 
 tb_rc own_get(own *o, size_t client, tb_buf *out, tb_err *err)
 {
-    (void)pthread_mutex_lock(&o->lock);
+    hold(o);
     const tb_buf *now = &o->clients[client].now;
     tb_rc rc = now->len > 0 ? tb_buf_put(out, now->data, now->len, err) : TB_OK;
-    (void)pthread_mutex_unlock(&o->lock);
+    atomic_flag_clear(&o->busy);
     return rc;
 }
 
 void own_put(own *o, size_t client, const tb_hash *round, tb_buf *take)
 {
     own_state *s = &o->clients[client];
-    (void)pthread_mutex_lock(&o->lock);
+    hold(o);
     tb_buf before = s->next;
     s->next = *take;
     s->round = *round;
     *take = before;
-    (void)pthread_mutex_unlock(&o->lock);
+    atomic_flag_clear(&o->busy);
 }
 
 void own_settle(own *o, size_t client, const tb_hash *round, bool accepted)
 {
     own_state *s = &o->clients[client];
-    (void)pthread_mutex_lock(&o->lock);
+    hold(o);
     if (s->next.len > 0 && tb_hash_equal(&s->round, round)) {
         if (accepted) {
             tb_buf before = s->now;
@@ -65,5 +73,5 @@ void own_settle(own *o, size_t client, const tb_hash *round, bool accepted)
         }
         s->next.len = 0;
     }
-    (void)pthread_mutex_unlock(&o->lock);
+    atomic_flag_clear(&o->busy);
 }

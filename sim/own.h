@@ -4,7 +4,7 @@
 #ifndef TB_SIM_PROGRAM_OWN_H
 #define TB_SIM_PROGRAM_OWN_H
 
-#include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/buf.h"
 #include "base/hash.h"
@@ -16,7 +16,7 @@ typedef struct own_state {
 } own_state;
 
 typedef struct own {
-    pthread_mutex_t lock;
+    atomic_flag busy;   /* held for the time of a copy */
     own_state *clients; /* [n]; owned */
     size_t n;
 } own;
