@@ -1,6 +1,7 @@
 /* tests/support/compress_tool.c - real models and what compression makes of
  * them, for outside judges and for figures:
- *   compress_tool MLP EPOCHS DIR   trains on Fashion-MNIST and writes
+ *   compress_tool MODEL EPOCHS DIR  trains MODEL ("mlp:784-64-10", or a file
+ *     that takes [N, 1, 28, 28] of float32) on Fashion-MNIST and writes
  *     fp32.onnx and, after each pass or pair of passes, NAME.onnx; prints a
  *     line a model: name, bytes, bytes packed by zstd -19, accuracy on the
  *     test images, share of zero weights. */
@@ -67,12 +68,14 @@ int main(int argc, char **argv)
     tb_graph *graph = NULL;
     tb_test_fashion f = {0};
     if (argc != 4) {
-        (void)fprintf(stderr, "usage: compress_tool MLP EPOCHS DIR\n");
+        (void)fprintf(stderr, "usage: compress_tool MODEL EPOCHS DIR\n");
         return 2;
     }
     tb_rc rc = tb_test_fashion_read(&f, &err);
     if (rc == TB_OK) {
-        rc = tb_test_mlp(&graph, argv[1], &err);
+        rc = strncmp(argv[1], "mlp:", 4) == 0
+                 ? tb_test_mlp(&graph, argv[1], &err)
+                 : tb_test_model(&graph, argv[1], &err);
     }
     if (rc == TB_OK) {
         rc = tb_test_train(graph, f.train, strtoul(argv[2], NULL, 10), &err);

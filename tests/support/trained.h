@@ -1,12 +1,17 @@
-/* tests/support/trained.h - a model that has learnt something real: an MLP over
- * the bytes of Fashion-MNIST images, some epochs of plain SGD. For tests and
+/* tests/support/trained.h - a model that has learnt something real: an MLP, or
+ * one from a file, over the bytes of Fashion-MNIST images, some epochs of plain
+ * SGD. For tests and
  * tools that link every room. */
 #ifndef TB_TESTS_SUPPORT_TRAINED_H
 #define TB_TESTS_SUPPORT_TRAINED_H
 
+#include "base/file.h"
+#include "base/mem.h"
 #include "data/partition.h"
 #include "data/read.h"
 #include "model/build.h"
+#include "model/onnx.h"
+#include "model/params.h"
 #include "model/preprocess.h"
 #include "support/fashion.h"
 #include "train/evaluate.h"
@@ -61,6 +66,36 @@ static inline tb_rc tb_test_mlp(tb_graph **out, const char *text, tb_err *err)
     return rc == TB_OK ? tb_preprocess_scale(*out, &scaling, err) : rc;
 }
 
+/* The same from a file whose input is [N, 1, 28, 28] of float32. */
+static inline tb_rc tb_test_model(tb_graph **out, const char *path, tb_err *err)
+{
+    const tb_scaling scaling = {.raw = TB_U8, .scale = 1.0F / 255.0F, .n = 1};
+    tb_buf bytes;
+    tb_buf_init(&bytes, (size_t)1 << 28);
+    tb_rc rc = tb_file_read(&bytes, path, err);
+    if (rc == TB_OK) {
+        rc = tb_onnx_read(out, bytes.data, bytes.len, NULL, err);
+    }
+    tb_buf_release(&bytes);
+    return rc == TB_OK ? tb_preprocess_scale(*out, &scaling, err) : rc;
+}
+
+/* Running statistics as training left them. */
+static inline tb_rc tb_test_keep_buffers(tb_graph *graph, const tb_trainer *t,
+                                         tb_err *err)
+{
+    size_t n = tb_buffers_count(graph);
+    float *buffers = tb_mem_array(n, sizeof *buffers);
+    tb_rc rc = buffers == NULL
+                   ? tb_fail(err, TB_E_NOMEM, "%zu buffers", n)
+                   : tb_buffers_get(tb_trainer_graph(t), buffers, n, err);
+    if (rc == TB_OK) {
+        rc = tb_buffers_set(graph, buffers, n, err);
+    }
+    tb_mem_free(buffers);
+    return rc;
+}
+
 /* Trains graph in place: batch 32, SGD 0.1. */
 static inline tb_rc tb_test_train(tb_graph *graph, const tb_dataset *data,
                                   size_t epochs, tb_err *err)
@@ -81,6 +116,9 @@ static inline tb_rc tb_test_train(tb_graph *graph, const tb_dataset *data,
     if (rc == TB_OK) {
         rc = tb_params_set(graph, tb_trainer_params(t), tb_trainer_n_params(t),
                            err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_test_keep_buffers(graph, t, err);
     }
     tb_trainer_free(&t);
     return rc;
