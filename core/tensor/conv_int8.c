@@ -18,6 +18,8 @@ typedef struct plan {
     size_t n_segments; /* of a window */
     bool across;       /* a segment is a whole row of the window */
     bool in_place;     /* x can be read where it is */
+    bool depthwise;    /* a group is a channel: all are taken as one group, and
+                        * a segment is a tap */
 } plan;
 
 static size_t extent(const tb_int8_window *w, size_t d)
@@ -34,6 +36,12 @@ static plan plan_of(const tb_conv_int8 *conv)
               .rows = w->out[0] > 0 ? extent(w, 0) : 0,
               .cols = w->out[1] > 0 ? extent(w, 1) : 0,
               .across = w->dilation[1] == 1};
+    p.depthwise = conv->groups > 1 && p.c == 1 && p.out_c == 1;
+    if (p.depthwise) {
+        p.c = w->in_c;
+        p.out_c = conv->out_c;
+        p.across = false;
+    }
     p.k = p.across ? w->kernel[1] * p.c : p.c;
     p.n_segments = w->kernel[0] * (p.across ? 1 : w->kernel[1]);
     p.in_place = conv->groups == 1 && !conv->x_signed &&
@@ -47,8 +55,18 @@ static size_t segments_bytes(const plan *p)
     return (p->n_segments * sizeof(size_t) + ALIGN - 1) / ALIGN * ALIGN;
 }
 
+/* How often channels are taken: in groups, or all at once. */
+static size_t n_groups(const tb_conv_int8 *conv, const plan *p)
+{
+    return p->depthwise ? 1 : conv->groups;
+}
+
 static size_t group_bytes(const plan *p)
 {
+    if (p->depthwise) {
+        size_t panels = (p->c + TB_INT8_PANEL - 1) / TB_INT8_PANEL;
+        return panels * p->n_segments * TB_INT8_PANEL * sizeof(int16_t);
+    }
     return tb_int8_packed_bytes(p->out_c, p->n_segments, p->k);
 }
 
@@ -74,7 +92,27 @@ tb_rc tb_conv_int8_plan(size_t *work_bytes, const tb_conv_int8 *conv,
 size_t tb_conv_int8_packed_bytes(const tb_conv_int8 *conv)
 {
     plan p = plan_of(conv);
-    return conv->groups * group_bytes(&p);
+    return n_groups(conv, &p) * group_bytes(&p);
+}
+
+/* Where tap t of channel c lies, in int16. */
+static size_t depthwise_at(const plan *p, size_t c, size_t t)
+{
+    size_t panel = c / TB_INT8_PANEL;
+    return (panel * p->n_segments + t) * TB_INT8_PANEL + c % TB_INT8_PANEL;
+}
+
+static void pack_depthwise(int16_t *packed, const uint8_t *w, const plan *p,
+                           bool flip)
+{
+    uint8_t mask = flip ? 0x80 : 0;
+    memset(packed, 0, group_bytes(p));
+    for (size_t c = 0; c < p->c; c++) {
+        for (size_t t = 0; t < p->n_segments; t++) {
+            uint8_t byte = w[c * p->n_segments + t] ^ mask;
+            packed[depthwise_at(p, c, t)] = (int8_t)byte;
+        }
+    }
 }
 
 void tb_conv_int8_pack(int8_t *packed, const void *w, const tb_conv_int8 *conv,
@@ -92,6 +130,10 @@ void tb_conv_int8_pack(int8_t *packed, const void *w, const tb_conv_int8 *conv,
                                    .inner_step = taps,
                                    .outer_step = 1,
                                    .flip = flip};
+    if (p.depthwise) {
+        pack_depthwise((int16_t *)(void *)packed, w, &p, flip);
+        return;
+    }
     for (size_t g = 0; g < conv->groups; g++) {
         tb_int8_pack(packed + g * group_bytes(&p), from, &shape, &layout);
         from += p.out_c * p.c * taps;
@@ -104,6 +146,16 @@ void tb_conv_int8_weight_sums(int32_t *sums, const int8_t *packed,
     plan p = plan_of(conv);
     const tb_int8_shape shape = {
         .n = p.out_c, .k = p.k, .n_segments = p.n_segments};
+    if (p.depthwise) {
+        const int16_t *w = (const int16_t *)(const void *)packed;
+        for (size_t c = 0; c < p.c; c++) {
+            sums[c] = 0;
+            for (size_t t = 0; t < p.n_segments; t++) {
+                sums[c] += w[depthwise_at(&p, c, t)];
+            }
+        }
+        return;
+    }
     for (size_t g = 0; g < conv->groups; g++) {
         tb_int8_column_sums(sums + g * p.out_c, packed + g * group_bytes(&p),
                             &shape);
@@ -192,8 +244,14 @@ static void run_rows(const tb_conv_int8 *conv, const plan *p,
     size_t cols = p->in_place ? w->in[1] : p->cols;
     size_t size = finish->to == TB_INT8_TO_BYTES ? 1 : 4;
     for (size_t r = 0; r < w->out[0]; r++) {
-        tb_int8_gemm(shape, x + r * w->stride[0] * cols * p->c, packed, finish,
-                     y + r * w->out[1] * conv->out_c * size);
+        const uint8_t *from = x + r * w->stride[0] * cols * p->c;
+        uint8_t *to = y + r * w->out[1] * conv->out_c * size;
+        if (p->depthwise) {
+            tb_int8_depthwise(
+                shape, from, (const int16_t *)(const void *)packed, finish, to);
+        } else {
+            tb_int8_gemm(shape, from, packed, finish, to);
+        }
     }
 }
 
@@ -215,7 +273,7 @@ void tb_conv_int8_run(const tb_conv_int8 *conv, const uint8_t *x,
                            .a_step = w->stride[1] * p.c,
                            .c_step = conv->out_c};
     set_segments(conv, &p, segment);
-    if (p.in_place && p.k == p.c && p.n_segments == 1 &&
+    if (p.in_place && !p.depthwise && p.k == p.c && p.n_segments == 1 &&
         pixels == w->in[0] * w->in[1]) {
         shape.m = w->batch * pixels; /* 1 x 1: one product for all */
         tb_int8_gemm(&shape, x, packed, finish, y);
@@ -224,7 +282,7 @@ void tb_conv_int8_run(const tb_conv_int8 *conv, const uint8_t *x,
     for (size_t b = 0; b < w->batch && pixels > 0; b++) {
         const uint8_t *from = x + b * w->in_c * w->in[0] * w->in[1];
         uint8_t *to = (uint8_t *)y + b * pixels * conv->out_c * size;
-        for (size_t g = 0; g < conv->groups; g++) {
+        for (size_t g = 0; g < n_groups(conv, &p); g++) {
             tb_int8_finish f = finish_from(finish, g * p.out_c);
             if (!p.in_place) {
                 pad(conv, &p, image, from, g);

@@ -110,6 +110,15 @@ void tb_int8_gemm(const tb_int8_shape *s, const uint8_t *a,
     }
 }
 
+void tb_int8_depthwise(const tb_int8_shape *s, const uint8_t *a,
+                       const int16_t *packed, const tb_int8_finish *finish,
+                       void *c)
+{
+    if (s->m > 0 && s->n > 0) {
+        chosen()->depthwise(s, a, packed, finish, c);
+    }
+}
+
 void tb_int8_quantize(uint8_t *y, const float *x, size_t n, float scale,
                       float low, float high, int32_t zero)
 {

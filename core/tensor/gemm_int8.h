@@ -73,7 +73,15 @@ void tb_int8_gemm(const tb_int8_shape *shape, const uint8_t *a,
                   const int8_t *packed, const tb_int8_finish *finish, void *c)
     TB_NONNULL(1, 2, 3, 4, 5);
 
-/* The same by plain loops over the packed weights: the oracle of the tests. */
+/* Every channel by itself: c[i][j] = sum over segments s of
+ * a[i * a_step + segment[s] + j] * w[s][j], for n channels; shape->k is not
+ * looked at. packed: int16 [n / 16 rounded up][n_segments][16], zero behind n.
+ * From each segment whole 16 bytes are read. c must not overlap a. */
+void tb_int8_depthwise(const tb_int8_shape *shape, const uint8_t *a,
+                       const int16_t *packed, const tb_int8_finish *finish,
+                       void *c) TB_NONNULL(1, 2, 3, 4, 5);
+
+/* The product by plain loops over the packed weights: the tests' oracle. */
 void tb_int8_gemm_naive(const tb_int8_shape *shape, const uint8_t *a,
                         const int8_t *packed, const tb_int8_finish *finish,
                         void *c) TB_NONNULL(1, 2, 3, 4, 5);

@@ -139,3 +139,27 @@ static void finish_bytes(uint8_t *c, size_t c_step, const int32_t *sum,
         _mm_storeu_si128((__m128i *)(void *)c, bytes);
     }
 }
+
+/* A product of two bytes fits 16 bits. */
+static void depth_tile(const tb_int8_shape *s, const uint8_t *a,
+                       const int16_t *w, int32_t *sums, size_t rows)
+{
+    for (size_t i = 0; i < rows; i++, a += s->a_step, sums += PANEL) {
+        __m256i low = _mm256_setzero_si256();
+        __m256i high = _mm256_setzero_si256();
+        for (size_t g = 0; g < s->n_segments; g++) {
+            const uint8_t *at = a + s->segment[g];
+            __m256i x = _mm256_cvtepu8_epi16(
+                _mm_loadu_si128((const __m128i *)(const void *)at));
+            __m256i y = _mm256_loadu_si256(
+                (const __m256i *)(const void *)(w + g * PANEL));
+            x = _mm256_mullo_epi16(x, y);
+            low = _mm256_add_epi32(
+                low, _mm256_cvtepi16_epi32(_mm256_castsi256_si128(x)));
+            high = _mm256_add_epi32(
+                high, _mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1)));
+        }
+        _mm256_store_si256((__m256i *)(void *)sums, low);
+        _mm256_store_si256((__m256i *)(void *)(sums + 8), high);
+    }
+}

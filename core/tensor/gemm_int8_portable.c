@@ -65,3 +65,18 @@ static void finish_bytes(uint8_t *c, size_t c_step, const int32_t *sum,
         }
     }
 }
+
+static void depth_tile(const tb_int8_shape *s, const uint8_t *a,
+                       const int16_t *w, int32_t *sums, size_t rows)
+{
+    memset(sums, 0, rows * PANEL * sizeof *sums);
+    for (size_t i = 0; i < rows; i++, a += s->a_step, sums += PANEL) {
+        for (size_t g = 0; g < s->n_segments; g++) {
+            const uint8_t *x = a + s->segment[g];
+            const int16_t *y = w + g * PANEL;
+            for (size_t j = 0; j < PANEL; j++) {
+                sums[j] = biased(sums[j], x[j] * y[j]);
+            }
+        }
+    }
+}

@@ -11,6 +11,8 @@ typedef struct tb_int8_set {
     /* As tb_int8_gemm, with m, n > 0. */
     void (*gemm)(const tb_int8_shape *, const uint8_t *, const int8_t *,
                  const tb_int8_finish *, void *);
+    void (*depthwise)(const tb_int8_shape *, const uint8_t *, const int16_t *,
+                      const tb_int8_finish *, void *);
     void (*quantize)(uint8_t *, const float *, size_t, float, float, float,
                      int32_t);
 } tb_int8_set;

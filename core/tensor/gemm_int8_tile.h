@@ -3,9 +3,10 @@
  * over all of k, goes to the stack, and is finished there by loops that the
  * compiler turns into vectors.
  * The includer defines NAME, NAME_TEXT, USABLE, TILE_ROWS, WIDE_ROWS,
- * finish_bytes() and tile(): sums [rows][vecs * 16] of rows of a against vecs
- * panels, of which cols are wanted; up to WIDE_ROWS rows it takes 4 panels at
- * once, else up to 2. It may define OWN_QUANTIZE and quantize_quickly(). */
+ * finish_bytes(), depth_tile() and tile(): sums [rows][vecs * 16] of rows of a
+ * against vecs panels, of which cols columns are wanted; up to WIDE_ROWS rows
+ * it takes 4 panels at once, else up to 2. It may define OWN_QUANTIZE and
+ * quantize_quickly(). */
 #include <string.h>
 
 #include "tensor/gemm_int8_priv.h"
@@ -13,6 +14,7 @@
 #define PANEL        TB_INT8_PANEL
 #define PANELS_MAX   4
 #define A_BLOCK      ((size_t)1 << 18) /* bytes of a that stay in L2 */
+#define DEPTH_ROWS   ((size_t)8)
 #define QUANTIZE_RUN ((size_t)128)
 #define NEAR_HALF    0.4998f     /* a quotient below 512 errs by less */
 #define HALF_EVEN    12582912.0f /* 1.5 * 2^23: adding it rounds */
@@ -204,6 +206,29 @@ static void gemm(const tb_int8_shape *s, const uint8_t *a, const int8_t *b,
     }
 }
 
+/* --- channels by themselves ----------------------------------------------- */
+
+/* sums [rows][16] of 16 channels; the includer's. */
+static void depth_tile(const tb_int8_shape *s, const uint8_t *a,
+                       const int16_t *w, int32_t *sums, size_t rows);
+
+static void depthwise(const tb_int8_shape *s, const uint8_t *a,
+                      const int16_t *w, const tb_int8_finish *f, void *c)
+{
+    _Alignas(64) int32_t sums[DEPTH_ROWS * PANEL];
+    for (size_t j = 0; j < s->n; j += PANEL, w += s->n_segments * PANEL) {
+        panel_finish finish = panel_finish_of(f, j, s->n);
+        for (size_t i = 0; i < s->m; i += DEPTH_ROWS) {
+            size_t rows = s->m - i < DEPTH_ROWS ? s->m - i : DEPTH_ROWS;
+            depth_tile(s, a + i * s->a_step + j, w, sums, rows);
+            finish_panel(&finish, c, i * s->c_step + j, s->c_step, sums, PANEL,
+                         rows);
+        }
+    }
+}
+
+/* --- floats to bytes ------------------------------------------------------ */
+
 /* Some elements by division, as the standard has it. */
 static void quantize_exactly(uint8_t *restrict y, const float *restrict x,
                              size_t n, float scale, const tb_int8_finish *f)
@@ -266,5 +291,8 @@ static bool usable(void)
     return USABLE;
 }
 
-const tb_int8_set NAME = {
-    .name = NAME_TEXT, .usable = usable, .gemm = gemm, .quantize = quantize};
+const tb_int8_set NAME = {.name = NAME_TEXT,
+                          .usable = usable,
+                          .gemm = gemm,
+                          .depthwise = depthwise,
+                          .quantize = quantize};

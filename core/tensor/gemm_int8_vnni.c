@@ -283,3 +283,22 @@ static bool quantize_quickly(uint8_t *restrict y, const float *restrict x,
     }
     return _mm512_cmpge_epu32_mask(worst, near_half) == 0;
 }
+
+/* A product of two bytes fits 16 bits. */
+static void depth_tile(const tb_int8_shape *s, const uint8_t *a,
+                       const int16_t *w, int32_t *sums, size_t rows)
+{
+    for (size_t i = 0; i < rows; i++, a += s->a_step, sums += PANEL) {
+        __m512i sum = _mm512_setzero_si512();
+        for (size_t g = 0; g < s->n_segments; g++) {
+            const uint8_t *at = a + s->segment[g];
+            __m256i x = _mm256_cvtepu8_epi16(
+                _mm_loadu_si128((const __m128i *)(const void *)at));
+            __m256i y = _mm256_loadu_si256(
+                (const __m256i *)(const void *)(w + g * PANEL));
+            sum = _mm512_add_epi32(
+                sum, _mm512_cvtepi16_epi32(_mm256_mullo_epi16(x, y)));
+        }
+        _mm512_store_si512(sums, sum);
+    }
+}

@@ -247,6 +247,46 @@ static void halves_are_rounded_to_even_and_bounds_hold(void **state)
     }
 }
 
+/* 37 channels by themselves, 9 taps, 11 pixels two apart. */
+static void channels_by_themselves_are_sums_over_taps(void **state)
+{
+    (void)state;
+    enum { N = 37, TAPS = 9, M = 11, PANELS = 3, STEP = 2 * N };
+    size_t tap[TAPS];
+    int16_t w[PANELS * TAPS * TB_INT8_PANEL] = {0};
+    int32_t want[M * N];
+    uint8_t *x = random_bytes(M * STEP + TAPS * 100 + 16, 1);
+    uint8_t *bytes = random_bytes((size_t)N * TAPS, 2);
+    for (size_t t = 0; t < TAPS; t++) {
+        tap[t] = t * 101 % 800;
+    }
+    for (size_t i = 0; i < (size_t)N * TAPS; i++) {
+        size_t c = i / TAPS;
+        w[((c / TB_INT8_PANEL) * TAPS + i % TAPS) * TB_INT8_PANEL +
+          c % TB_INT8_PANEL] = (int8_t)bytes[i];
+    }
+    for (size_t i = 0; i < (size_t)M * N; i++) {
+        want[i] = 0;
+        for (size_t t = 0; t < TAPS; t++) {
+            want[i] += x[i / N * STEP + tap[t] + i % N] *
+                       (int8_t)bytes[i % N * TAPS + t];
+        }
+    }
+    const tb_int8_shape s = {M, N, 1, TAPS, tap, STEP, N};
+    const tb_int8_finish f = {.to = TB_INT8_TO_SUMS};
+    size_t n_sets = 0;
+    const tb_int8_set *const *sets = tb_int8_sets(&n_sets);
+    for (size_t k = 0; k < n_sets; k++) {
+        int32_t c[M * N];
+        if (sets[k]->usable()) {
+            sets[k]->depthwise(&s, x, w, &f, c);
+            CHECK(memcmp(c, want, sizeof c) == 0);
+        }
+    }
+    tb_mem_free(x);
+    tb_mem_free(bytes);
+}
+
 /* By the standard's formula: saturate(round(x / scale) + zero). */
 static void quantizing_is_rounding_of_the_quotient(void **state)
 {
@@ -297,6 +337,7 @@ int main(void)
         cmocka_unit_test(extreme_bytes_do_not_saturate),
         cmocka_unit_test(packing_reads_strides_and_flips_unsigned_weights),
         cmocka_unit_test(halves_are_rounded_to_even_and_bounds_hold),
+        cmocka_unit_test(channels_by_themselves_are_sums_over_taps),
         cmocka_unit_test(quantizing_is_rounding_of_the_quotient),
         cmocka_unit_test(a_product_of_nothing_does_nothing),
     };
