@@ -64,8 +64,17 @@ static bool steps_allow_pixels(const fuser *f, const tb_quant_tail *tail,
     return true;
 }
 
-/* Whether all that read v through DequantizeLinear take pixels of `channels`
- * channels: convolutions, or products when v is flat. */
+/* Whether node takes bytes v as pixels of `channels` channels: a convolution,
+ * or a product when v is flat. */
+static bool takes_pixels(const fuser *f, tb_node_id node, tb_value_id v,
+                         size_t channels, bool flat)
+{
+    tb_quant_layer layer;
+    return tb_quant_match(&layer, f->from, node) && layer.x == v &&
+           layer.conv != flat && (!flat || layer.k % channels == 0);
+}
+
+/* Whether all that read v do so, some through DequantizeLinear. */
 static bool readers_take_pixels(const fuser *f, tb_value_id v, size_t channels,
                                 bool flat)
 {
@@ -76,14 +85,15 @@ static bool readers_take_pixels(const fuser *f, tb_value_id v, size_t channels,
     for (size_t i = r->first[v]; i < r->first[v + 1]; i++) {
         const tb_node *node = f->from->nodes[r->node[i]];
         tb_value_id real = node->out[0];
+        if (takes_pixels(f, r->node[i], v, channels, flat)) {
+            continue;
+        }
         if (!tb_quant_is(node, "DequantizeLinear") ||
             tb_graph_is_output(f->from, real)) {
             return false;
         }
         for (size_t k = r->first[real]; k < r->first[real + 1]; k++) {
-            tb_quant_layer layer;
-            if (!tb_quant_match(&layer, f->from, r->node[k]) || layer.x != v ||
-                layer.conv == flat || (flat && layer.k % channels != 0)) {
+            if (!takes_pixels(f, r->node[k], v, channels, flat)) {
                 return false;
             }
         }

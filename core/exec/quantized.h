@@ -1,8 +1,8 @@
 /* core/exec/quantized.h - quantised graphs made fast, for inference. What ONNX
- * says as DequantizeLinear -> Conv, Gemm or MatMul -> QuantizeLinear becomes
- * one call on bytes with weights packed once; Relu, Clip, MaxPool and changes
- * of shape in between go along. Works on a copy of the graph; knows nothing of
- * memory or batches. */
+ * says as DequantizeLinear -> Conv, Gemm or MatMul -> QuantizeLinear, or as
+ * QLinearConv and QLinearMatMul, becomes one call on bytes with weights packed
+ * once; Relu, Clip, MaxPool and changes of shape in between go along. Works on
+ * a copy of the graph; knows nothing of memory or batches. */
 #ifndef TB_EXEC_QUANTIZED_H
 #define TB_EXEC_QUANTIZED_H
 

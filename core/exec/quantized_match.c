@@ -117,16 +117,14 @@ static const tb_tensor *scales(const tb_graph *graph, tb_value_id id, size_t n)
     return t;
 }
 
-/* The parameters of a QuantizeLinear or DequantizeLinear of a whole tensor. */
+/* One scale and zero point for a whole tensor. */
 static bool read_quant(tb_quant *out, const tb_graph *graph,
-                       const tb_node *node)
+                       tb_value_id scale_id, tb_value_id zero_id)
 {
-    const tb_tensor *scale = scales(graph, node->in[1], 1);
-    const tb_tensor *zero =
-        given(node, 2) ? constant(graph, node->in[2]) : NULL;
+    const tb_tensor *scale = scales(graph, scale_id, 1);
+    const tb_tensor *zero = constant(graph, zero_id);
     if (scale == NULL || zero == NULL || tb_tensor_count(zero) != 1 ||
-        (zero->dtype != TB_U8 && zero->dtype != TB_I8) ||
-        tb_node_int(node, "block_size", 0) != 0) {
+        (zero->dtype != TB_U8 && zero->dtype != TB_I8)) {
         return false;
     }
     *out = (tb_quant){.scale = tb_tensor_f64_at(scale, 0),
@@ -135,20 +133,26 @@ static bool read_quant(tb_quant *out, const tb_graph *graph,
     return true;
 }
 
+/* The same of a QuantizeLinear or DequantizeLinear. */
+static bool read_pair(tb_quant *out, const tb_graph *graph, const tb_node *node)
+{
+    return given(node, 2) && tb_node_int(node, "block_size", 0) == 0 &&
+           read_quant(out, graph, node->in[1], node->in[2]);
+}
+
 static bool same_quant(const tb_quant *a, const tb_quant *b)
 {
     return a->scale == b->scale && a->zero == b->zero && a->type == b->type;
 }
 
 /* Whether weights lie around their zero points: 0 of int8, 128 of uint8. */
-static bool is_centred(const tb_graph *graph, const tb_node *dequantize,
+static bool is_centred(const tb_graph *graph, tb_value_id zero_id,
                        const tb_tensor *w)
 {
-    if (w->dtype == TB_I8 && !given(dequantize, 2)) {
+    if (w->dtype == TB_I8 && zero_id == TB_ID_NONE) {
         return true;
     }
-    const tb_tensor *zero =
-        given(dequantize, 2) ? constant(graph, dequantize->in[2]) : NULL;
+    const tb_tensor *zero = constant(graph, zero_id);
     size_t n = zero != NULL ? tb_tensor_count(zero) : 0;
     for (size_t i = 0; i < n; i++) {
         if (tb_tensor_i64_at(zero, i) != (w->dtype == TB_U8 ? 128 : 0)) {
@@ -160,29 +164,41 @@ static bool is_centred(const tb_graph *graph, const tb_node *dequantize,
 
 /* --- layers --------------------------------------------------------------- */
 
-/* Weights behind a DequantizeLinear with one scale, or one an extent of axis
- * out_axis. */
+/* Bytes w with scale and zero point, as three values: one scale, or one an
+ * extent of axis out_axis. */
+static bool take_weights(tb_quant_layer *l, const tb_graph *graph,
+                         const tb_value_id w[3], size_t out_axis)
+{
+    l->w = constant(graph, w[0]);
+    size_t rank = l->w != NULL ? l->w->shape.rank : 0;
+    l->n = out_axis < rank ? l->w->shape.dim[out_axis] : 0;
+    if (l->n == 0 || tb_tensor_count(l->w) == 0 ||
+        (l->w->dtype != TB_U8 && l->w->dtype != TB_I8)) {
+        return false;
+    }
+    l->w_scale = scales(graph, w[1], l->n);
+    l->k = tb_tensor_count(l->w) / l->n;
+    return l->w_scale != NULL && is_centred(graph, w[2], l->w);
+}
+
+/* The same behind a DequantizeLinear. */
 static bool match_weights(tb_quant_layer *l, const tb_graph *graph,
                           tb_value_id v, size_t out_axis)
 {
     const tb_node *node = maker_of(graph, v);
     if (!tb_quant_is(node, "DequantizeLinear") ||
-        tb_node_int(node, "block_size", 0) != 0 ||
-        (l->w = constant(graph, node->in[0])) == NULL) {
+        tb_node_int(node, "block_size", 0) != 0) {
         return false;
     }
-    size_t rank = l->w->shape.rank;
-    l->n = out_axis < rank ? l->w->shape.dim[out_axis] : 0;
-    l->w_scale = scales(graph, node->in[1], l->n);
-    if (l->w_scale == NULL || l->n == 0 || tb_tensor_count(l->w) == 0 ||
-        (l->w->dtype != TB_U8 && l->w->dtype != TB_I8)) {
+    const tb_value_id w[3] = {node->in[0], node->in[1],
+                              given(node, 2) ? node->in[2] : TB_ID_NONE};
+    if (!take_weights(l, graph, w, out_axis)) {
         return false;
     }
     int64_t axis = tb_node_int(node, "axis", 1);
-    size_t at = (size_t)(axis < 0 ? axis + (int64_t)rank : axis);
-    l->k = tb_tensor_count(l->w) / l->n;
-    return (tb_tensor_count(l->w_scale) == 1 || at == out_axis) &&
-           is_centred(graph, node, l->w);
+    int64_t rank = (int64_t)l->w->shape.rank;
+    return tb_tensor_count(l->w_scale) == 1 ||
+           (size_t)(axis < 0 ? axis + rank : axis) == out_axis;
 }
 
 double tb_quant_scale(const tb_quant_layer *l, size_t j)
@@ -197,11 +213,25 @@ double tb_quant_bias(const tb_quant_layer *l, size_t j)
         return 0.0;
     }
     double scale = 1.0;
+    if (l->bias_scale == NULL && l->bias->dtype == TB_I32) {
+        return tb_tensor_f64_at(l->bias, j); /* in these very steps */
+    }
     if (l->bias_scale != NULL) {
         size_t at = tb_tensor_count(l->bias_scale) == 1 ? 0 : j;
         scale = (double)((const float *)l->bias_scale->data)[at];
     }
     return tb_tensor_f64_at(l->bias, j) * scale / tb_quant_scale(l, j);
+}
+
+/* Whether every bias fits the sums. */
+static bool bias_fits(const tb_quant_layer *l)
+{
+    for (size_t j = 0; j < l->n; j++) {
+        if (!(fabs(tb_quant_bias(l, j)) <= BIAS_MAX)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* A bias [n] as float32 or behind a DequantizeLinear of int32. */
@@ -221,21 +251,19 @@ static bool match_bias(tb_quant_layer *l, const tb_graph *graph, tb_value_id v)
         l->bias = NULL;
         return false;
     }
-    for (size_t j = 0; j < l->n; j++) {
-        if (!(fabs(tb_quant_bias(l, j)) <= BIAS_MAX)) {
-            l->bias = NULL;
-            return false;
-        }
+    if (!bias_fits(l)) {
+        l->bias = NULL;
+        return false;
     }
     return true;
 }
 
-static bool match_conv(tb_quant_layer *l, const tb_graph *graph,
-                       const tb_node *node)
+/* A convolution whose weights are known. */
+static bool take_conv(tb_quant_layer *l, const tb_node *node)
 {
     int64_t groups = tb_node_int(node, "group", 1);
-    if (!match_weights(l, graph, node->in[1], 0) || l->w->shape.rank < 3 ||
-        l->w->shape.rank > 4 || groups <= 0 || l->n % (size_t)groups != 0) {
+    if (l->w->shape.rank < 3 || l->w->shape.rank > 4 || groups <= 0 ||
+        l->n % (size_t)groups != 0) {
         return false;
     }
     l->conv = true;
@@ -258,24 +286,56 @@ static bool match_product(tb_quant_layer *l, const tb_graph *graph,
     return true;
 }
 
+/* QLinearConv and QLinearMatMul: all in one node. */
+static bool match_linear(tb_quant_layer *l, const tb_graph *graph,
+                         const tb_node *node, bool conv)
+{
+    if (!read_quant(&l->x_quant, graph, node->in[1], node->in[2]) ||
+        !take_weights(l, graph, node->in + 3, conv ? 0 : 1) ||
+        !read_quant(&l->y_quant, graph, node->in[6], node->in[7]) ||
+        l->k > K_MAX) {
+        return false;
+    }
+    l->x = node->in[0];
+    l->linear = true;
+    if (!conv) {
+        l->n_step = 1;
+        l->k_step = l->n;
+        return l->w->shape.rank == 2;
+    }
+    if (given(node, 8)) {
+        l->bias = constant(graph, node->in[8]);
+        if (l->bias == NULL || l->bias->dtype != TB_I32 ||
+            tb_tensor_count(l->bias) != l->n || !bias_fits(l)) {
+            return false;
+        }
+    }
+    return take_conv(l, node);
+}
+
 bool tb_quant_match(tb_quant_layer *out, const tb_graph *graph, tb_node_id id)
 {
     const tb_node *node = tb_graph_node(graph, id);
     bool gemm = tb_quant_is(node, "Gemm");
     bool conv = tb_quant_is(node, "Conv");
     *out = (tb_quant_layer){.node = id};
+    if (tb_quant_is(node, "QLinearConv") ||
+        tb_quant_is(node, "QLinearMatMul")) {
+        return match_linear(out, graph, node, node->op[7] == 'C');
+    }
     if (!gemm && !conv && !tb_quant_is(node, "MatMul")) {
         return false;
     }
     const tb_node *x = maker_of(graph, node->in[0]);
     if (!tb_quant_is(x, "DequantizeLinear") ||
-        !read_quant(&out->x_quant, graph, x) ||
+        !read_pair(&out->x_quant, graph, x) ||
         tb_graph_value(graph, node->out[0]) == NULL) {
         return false;
     }
     out->x = x->in[0];
-    bool fits = conv ? match_conv(out, graph, node)
-                     : match_product(out, graph, node, gemm);
+    bool fits =
+        conv ? match_weights(out, graph, node->in[1], 0) && take_conv(out, node)
+             : match_product(out, graph, node, gemm);
     return fits && out->k <= K_MAX &&
            (!given(node, 2) || match_bias(out, graph, node->in[2]));
 }
@@ -352,7 +412,7 @@ static bool walk(tb_quant_tail *t, const tb_quant_layer *l,
         if (tb_quant_is(node, "QuantizeLinear")) {
             t->last = id;
             t->quantised = true;
-            return read_quant(&t->y_quant, graph, node) &&
+            return read_pair(&t->y_quant, graph, node) &&
                    (want == NULL || same_quant(want, &t->y_quant));
         }
         if (moves(l, graph, node) && t->n_steps < TB_QUANT_STEPS_MAX) {
@@ -377,8 +437,7 @@ static void go_on(tb_quant_tail *t, const tb_quant_layer *l,
         tb_value_id bytes = graph->nodes[t->last]->out[0];
         const tb_node *node = only_reader(graph, readers, bytes, &id);
         if (!tb_quant_is(node, "DequantizeLinear") ||
-            !read_quant(&back, graph, node) ||
-            !same_quant(&back, &t->y_quant) ||
+            !read_pair(&back, graph, node) || !same_quant(&back, &t->y_quant) ||
             !walk(&next, l, graph, readers, node->out[0], &t->y_quant)) {
             return;
         }
@@ -416,9 +475,34 @@ static tb_node_id find_bias(tb_quant_layer *l, const tb_graph *graph,
     return l->node;
 }
 
+/* What chooses or moves the bytes that a layer makes by itself. */
+static void follow_bytes(tb_quant_tail *t, const tb_quant_layer *l,
+                         const tb_graph *graph, const tb_readers *readers)
+{
+    tb_node_id id = l->node;
+    *t = (tb_quant_tail){.low = -INFINITY,
+                         .high = INFINITY,
+                         .quantised = true,
+                         .y_quant = l->y_quant,
+                         .last = id};
+    while (t->n_steps < TB_QUANT_STEPS_MAX) {
+        tb_value_id v = graph->nodes[id]->out[0];
+        const tb_node *node = only_reader(graph, readers, v, &id);
+        if (node == NULL || node->in[0] != v || !moves(l, graph, node)) {
+            return;
+        }
+        t->step[t->n_steps++] = id;
+        t->last = id;
+    }
+}
+
 void tb_quant_follow(tb_quant_tail *out, tb_quant_layer *layer,
                      const tb_graph *graph, const tb_readers *readers)
 {
+    if (layer->linear) {
+        follow_bytes(out, layer, graph, readers);
+        return;
+    }
     tb_node_id last = find_bias(layer, graph, readers);
     tb_value_id v = graph->nodes[last]->out[0];
     *out = (tb_quant_tail){.low = -INFINITY, .high = INFINITY, .last = last};

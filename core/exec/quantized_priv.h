@@ -29,12 +29,14 @@ typedef struct tb_quant {
 typedef struct tb_quant_layer {
     tb_node_id node;
     bool conv;
-    tb_value_id x; /* bytes, before DequantizeLinear */
+    bool linear;      /* a QLinear operator: it makes bytes by y_quant */
+    tb_quant y_quant; /* if linear */
+    tb_value_id x;    /* bytes, before DequantizeLinear */
     tb_quant x_quant;
     const tb_tensor *w;          /* U8 around 128, or I8 around 0 */
     const tb_tensor *w_scale;    /* one, or one an output */
     const tb_tensor *bias;       /* int32 or float32 [n]; NULL: none */
-    const tb_tensor *bias_scale; /* of int32 */
+    const tb_tensor *bias_scale; /* of int32; NULL: that of the sums */
     size_t groups;
     size_t n;      /* outputs */
     size_t k;      /* terms of a sum */

@@ -287,6 +287,67 @@ static void nothing_is_fused_where_nothing_is_quantised(void **state)
     tb_graph_free(&b.g);
 }
 
+/* QLinearConv of random weights: x by x_scale and 50, y by y_scale and 10. */
+static void linear_conv(builder *b, const tb_shape *w, float x_scale,
+                        float y_scale)
+{
+    const tb_shape scalar = {0};
+    const float w_scale = 0.002f;
+    const uint8_t zeros[3] = {50, 0, 10};
+    int8_t bytes[1024];
+    int32_t q[8];
+    size_t n = tb_shape_product(w, 0, w->rank);
+    CHECK(n <= sizeof bytes && w->dim[0] <= 8);
+    for (size_t i = 0; i < n; i++) {
+        bytes[i] = (int8_t)((int)tb_stream_below(&b->s, 255) - 127);
+    }
+    for (size_t i = 0; i < w->dim[0]; i++) {
+        q[i] = (int32_t)tb_stream_below(&b->s, 20000) - 10000;
+    }
+    const tb_value_id in[9] = {b->v,
+                               data(b, TB_F32, &scalar, &x_scale),
+                               data(b, TB_U8, &scalar, &zeros[0]),
+                               data(b, TB_I8, w, bytes),
+                               data(b, TB_F32, &scalar, &w_scale),
+                               data(b, TB_I8, &scalar, &zeros[1]),
+                               data(b, TB_F32, &scalar, &y_scale),
+                               data(b, TB_U8, &scalar, &zeros[2]),
+                               data(b, TB_I32, &TB_SHAPE(w->dim[0]), q)};
+    b->v = node(b, "QLinearConv", NULL, 0, in, 9);
+}
+
+/* Weights of QLinear operators are packed once as well. */
+static void linear_operators_run_on_packed_weights(void **state)
+{
+    (void)state;
+    const tb_shape scalar = {0};
+    const float scales[3] = {0.02f, 0.01f, 0.5f};
+    const uint8_t zeros[3] = {10, 0, 100};
+    int8_t w[4 * 3];
+    builder b = begin(&image);
+    tb_value_id in[8] = {b.v, data(&b, TB_F32, &scalar, &scales[1]),
+                         data(&b, TB_U8, &scalar, (uint8_t[]){50})};
+    b.v = node(&b, "QuantizeLinear", NULL, 0, in, 3);
+    linear_conv(&b, &TB_SHAPE(6, 2, 3, 3), 0.01f, 0.03f);
+    pool(&b);
+    linear_conv(&b, &TB_SHAPE(4, 6, 5, 5), 0.03f, 0.02f);
+    then(&b, "Flatten");
+    for (size_t i = 0; i < sizeof w; i++) {
+        w[i] = (int8_t)((int)(i * 37 % 255) - 127);
+    }
+    in[0] = b.v;
+    in[1] = data(&b, TB_F32, &scalar, &scales[0]);
+    in[2] = data(&b, TB_U8, &scalar, &zeros[0]);
+    in[3] = data(&b, TB_I8, &TB_SHAPE(4, 3), w);
+    in[4] = data(&b, TB_F32, &scalar, &scales[1]);
+    in[5] = data(&b, TB_I8, &scalar, &zeros[1]);
+    in[6] = data(&b, TB_F32, &scalar, &scales[2]);
+    in[7] = data(&b, TB_U8, &scalar, &zeros[2]);
+    b.v = node(&b, "QLinearMatMul", NULL, 0, in, 8);
+    /* QuantizeLinear, conv, pool, conv, gemm; the outputs are bytes */
+    CHECK(difference(&b, 5) <= 1.0);
+}
+
 /* What training may move is never packed. */
 static void a_bias_that_trains_keeps_its_layer_in_float(void **state)
 {
@@ -401,6 +462,7 @@ int main(void)
         cmocka_unit_test(a_branch_in_float_sees_the_right_elements),
         cmocka_unit_test(a_product_takes_its_bias_from_an_addition),
         cmocka_unit_test(nothing_is_fused_where_nothing_is_quantised),
+        cmocka_unit_test(linear_operators_run_on_packed_weights),
         cmocka_unit_test(a_bias_that_trains_keeps_its_layer_in_float),
         cmocka_unit_test(parameters_that_are_set_later_are_seen),
         cmocka_unit_test(bytes_of_the_wrong_type_are_refused),
