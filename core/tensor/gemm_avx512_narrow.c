@@ -1,4 +1,4 @@
-/* core/tensor/gemm_avx512_narrow.c - 12 x 16 sums in 24 of 32 registers: panels
+/* core/tensor/gemm_avx512_narrow.c - 8 x 24 sums in 24 of 32 registers: panels
  * that would leave half of a wide vector empty. */
 #include <immintrin.h>
 
@@ -7,7 +7,8 @@ typedef __mmask8 mask;
 
 #define NAME                    tb_gemm_avx512_narrow
 #define WIDTH                   ((size_t)8)
-#define TILE_ROWS               12
+#define VECS                    3
+#define TILE_ROWS               8
 #define ALL                     ((mask)0xff)
 #define FIRST(n)                ((mask)((1U << (n)) - 1U))
 #define SPREAD(x)               _mm256_set1_ps(x)

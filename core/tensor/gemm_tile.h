@@ -11,7 +11,10 @@
 
 #include "tensor/gemm_priv.h"
 
-#define PANEL  (2 * WIDTH)
+#ifndef VECS
+#define VECS 2 /* vectors of a panel's row */
+#endif
+#define PANEL  (VECS * WIDTH)
 #define INLINE static inline __attribute__((always_inline))
 
 /* Sums must never see memory: loops over a tile are unrolled, whatever it
@@ -83,7 +86,7 @@ INLINE void put(float *at, vec x, mask last, bool part)
 
 /* Sums of rows from i0 and columns from j0 on to a c whose rows lie dense, when
  * neither relu nor gate follows. */
-INLINE void store_plain(const job *q, size_t i0, size_t j0, vec acc[][2],
+INLINE void store_plain(const job *q, size_t i0, size_t j0, vec acc[][VECS],
                         size_t rows, size_t vecs, mask last, const bool some)
 {
     vec alpha = SPREAD(q->alpha);
@@ -175,8 +178,9 @@ static __attribute__((noinline)) void store_turned(const job *q, size_t i0,
     }
 }
 
-INLINE void store(const job *q, size_t i0, size_t j0, vec acc[][2], size_t rows,
-                  size_t vecs, size_t cols, mask last, const bool some)
+INLINE void store(const job *q, size_t i0, size_t j0, vec acc[][VECS],
+                  size_t rows, size_t vecs, size_t cols, mask last,
+                  const bool some)
 {
     bool plain = q->c_j == 1;
     if (plain && !q->relu && q->gate == NULL) {
@@ -204,7 +208,7 @@ INLINE void tile(const job *q, size_t i0, size_t j0, const float *row,
                  const float *panel, size_t panel_p, size_t k, size_t cols,
                  const size_t rows, const size_t vecs, const bool some)
 {
-    vec acc[TILE_ROWS][2];
+    vec acc[TILE_ROWS][VECS];
     const float *at[TILE_ROWS / 3 + 1]; /* every third row; x86 can add once
                                          * and twice row_i to an address */
     size_t row_i = q->row_i;
@@ -232,7 +236,7 @@ INLINE void tile(const job *q, size_t i0, size_t j0, const float *row,
         }
     }
     for (size_t p = 0; p < k; p++) {
-        vec b[2];
+        vec b[VECS];
         UNROLL
         for (size_t v = 0; v < vecs; v++) {
             b[v] = some && v + 1 == vecs ? LOAD_SOME(panel + v * WIDTH, last)
@@ -272,9 +276,11 @@ INLINE void sweep(const job *q, size_t p0, const float *panel, size_t panel_p,
         tile(q, i, j0, row, panel, panel_p, k, cols, n, vecs, some);           \
         row += (n)*q->row_i;                                                   \
     }
-#if TILE_ROWS > 6
+#if TILE_ROWS > 8
     ROWS(10)
     ROWS(8)
+#endif
+#if TILE_ROWS > 6
     ROWS(6)
 #endif
     ROWS(4)
@@ -289,7 +295,7 @@ static __attribute__((noinline)) void sweep_whole(const job *q, size_t p0,
                                                   size_t panel_p, size_t k,
                                                   size_t j0)
 {
-    sweep(q, p0, panel, panel_p, k, j0, PANEL, 2, false);
+    sweep(q, p0, panel, panel_p, k, j0, PANEL, VECS, false);
 }
 
 static __attribute__((noinline)) void sweep_wide(const job *q, size_t p0,
@@ -297,7 +303,7 @@ static __attribute__((noinline)) void sweep_wide(const job *q, size_t p0,
                                                  size_t panel_p, size_t k,
                                                  size_t j0, size_t cols)
 {
-    sweep(q, p0, panel, panel_p, k, j0, cols, 2, true);
+    sweep(q, p0, panel, panel_p, k, j0, cols, VECS, true);
 }
 
 static __attribute__((noinline)) void sweep_narrow(const job *q, size_t p0,
@@ -366,14 +372,21 @@ static void copy_panel(float *out, const float *x, size_t x_step, size_t k,
     }
 }
 
+/* Columns of the panel from j on: all vectors of a row, or one. */
+static size_t panel_cols(const job *q, size_t j)
+{
+    size_t left = q->n_panel - j;
+    size_t most = left > (VECS - 1) * WIDTH ? PANEL : WIDTH;
+    return left < most ? left : most;
+}
+
 static void sweep_panel(const job *q, size_t p0, const float *panel,
                         size_t panel_p, size_t k, size_t j)
 {
-    size_t left = q->n_panel - j;
-    size_t cols = left < PANEL ? left : PANEL;
+    size_t cols = panel_cols(q, j);
     if (cols == PANEL) {
         sweep_whole(q, p0, panel, panel_p, k, j);
-    } else if (cols > WIDTH) {
+    } else if (cols > (VECS - 1) * WIDTH) {
         sweep_wide(q, p0, panel, panel_p, k, j, cols);
     } else {
         sweep_narrow(q, p0, panel, panel_p, k, j, cols);
@@ -419,7 +432,7 @@ static void run_rows(const job *q, size_t p0, size_t k)
         part.c = q->c + i * q->c_i;
         part.from = q->from + i * q->from_i;
         part.gate = q->gate == NULL ? NULL : q->gate + i * q->c_i;
-        for (size_t j = 0; j < q->n_panel; j += PANEL) {
+        for (size_t j = 0; j < q->n_panel; j += panel_cols(q, j)) {
             sweep_panel(&part, 0, q->panel + p0 * q->panel_p + j, q->panel_p, k,
                         j);
         }
@@ -432,9 +445,8 @@ static void run_chunk(const job *q, size_t p0, size_t k)
     float copy[TB_GEMM_CHUNK * PANEL];
     bool turn = q->panel_j != 1;
     bool far = q->n_rows > 4 * TILE_ROWS && q->panel_p > PANEL;
-    for (size_t j = 0; j < q->n_panel; j += PANEL) {
-        size_t left = q->n_panel - j;
-        size_t cols = left < PANEL ? left : PANEL;
+    for (size_t j = 0; j < q->n_panel; j += panel_cols(q, j)) {
+        size_t cols = panel_cols(q, j);
         const float *panel = q->panel + p0 * q->panel_p + j * q->panel_j;
         size_t panel_p = turn || far ? PANEL : q->panel_p;
         if (turn) {

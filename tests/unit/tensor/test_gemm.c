@@ -30,7 +30,7 @@ typedef struct kernel {
     tb_gemm_fn *run;
 } kernel;
 
-static size_t usable_kernels(kernel out[3])
+static size_t usable_kernels(kernel out[4])
 {
     size_t n = 0;
     out[n++] = (kernel){"cblas", tb_gemm_cblas};
@@ -40,6 +40,7 @@ static size_t usable_kernels(kernel out[3])
         bool usable = sets[i]->usable();
         if (usable && strcmp(sets[i]->name, "avx512") == 0) {
             out[n++] = (kernel){"avx512", tb_gemm_avx512};
+            out[n++] = (kernel){"narrow", tb_gemm_avx512_narrow};
         }
         if (usable && strcmp(sets[i]->name, "avx2") == 0) {
             out[n++] = (kernel){"avx2", tb_gemm_avx2};
@@ -94,7 +95,7 @@ static void every_kernel_agrees_with_plain_loops(void **state)
     (void)state;
     static const float factors[][2] = {
         {1.0f, 0.0f}, {1.0f, 1.0f}, {-0.25f, 0.5f}, {0.5f, 0.0f}};
-    kernel kernels[3];
+    kernel kernels[4];
     size_t n = usable_kernels(kernels);
     for (size_t i = 0; i < N_CASES * n * 4; i++) {
         const size_t *c = cases[i % N_CASES];
@@ -116,7 +117,7 @@ static void every_kernel_agrees_with_plain_loops(void **state)
 static void what_c_held_does_not_matter_when_beta_is_zero(void **state)
 {
     (void)state;
-    kernel kernels[3];
+    kernel kernels[4];
     size_t n = usable_kernels(kernels);
     tb_gemm_shape s = tb_gemm_dense(false, true, 3, 5, 2);
     for (size_t i = 0; i < n; i++) {
@@ -134,9 +135,9 @@ static void what_c_held_does_not_matter_when_beta_is_zero(void **state)
 static void bits_depend_on_neither_kernel_nor_neighbouring_rows(void **state)
 {
     (void)state;
-    kernel kernels[3];
+    kernel kernels[4];
     size_t n = usable_kernels(kernels);
-    for (size_t i = 0; i < N_CASES && n == 3; i++) {
+    for (size_t i = 0; i < N_CASES && n == 4; i++) {
         const size_t *d = cases[i];
         tb_gemm_shape s = tb_gemm_dense(false, true, d[0], d[1], d[2]);
         float *a = random_floats(d[0] * d[2], 4);
@@ -144,8 +145,14 @@ static void bits_depend_on_neither_kernel_nor_neighbouring_rows(void **state)
         float *c = random_floats(d[0] * d[1], 6);
         float *e = random_floats(d[0] * d[1], 6);
         run_kernel(kernels[1].run, &s, (float[]){0.3f, 0.7f}, a, b, c);
-        run_kernel(kernels[2].run, &s, (float[]){0.3f, 0.7f}, a, b, e);
+        run_kernel(kernels[3].run, &s, (float[]){0.3f, 0.7f}, a, b, e);
         CHECK(memcmp(c, e, d[0] * d[1] * sizeof *c) == 0);
+        if (d[2] < TB_GEMM_DOT) { /* it takes no others of this kind */
+            float *o = random_floats(d[0] * d[1], 6);
+            run_kernel(kernels[2].run, &s, (float[]){0.3f, 0.7f}, a, b, o);
+            CHECK(memcmp(c, o, d[0] * d[1] * sizeof *c) == 0);
+            tb_mem_free(o);
+        }
         float *row = random_floats(d[0] * d[1], 6);
         s.m = 1; /* the last row alone */
         run_kernel(kernels[1].run, &s, (float[]){0.3f, 0.7f},
@@ -197,7 +204,7 @@ static void check_tail(tb_gemm_fn *run, const size_t *d, bool tb, size_t kind)
 static void a_tail_changes_no_bit_of_the_product(void **state)
 {
     (void)state;
-    kernel kernels[3];
+    kernel kernels[4];
     size_t n = usable_kernels(kernels);
     for (size_t i = 0; i < N_CASES; i++) {
         for (size_t k = 0; k < n * 6; k++) {
