@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "exec/fuse.h"
 #include "exec/plan.h"
 #include "exec/quantized.h"
 #include "model/params.h"
@@ -82,7 +83,7 @@ static void resolve(tb_exec *e, const tb_exec_place *places, size_t n_places,
     }
     for (size_t i = 0; i < b->n_calls; i++) {
         tb_call *call = &b->calls[i];
-        const tb_node *node = b->graph->nodes[b->call_nodes[i]];
+        const tb_node *node = call->node;
         for (size_t j = 0; j < call->n_in; j++) {
             if (node->in[j] != TB_ID_NONE) {
                 call->in[j].data = b->values[node->in[j]].data;
@@ -189,9 +190,10 @@ static tb_rc prepare(tb_bound **bound, tb_graph **fused, const tb_graph *graph,
 {
     tb_bind_options options = {.batch = batch};
     tb_rc rc = tb_quantized_fuse(fused, graph, err);
-    return rc == TB_OK ? tb_bind_new(bound, *fused != NULL ? *fused : graph,
-                                     &options, err)
-                       : rc;
+    if (rc == TB_OK) {
+        rc = tb_bind_new(bound, *fused != NULL ? *fused : graph, &options, err);
+    }
+    return rc == TB_OK ? tb_fuse_calls(*bound, err) : rc;
 }
 
 tb_rc tb_exec_new(tb_exec **out, const tb_graph *graph, size_t batch,

@@ -28,7 +28,7 @@ typedef struct planner {
 
 static const tb_node *node_of(const tb_bound *b, size_t call)
 {
-    return b->graph->nodes[b->call_nodes[call]];
+    return b->calls[call].node;
 }
 
 /* Whether the block must hold this value, if nothing else's bytes serve. */

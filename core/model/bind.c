@@ -441,6 +441,7 @@ void tb_bind_free(tb_bound **bound)
     tb_mem_free(b->values);
     tb_mem_free(b->calls);
     tb_mem_free(b->call_nodes);
+    tb_mem_free(b->fused);
     tb_mem_free(b->slots);
     tb_graph_free(&b->expanded);
     tb_mem_free(b);

@@ -36,8 +36,10 @@ typedef struct tb_bound {
      * for the executor to set. */
     tb_call *calls;
     size_t n_calls;
-    tb_node_id *call_nodes; /* [n_calls] the node behind each call */
+    tb_node_id *call_nodes; /* [n_calls] the node behind each call; call->node
+                             * is it, or stands for it and others */
     tb_tensor *slots;       /* backing store of all in and out */
+    void *fused; /* owned: what exec/fuse.c keeps of calls it joined; or NULL */
 } tb_bound;
 
 /* Binds. Errors: MISMATCH, UNSUPPORTED and MALFORMED with the operator and the

@@ -36,7 +36,7 @@ static const tb_op update_op = {.domain = TB_DOMAIN_GRAD,
 
 static const tb_node *node_of(const tb_bound *b, size_t call)
 {
-    return b->graph->nodes[b->call_nodes[call]];
+    return b->calls[call].node;
 }
 
 /* The call that makes v, or n_calls. */

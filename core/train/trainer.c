@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "exec/fuse.h"
 #include "model/reverse.h"
 #include "train/head.h"
 #include "train/trainer_priv.h"
@@ -189,6 +190,9 @@ tb_rc tb_program_make(tb_trainer *t, tb_program *p, size_t batch, bool fuse,
         goto done;
     }
     rc = tb_bind_new(&bound, t->graph, &bind, err);
+    if (rc == TB_OK) {
+        rc = tb_fuse_calls(bound, err);
+    }
     if (rc == TB_OK) {
         rc = count_forward(t, bound, &p->n_forward, err);
     }

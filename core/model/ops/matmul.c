@@ -2,6 +2,7 @@
  * for its gradients, whose operands are transposed on the way. */
 #include <string.h>
 
+#include "model/ops/matmul.h"
 #include "model/ops/op_priv.h"
 #include "tensor/gemm.h"
 #include "tensor/kernels.h"
@@ -36,6 +37,8 @@ typedef struct gemm_state {
     bool has_c;
     size_t c_row; /* strides of C seen as [m, n]; 0: it is stretched */
     size_t c_col;
+    bool relu; /* see matmul.h */
+    bool gated;
 } gemm_state;
 
 static tb_rc gemm_infer_c(tb_call *call, gemm_state *state, tb_err *err)
@@ -97,8 +100,11 @@ static tb_rc gemm_infer(tb_call *call, tb_err *err)
 static void gemm_run(const tb_call *call)
 {
     const gemm_state *state = TB_OP_CONST_STATE(gemm_state, call);
-    tb_gemm_tail tail = {.from_row = state->c_row, .from_col = state->c_col};
+    tb_gemm_tail tail = {.from_row = state->c_row,
+                         .from_col = state->c_col,
+                         .relu = state->relu};
     tail.from = state->has_c ? tb_op_f32(call, 2) : NULL;
+    tail.gate = state->gated ? tb_op_f32(call, 2) : NULL;
     tb_gemm_with(&state->shape, state->alpha, tb_op_f32(call, 0),
                  tb_op_f32(call, 1), state->has_c ? state->beta : 0.0f,
                  tb_op_f32_out(call), &tail);
@@ -155,6 +161,8 @@ typedef struct matmul_state {
     bool adds;    /* several products go to one matrix of y */
     tb_walk walk; /* of a, b and y over the leading dimensions, counted in
                    * matrices */
+    bool bias;    /* see matmul.h */
+    bool relu;
 } matmul_state;
 
 /* Two operands as matrices, whatever they were: op(a) [..., m, k],
@@ -316,6 +324,8 @@ static void matmul_run(const tb_call *call)
     size_t y_floats = state->shape.m * state->shape.n;
     float *y = tb_op_f32_out(call);
     tb_walk_at at = {0};
+    tb_gemm_tail tail = {.from_col = 1, .relu = state->relu};
+    tail.from = state->bias ? tb_op_f32(call, 2) : NULL;
     if (state->adds && tb_tensor_count(&call->out[0]) > 0) {
         memset(y, 0, tb_tensor_bytes(&call->out[0]));
     }
@@ -324,10 +334,11 @@ static void matmul_run(const tb_call *call)
             size_t a = at.at[0] + j * walk->step[0];
             size_t b = at.at[1] + j * walk->step[1];
             size_t c = at.at[2] + j * walk->step[2];
-            tb_gemm(&state->shape, 1.0f,
-                    tb_op_f32(call, 0) + a * state->a_floats,
-                    tb_op_f32(call, 1) + b * state->b_floats,
-                    state->adds ? 1.0f : 0.0f, y + c * y_floats);
+            tb_gemm_with(&state->shape, 1.0f,
+                         tb_op_f32(call, 0) + a * state->a_floats,
+                         tb_op_f32(call, 1) + b * state->b_floats,
+                         state->adds || state->bias ? 1.0f : 0.0f,
+                         y + c * y_floats, &tail);
         }
         tb_walk_next(&at, walk);
     }
@@ -416,6 +427,52 @@ static tb_rc matmul_t_infer(tb_call *call, tb_err *err)
     }
     call->out[0] = tb_tensor_view(TB_F32, like, NULL);
     return check_extents(&state->shape, err);
+}
+
+/* --- what fusion may add -------------------------------------------------- */
+
+/* One product, not several. */
+static bool is_single(const tb_call *call)
+{
+    const matmul_state *state = TB_OP_CONST_STATE(matmul_state, call);
+    return state->walk.n_outer == 1 && state->walk.n == 1 && !state->adds;
+}
+
+bool tb_op_matmul_bias(tb_call *call, const tb_shape *row)
+{
+    matmul_state *state = TB_OP_STATE(matmul_state, call);
+    if (call->op != &tb_op_matmul || !is_single(call) || state->bias ||
+        row->rank != 1 || row->dim[0] != state->shape.n) {
+        return false;
+    }
+    state->bias = true;
+    return true;
+}
+
+bool tb_op_product_relu(tb_call *call)
+{
+    bool *relu = NULL;
+    if (call->op == &tb_op_gemm) {
+        relu = &TB_OP_STATE(gemm_state, call)->relu;
+    } else if (call->op == &tb_op_matmul) {
+        relu = &TB_OP_STATE(matmul_state, call)->relu;
+    }
+    if (relu == NULL || *relu) {
+        return false;
+    }
+    *relu = true;
+    return true;
+}
+
+bool tb_op_gemm_gate(tb_call *call)
+{
+    gemm_state *state = TB_OP_STATE(gemm_state, call);
+    if (call->op != &tb_op_gemm || state->has_c || state->gated ||
+        call->n_in != 2) {
+        return false;
+    }
+    state->gated = true;
+    return true;
 }
 
 /* --- the table ------------------------------------------------------------ */

@@ -1,0 +1,19 @@
+/* core/exec/fuse.h - lets one call do what two would, in a bound graph that has
+ * no memory yet, for inference and training alike:
+ *   MatMul -> Add of a row          the row is where the sums start
+ *   Gemm, MatMul, Conv -> Relu      the product ends in it
+ *   Conv -> Clip                    the same
+ *   Gemm -> ReluGrad                a gradient's product passes its gate
+ * where nobody else reads what lies between. Same bits as apart, but for sums
+ * of more than TB_GEMM_CHUNK terms behind MatMul -> Add, which are rounded in
+ * another order, and the sign of a zero behind Conv. */
+#ifndef TB_EXEC_FUSE_H
+#define TB_EXEC_FUSE_H
+
+#include "model/bind.h"
+
+/* Rewrites bound; call->node of a fused call is a node of its own, whose inputs
+ * and outputs are those of all its parts. Errors: NOMEM; bound is as it was. */
+tb_rc tb_fuse_calls(tb_bound *bound, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+#endif
