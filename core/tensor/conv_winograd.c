@@ -21,7 +21,7 @@ static bool fits(const tb_conv *c)
                c->out_channels / c->groups >= CHANNELS_MIN && c->in[0] == 1 &&
                c->out[0] == 1 && c->kernel[0] == 1 && c->pad[0] == 0 &&
                c->kernel[1] == c->kernel[2] &&
-               (c->kernel[2] == 3 || c->kernel[2] == 5);
+               ((c->kernel[2] == 3 && !c->exact) || c->kernel[2] == 5);
     for (size_t d = 1; d < TB_CONV_DIMS; d++) {
         yes = yes && c->stride[d] == 1 && c->dilation[d] == 1 &&
               tb_conv_reach(c, d) >= c->pad[d] + c->in[d];

@@ -88,9 +88,10 @@ static tb_rc read_geometry(tb_call *call, size_t x, bool turned, tb_shape *y,
 
 static tb_rc infer_forward(tb_call *call, bool turned, tb_err *err)
 {
-    const tb_conv *c = &TB_OP_STATE(conv_state, call)->conv;
+    tb_conv *c = &TB_OP_STATE(conv_state, call)->conv;
     tb_shape y;
     tb_rc rc = read_geometry(call, 0, turned, &y, err);
+    c->exact = call->training;
     if (rc == TB_OK) {
         rc = check_bias(call, y.dim[1], err);
     }

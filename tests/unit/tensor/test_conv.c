@@ -297,6 +297,39 @@ static void the_gradient_of_the_bias_is_the_sum_over_its_channel(void **state)
     CHECK(db[0] == 30.0f && db[1] == 48.0f);
 }
 
+/* Norm of the error of a forward pass as users call it. */
+static double forward_error(operands *o)
+{
+    size_t bytes = 0;
+    double sum = 0;
+    tb_err err;
+    CHECK_OK(tb_conv_plan(&bytes, &o->conv, TB_CONV_Y, &err), err);
+    void *work = tb_mem_aligned(bytes, 1);
+    CHECK(work != NULL);
+    tb_conv_forward(&o->conv, o->x, o->w, NULL, o->y, work);
+    for (size_t i = 0; i < o->ny; i++) {
+        double off = (double)o->y[i] - o->want_y[i];
+        sum += off * off;
+    }
+    tb_mem_free(work);
+    return sqrt(sum);
+}
+
+static void an_exact_forward_pass_rounds_half_as_much(void **state)
+{
+    static const geometry layer = {
+        2, 1, 32, 32, {ONE, {16, 3, 1, 1, 1, 1}, {16, 3, 1, 1, 1, 1}}};
+    operands o;
+    (void)state;
+    setup_operands(&o, &layer);
+    double quick = forward_error(&o);
+    o.conv.exact = true;
+    double exact = forward_error(&o);
+    release_operands(&o);
+    print_message("error %.2g, exact %.2g\n", quick, exact);
+    CHECK(exact > 0 && exact < 0.6 * quick);
+}
+
 static void extents_that_overflow_are_refused(void **state)
 {
     (void)state;
@@ -325,6 +358,7 @@ int main(void)
         cmocka_unit_test(bias_and_clamp_end_a_forward_pass),
         cmocka_unit_test(a_row_has_the_same_bits_alone_and_in_a_batch),
         cmocka_unit_test(the_gradient_of_the_bias_is_the_sum_over_its_channel),
+        cmocka_unit_test(an_exact_forward_pass_rounds_half_as_much),
         cmocka_unit_test(extents_that_overflow_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
