@@ -97,7 +97,8 @@ tb_rc write_model_apart(const tb_graph *graph, const char *path, bool external,
     {                                                                          \
         .key = "external-data",                                                \
         .help = "put weights into a second file, FILE.data",                   \
-        .type = TB_SETTING_BOOL, TB_FIELD(owner, external)                     \
+        .flags = TB_SETTING_LOCAL, .type = TB_SETTING_BOOL,                    \
+        TB_FIELD(owner, external)                                              \
     }
 
 /* Prints "wrote PATH (1.2 MB, hash ...)". */

@@ -53,8 +53,9 @@ static const tb_setting rows[] = {
      .type = TB_SETTING_FLOAT,
      TB_FIELD(options, momentum)},
     {.key = "freeze",
-     .help = "an initialiser that training leaves as it is; again for more",
-     .value = "NAME",
+     .help = "an initialiser, or a pattern of names such as 'features.*', that "
+             "training leaves as it is; again for more",
+     .value = "PATTERN",
      .type = TB_SETTING_TEXTS,
      TB_FIELD(options, freeze)},
 };

@@ -19,6 +19,7 @@ typedef struct options {
     char output[PATH_BYTES];
     uint32_t epochs, batch, micro_batch;
     tb_text_list freeze, train;
+    bool external;
     uint64_t seed;
     float scale;
     char test[PATH_BYTES];
@@ -90,6 +91,7 @@ static const tb_setting rows[] = {
      .type = TB_SETTING_PATH,
      TB_FIELD(options, test)},
     CHECKPOINT_ROWS(options),
+    EXTERNAL_ROW(options),
 };
 
 static const tb_setting_table table = {.env = "TRIBUTARY_",
@@ -374,7 +376,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
         rc = train(&t, call->args[0], err);
     }
     if (rc == TB_OK) {
-        rc = write_model(t.graph, output, &file, err);
+        rc = write_model_apart(t.graph, output, o->external, &file, err);
     }
     if (rc == TB_OK) {
         saver_done(&t.saver);

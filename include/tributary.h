@@ -130,8 +130,9 @@ tributary_status tributary_model_set(tributary_model *model,
                                      tributary_kind kind, const float *from,
                                      size_t n, tributary_error *error);
 
-/* Holds the parameters of these names still; all others train as they did when
- * the model was opened. n 0: none is held. */
+/* Holds the parameters of these names, or patterns of names such as
+ * "features.*", still; all others train as they did when the model was opened.
+ * n 0: none is held. */
 tributary_status tributary_model_freeze(tributary_model *model,
                                         const char *const *names, size_t n,
                                         tributary_error *error);
