@@ -162,25 +162,31 @@ static void check_near(const float *got, const double *want, size_t n)
     CHECK(most <= 1e-5 * largest + 1e-30);
 }
 
-/* Calls check for each case, way that fits and set of instructions. */
-static void each(void (*check)(operands *, const tb_conv_way *,
-                               const tb_conv_set *))
+typedef void check_fn(operands *, const tb_conv_way *, const tb_conv_set *);
+
+/* Calls check for each way that fits and set of instructions. */
+static void each_way(const geometry *g, check_fn *check)
 {
+    operands o;
     size_t n_sets = 0;
     size_t n_ways = 0;
     const tb_conv_set *const *sets = tb_conv_sets(&n_sets);
     const tb_conv_way *const *ways = tb_conv_ways(&n_ways);
-    for (size_t i = 0; i < N_CASES; i++) {
-        operands o;
-        setup_operands(&o, &cases[i]);
-        for (size_t k = 0; k < n_ways * n_sets; k++) {
-            const tb_conv_way *way = ways[k / n_sets];
-            const tb_conv_set *set = sets[k % n_sets];
-            if (way->fits(&o.conv) && set->loops->usable()) {
-                check(&o, way, set);
-            }
+    setup_operands(&o, g);
+    for (size_t k = 0; k < n_ways * n_sets; k++) {
+        const tb_conv_way *way = ways[k / n_sets];
+        const tb_conv_set *set = sets[k % n_sets];
+        if (way->fits(&o.conv) && set->loops->usable()) {
+            check(&o, way, set);
         }
-        release_operands(&o);
+    }
+    release_operands(&o);
+}
+
+static void each(check_fn *check)
+{
+    for (size_t i = 0; i < N_CASES; i++) {
+        each_way(&cases[i], check);
     }
 }
 
@@ -233,6 +239,49 @@ static void gradients_agree_with_plain_loops(void **state)
     each(check_both_gradients);
     each(check_dx_alone);
     each(check_dw_alone);
+}
+
+static size_t draw(tb_stream *s, size_t from, size_t to)
+{
+    return from + (size_t)(tb_stream_uniform(s) * (double)(to - from + 1));
+}
+
+/* Half of them fit Winograd's or the depthwise loops. */
+static geometry draw_geometry(tb_stream *s)
+{
+    bool plain = draw(s, 0, 1) == 0;
+    bool single = draw(s, 0, 2) == 0;
+    size_t kernel = draw(s, 0, 1) == 0 ? 3 : 5;
+    geometry g = {
+        draw(s, 1, 3), 1, draw(s, 1, 18), draw(s, 1, 18), {ONE, ONE, ONE}};
+    if (single) {
+        g.groups = g.in_channels;
+        g.out_channels = g.in_channels * draw(s, 1, 2);
+    }
+    for (size_t d = 1; d < TB_CONV_DIMS; d++) {
+        size_t *v = g.dim[d];
+        v[1] = plain ? kernel : draw(s, 1, 5);
+        v[2] = plain ? 1 : draw(s, 1, 3);
+        v[3] = plain ? 1 : draw(s, 1, 2);
+        v[4] = draw(s, 0, 3);
+        v[5] = draw(s, 0, 3);
+        v[0] = draw(s, (v[1] - 1) * v[3] + 1, 18); /* one window at least */
+    }
+    return g;
+}
+
+static void geometries_drawn_by_chance_agree_too(void **state)
+{
+    enum { SEED = 7, N_DRAWN = 80 };
+    tb_stream s;
+    (void)state;
+    print_message("seed %d\n", SEED);
+    tb_stream_init(&s, SEED, 0, "geometry", "");
+    for (size_t i = 0; i < N_DRAWN; i++) {
+        geometry g = draw_geometry(&s);
+        each_way(&g, check_forward);
+        each_way(&g, check_both_gradients);
+    }
 }
 
 static void check_end(operands *o, const tb_conv_way *way,
@@ -355,6 +404,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_forward_pass_agrees_with_plain_loops),
         cmocka_unit_test(gradients_agree_with_plain_loops),
+        cmocka_unit_test(geometries_drawn_by_chance_agree_too),
         cmocka_unit_test(bias_and_clamp_end_a_forward_pass),
         cmocka_unit_test(a_row_has_the_same_bits_alone_and_in_a_batch),
         cmocka_unit_test(the_gradient_of_the_bias_is_the_sum_over_its_channel),
