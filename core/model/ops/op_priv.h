@@ -96,20 +96,6 @@ void tb_walk_next(tb_walk_at *at, const tb_walk *walk) TB_NONNULL(1, 2);
 tb_rc tb_op_plan_walk(tb_walk *walk, tb_shape *to, const tb_call *call,
                       tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
-/* The same of two operands, for those who have just two. */
-typedef tb_walk tb_walk2;
-typedef tb_walk_at tb_walk2_at;
-static inline void tb_walk2_plan(tb_walk2 *walk, const tb_shape *a,
-                                 const tb_shape *b, const tb_shape *to)
-{
-    const tb_shape *const operands[2] = {a, b};
-    tb_walk_plan(walk, operands, 2, to);
-}
-static inline void tb_walk2_next(tb_walk2_at *at, const tb_walk2 *walk)
-{
-    tb_walk_next(at, walk);
-}
-
 /* Inputs [from, to) that are there have the type of input from. MISMATCH. */
 tb_rc tb_op_need_same_type(const tb_call *call, size_t from, size_t to,
                            tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;

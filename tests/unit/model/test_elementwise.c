@@ -7,6 +7,8 @@
 #include "model/bind.h"
 #include "support/check.h"
 
+enum { N_IN_MAX = 4 };
+
 typedef struct operand {
     tb_dtype dtype; /* NONE: none */
     tb_shape shape;
@@ -15,9 +17,10 @@ typedef struct operand {
 
 typedef struct sum {
     const char *op;
-    int opset; /* 0: 17 */
+    const char *domain; /* NULL: ONNX's own */
+    int opset;          /* 0: 17 */
     tb_attr attrs[2];
-    operand in[3];
+    operand in[N_IN_MAX];
     tb_dtype dtype;
     size_t n;
     const void *want;
@@ -28,11 +31,12 @@ static void check(const sum *s)
 {
     tb_graph *g = NULL;
     tb_bound *bound = NULL;
-    tb_value_id in[3], y = TB_ID_NONE, out = TB_ID_NONE;
+    tb_value_id in[N_IN_MAX], y = TB_ID_NONE, out = TB_ID_NONE;
     size_t n_in = 0;
+    size_t n_attrs = 0;
     tb_err err;
     CHECK_OK(tb_graph_new(&g, "g", s->opset > 0 ? s->opset : 17, &err), err);
-    for (; n_in < 3 && s->in[n_in].dtype != TB_DTYPE_NONE; n_in++) {
+    for (; n_in < N_IN_MAX && s->in[n_in].dtype != TB_DTYPE_NONE; n_in++) {
         const char name[] = {(char)('a' + n_in), '\0'};
         const operand *o = &s->in[n_in];
         tb_tensor t =
@@ -40,9 +44,13 @@ static void check(const sum *s)
         CHECK_OK(tb_graph_add_data(g, &in[n_in], name, TB_ROLE_CONST, &t, &err),
                  err);
     }
+    while (n_attrs < 2 && s->attrs[n_attrs].name != NULL) {
+        n_attrs++;
+    }
     tb_node_spec spec = {.op = s->op,
+                         .domain = s->domain,
                          .attrs = s->attrs,
-                         .n_attrs = s->attrs[0].name != NULL ? 2 : 0,
+                         .n_attrs = n_attrs,
                          .in = in,
                          .n_in = n_in};
     CHECK_OK(tb_graph_apply(g, &y, &spec, &err), err);
@@ -128,56 +136,79 @@ static const uint8_t other[] = {0, 1, 1};
 static const uint8_t differ[] = {1, 1, 0};
 
 static const sum sums[] = {
-    {"Div", .in = {OF(TB_I32, div_a), OF(TB_I32, div_b)}, WANT(TB_I32, div_y)},
-    {"Div", .in = {OF(TB_I64, long_a), OF(TB_I64, long_b)},
+    {.op = "Div",
+     .in = {OF(TB_I32, div_a), OF(TB_I32, div_b)},
+     WANT(TB_I32, div_y)},
+    {.op = "Div",
+     .in = {OF(TB_I64, long_a), OF(TB_I64, long_b)},
      WANT(TB_I64, long_quotient)},
-    {"Add", .in = {OF(TB_I64, long_a), OF(TB_I64, long_b)},
+    {.op = "Add",
+     .in = {OF(TB_I64, long_a), OF(TB_I64, long_b)},
      WANT(TB_I64, long_sum)},
-    {"Div", .in = {OF(TB_I8, small_a), OF(TB_I8, small_b)},
+    {.op = "Div",
+     .in = {OF(TB_I8, small_a), OF(TB_I8, small_b)},
      WANT(TB_I8, small_quotient)},
-    {"Add", .in = {OF(TB_I8, small_a), OF(TB_I8, small_b)},
+    {.op = "Add",
+     .in = {OF(TB_I8, small_a), OF(TB_I8, small_b)},
      WANT(TB_I8, small_sum)},
-    {"Abs", .in = {OF(TB_I8, small_a)}, WANT(TB_I8, small_abs)},
-    {"Neg", .in = {OF(TB_I8, small_a)}, WANT(TB_I8, small_neg)},
-    {"Abs", .in = {OF(TB_U64, big_a)}, WANT(TB_U64, big_a)},
-    {"Add", .in = {OF(TB_U8, byte_a), OF(TB_U8, byte_b)},
+    {.op = "Abs", .in = {OF(TB_I8, small_a)}, WANT(TB_I8, small_abs)},
+    {.op = "Neg", .in = {OF(TB_I8, small_a)}, WANT(TB_I8, small_neg)},
+    {.op = "Abs", .in = {OF(TB_U64, big_a)}, WANT(TB_U64, big_a)},
+    {.op = "Add",
+     .in = {OF(TB_U8, byte_a), OF(TB_U8, byte_b)},
      WANT(TB_U8, byte_sum)},
-    {"Sub", .in = {OF(TB_U8, byte_a), OF(TB_U8, byte_b)},
+    {.op = "Sub",
+     .in = {OF(TB_U8, byte_a), OF(TB_U8, byte_b)},
      WANT(TB_U8, byte_difference)},
-    {"Mul", .in = {OF(TB_U8, byte_a), OF(TB_U8, byte_b)},
+    {.op = "Mul",
+     .in = {OF(TB_U8, byte_a), OF(TB_U8, byte_b)},
      WANT(TB_U8, byte_product)},
-    {"Div", .in = {OF(TB_U8, byte_a), OF(TB_U8, byte_b)},
+    {.op = "Div",
+     .in = {OF(TB_U8, byte_a), OF(TB_U8, byte_b)},
      WANT(TB_U8, byte_quotient)},
-    {"Div", .in = {OF(TB_U64, big_a), OF(TB_U64, big_b)},
+    {.op = "Div",
+     .in = {OF(TB_U64, big_a), OF(TB_U64, big_b)},
      WANT(TB_U64, big_quotient)},
-    {"Max", .in = {OF(TB_U64, big_a), OF(TB_U64, big_b)},
+    {.op = "Max",
+     .in = {OF(TB_U64, big_a), OF(TB_U64, big_b)},
      WANT(TB_U64, big_max)},
-    {"Min", .in = {OF(TB_U64, big_a), OF(TB_U64, big_b)},
+    {.op = "Min",
+     .in = {OF(TB_U64, big_a), OF(TB_U64, big_b)},
      WANT(TB_U64, big_min)},
-    {"Less", .in = {OF(TB_U64, big_a), OF(TB_U64, big_b)},
+    {.op = "Less",
+     .in = {OF(TB_U64, big_a), OF(TB_U64, big_b)},
      WANT(TB_BOOL, big_less)},
-    {"Clip",
+    {.op = "Clip",
      .in = {OF(TB_U64, big_a), OF(TB_U64, big_low), OF(TB_U64, big_high)},
      WANT(TB_U64, big_clipped)},
-    {"Add", .in = {OF(TB_F16, half_a), OF(TB_F16, half_b)},
+    {.op = "Add",
+     .in = {OF(TB_F16, half_a), OF(TB_F16, half_b)},
      WANT(TB_F16, half_sum)},
-    {"Add", .in = {OF(TB_BF16, bf_a), OF(TB_BF16, bf_b)},
+    {.op = "Add",
+     .in = {OF(TB_BF16, bf_a), OF(TB_BF16, bf_b)},
      WANT(TB_BF16, bf_sum)},
-    {"Pow", .in = {OF(TB_I64, base), OF(TB_I64, power)}, WANT(TB_I64, powers)},
-    {"Pow", .in = {OF(TB_I32, nine), OF(TB_F32, root)}, WANT(TB_I32, roots)},
-    {"Min", .in = {OF(TB_F64, nan_a), OF(TB_F64, nan_b), OF(TB_F64, nan_c)},
+    {.op = "Pow",
+     .in = {OF(TB_I64, base), OF(TB_I64, power)},
+     WANT(TB_I64, powers)},
+    {.op = "Pow",
+     .in = {OF(TB_I32, nine), OF(TB_F32, root)},
+     WANT(TB_I32, roots)},
+    {.op = "Min",
+     .in = {OF(TB_F64, nan_a), OF(TB_F64, nan_b), OF(TB_F64, nan_c)},
      WANT(TB_F64, nan_min)},
-    {"Clip",
+    {.op = "Clip",
      .in = {OF(TB_I8, small_a), OF(TB_I8, limit_low), OF(TB_I8, limit_high)},
      WANT(TB_I8, limited)},
-    {"Where",
+    {.op = "Where",
      .in = {OF(TB_BOOL, choice), OF(TB_U16, first), OF(TB_U16, second)},
      WANT(TB_U16, chosen)},
-    {"Xor", .in = {OF(TB_BOOL, choice), OF(TB_BOOL, other)},
+    {.op = "Xor",
+     .in = {OF(TB_BOOL, choice), OF(TB_BOOL, other)},
      WANT(TB_BOOL, differ)},
-    {"And", .in = {OF(TB_BOOL, choice), OF(TB_BOOL, other)},
+    {.op = "And",
+     .in = {OF(TB_BOOL, choice), OF(TB_BOOL, other)},
      WANT(TB_BOOL, both)},
-    {"Not", .in = {OF(TB_BOOL, differ)}, WANT(TB_BOOL, both)},
+    {.op = "Not", .in = {OF(TB_BOOL, differ)}, WANT(TB_BOOL, both)},
 };
 
 static void each_type_computes_as_its_numbers_do(void **state)
@@ -187,6 +218,29 @@ static void each_type_computes_as_its_numbers_do(void **state)
         check(&sums[i]);
     }
     CHECK(tb_mem_live() == 0);
+}
+
+/* dy 4 and 8 of Max(a, b), whose first elements are equal. */
+static void equal_operands_share_the_gradient_of_a_maximum(void **state)
+{
+    static const float dy[] = {4, 8};
+    static const float y[] = {1, 2};
+    static const float a[] = {1, 2};
+    static const float b[] = {1, 0};
+    static const float of_a[] = {2, 8};
+    static const float of_b[] = {2, 0};
+    (void)state;
+    for (int64_t of = 0; of < 2; of++) {
+        const sum s = {
+            .op = "ExtremeGrad",
+            .domain = TB_DOMAIN_GRAD,
+            .attrs = {TB_ATTR_I("of", of)},
+            .in = {OF(TB_F32, dy), OF(TB_F32, y), OF(TB_F32, a), OF(TB_F32, b)},
+            .dtype = TB_F32,
+            .n = 2,
+            .want = of == 0 ? of_a : of_b};
+        check(&s);
+    }
 }
 
 /* Two groups of two channels: means 2 and 7, deviations 1 and 2, epsilon 0. */
@@ -222,6 +276,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_type_computes_as_its_numbers_do),
+        cmocka_unit_test(equal_operands_share_the_gradient_of_a_maximum),
         cmocka_unit_test(
             groups_are_scaled_by_channel_or_before_opset_21_by_group),
     };
