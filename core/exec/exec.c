@@ -8,12 +8,15 @@
 #include "exec/quantized.h"
 #include "model/params.h"
 
-/* A pointer that follows the parameter vector. */
+/* A pointer that follows the parameter vector or an input. */
 typedef struct patch {
     void **at;
-    void *own;     /* the graph's own data */
+    void *own;     /* the graph's own data, or the executor's */
     size_t offset; /* in the vector, in floats */
+    size_t input;  /* which one; PARAMS: none */
 } patch;
+
+#define PARAMS SIZE_MAX
 
 struct tb_exec {
     tb_graph
@@ -58,19 +61,29 @@ static void *find_data(const tb_exec *e, const tb_exec_place *places,
 static void add_patch(tb_exec *e, const tb_slots *slots, tb_tensor *t,
                       tb_value_id v)
 {
-    const tb_value *root = tb_graph_value(e->bound->graph, e->plan.root[v]);
-    if (root == NULL || root->role != TB_ROLE_PARAM) {
+    const tb_graph *graph = e->bound->graph;
+    tb_value_id id = e->plan.root[v];
+    const tb_value *root = tb_graph_value(graph, id);
+    patch p = {.at = &t->data, .own = t->data, .input = PARAMS};
+    if (root == NULL) {
         return;
     }
-    for (size_t s = 0; s < slots->n; s++) {
-        if (slots->slot[s].value == e->plan.root[v]) {
-            e->patches[e->n_patches++] =
-                (patch){&t->data, t->data, slots->slot[s].offset};
+    for (size_t i = 0; root->role == TB_ROLE_INPUT && i < graph->n_inputs;
+         i++) {
+        if (graph->inputs[i] == id) {
+            p.input = i;
+            e->patches[e->n_patches++] = p;
+        }
+    }
+    for (size_t s = 0; root->role == TB_ROLE_PARAM && s < slots->n; s++) {
+        if (slots->slot[s].value == id) {
+            p.offset = slots->slot[s].offset;
+            e->patches[e->n_patches++] = p;
         }
     }
 }
 
-/* Sets every pointer, and notes which follow the parameters. */
+/* Sets every pointer, and notes which follow parameters or inputs. */
 static void resolve(tb_exec *e, const tb_exec_place *places, size_t n_places,
                     const tb_chance *chance, const tb_slots *slots)
 {
@@ -249,7 +262,19 @@ void tb_exec_set_params(tb_exec *exec, const float *params)
 {
     for (size_t i = 0; i < exec->n_patches; i++) {
         const patch *p = &exec->patches[i];
-        *p->at = params == NULL ? p->own : unconst(params + p->offset);
+        if (p->input == PARAMS) {
+            *p->at = params == NULL ? p->own : unconst(params + p->offset);
+        }
+    }
+}
+
+void tb_exec_set_input(tb_exec *exec, size_t i, const void *data)
+{
+    for (size_t k = 0; k < exec->n_patches; k++) {
+        const patch *p = &exec->patches[k];
+        if (p->input == i) {
+            *p->at = data == NULL ? p->own : unconst(data);
+        }
     }
 }
 

@@ -454,7 +454,7 @@ bool tb_op_product_relu(tb_call *call)
     bool *relu = NULL;
     if (call->op == &tb_op_gemm) {
         relu = &TB_OP_STATE(gemm_state, call)->relu;
-    } else if (call->op == &tb_op_matmul) {
+    } else if (call->op == &tb_op_matmul && is_single(call)) {
         relu = &TB_OP_STATE(matmul_state, call)->relu;
     }
     if (relu == NULL || *relu) {

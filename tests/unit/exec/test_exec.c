@@ -213,6 +213,35 @@ static void parameters_can_be_swapped_and_given_back(void **state)
     tb_graph_free(&g);
 }
 
+static void an_input_can_be_read_where_it_lies(void **state)
+{
+    (void)state;
+    enum { N = 4 };
+    tb_err err;
+    tb_exec *e = NULL;
+    _Alignas(16) float x[N * 6];
+    float want[N * 4];
+    tb_graph *g = tb_test_mlp_new(&net, 1);
+    CHECK_OK(tb_exec_new(&e, g, N, &err), err);
+    for (size_t i = 0; i < N * 6; i++) {
+        x[i] = (float)i / 7.0f - 1.0f;
+    }
+    float *own = tb_exec_input(e, 0)->data;
+    memcpy(own, x, sizeof x);
+    tb_exec_run(e);
+    memcpy(want, tb_exec_output(e, 0)->data, sizeof want);
+    memset(own, 0, sizeof x);
+    tb_exec_set_input(e, 0, x);
+    tb_exec_run(e);
+    CHECK(memcmp(want, tb_exec_output(e, 0)->data, sizeof want) == 0);
+    CHECK(own[0] == 0.0f && tb_exec_input(e, 0)->data == x);
+    tb_exec_set_input(e, 0, NULL);
+    tb_exec_run(e);
+    CHECK(memcmp(want, tb_exec_output(e, 0)->data, sizeof want) != 0);
+    tb_exec_free(&e);
+    tb_graph_free(&g);
+}
+
 static void bad_batches_and_models_without_rows_are_refused(void **state)
 {
     (void)state;
@@ -260,6 +289,7 @@ int main(void)
         cmocka_unit_test(a_run_allocates_nothing),
         cmocka_unit_test(a_row_has_the_same_bits_wherever_it_stands),
         cmocka_unit_test(parameters_can_be_swapped_and_given_back),
+        cmocka_unit_test(an_input_can_be_read_where_it_lies),
         cmocka_unit_test(bad_batches_and_models_without_rows_are_refused),
         cmocka_unit_test(making_survives_each_allocation_failing),
     };
