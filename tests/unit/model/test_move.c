@@ -383,6 +383,72 @@ static void nan_and_nothing_are_reduced_as_numpy_does(void **state)
     finish(&o);
 }
 
+/* --- many parts ---------------------------------------------------------- */
+
+enum { N_PARTS = 80 }; /* as many steps as a recurrent net may be unrolled to */
+
+/* Parts [2, 1], numbered, joined to [2, 80], and its gradient taken apart. */
+static void eighty_parts_are_joined_and_taken_apart(void **state)
+{
+    const tb_dims dims = {.rank = 2, .dim = {2, 1}};
+    const tb_attr axis = TB_ATTR_I("axis", 1);
+    tb_graph *graph = NULL;
+    tb_value_id in[N_PARTS];
+    tb_value_id dx[N_PARTS];
+    tb_value_id y = TB_ID_NONE;
+    bool wants[N_PARTS];
+    graph_run run;
+    tb_err err;
+    (void)state;
+    CHECK_OK(tb_graph_new(&graph, "parts", 17, &err), err);
+    for (size_t i = 0; i < N_PARTS; i++) {
+        char name[8];
+        (void)snprintf(name, sizeof name, "x%u", (unsigned)i);
+        CHECK_OK(tb_graph_add_input(graph, &in[i], name, TB_F32, &dims, &err),
+                 err);
+        wants[i] = i % 3 != 0; /* the others are not asked for */
+    }
+    CHECK_OK(tb_graph_apply(graph, &y,
+                            &(tb_node_spec){.op = "Concat",
+                                            .attrs = &axis,
+                                            .n_attrs = 1,
+                                            .in = in,
+                                            .n_in = N_PARTS},
+                            &err),
+             err);
+    tb_grad g = {.graph = graph,
+                 .node = tb_graph_node(graph, graph->values[y]->producer),
+                 .dy = &y, /* the parts themselves must come back */
+                 .wants = wants,
+                 .dx = dx,
+                 .err = &err};
+    CHECK_OK(tb_op_backward(&g, tb_op_find("", "Concat", 17)), err);
+    for (size_t i = 0; i < N_PARTS; i++) {
+        CHECK((dx[i] != TB_ID_NONE) == wants[i]);
+        if (wants[i]) {
+            CHECK_OK(tb_graph_add_output(graph, dx[i], &err), err);
+        }
+    }
+    CHECK_OK(graph_run_init(&run, graph, &(tb_bind_options){.batch = 1}, &err),
+             err);
+    for (size_t i = 0; i < N_PARTS; i++) {
+        float *x = run.values[in[i]].data;
+        x[0] = (float)i;
+        x[1] = (float)i + 100;
+    }
+    graph_run_go(&run, NULL);
+    const float *all = run.values[y].data;
+    for (size_t i = 0; i < N_PARTS; i++) {
+        CHECK(all[i] == (float)i && all[N_PARTS + i] == (float)i + 100);
+        const float *part = wants[i] ? run.values[dx[i]].data : NULL;
+        CHECK(part == NULL ||
+              (part[0] == (float)i && part[1] == (float)i + 100));
+    }
+    graph_run_release(&run);
+    tb_graph_free(&graph);
+    CHECK(tb_mem_live() == 0);
+}
+
 /* --- indexes from data ---------------------------------------------------- */
 
 /* rows [4, 3] gathered by four indexes that only the run sees. */
@@ -438,6 +504,7 @@ int main(void)
         cmocka_unit_test(pads_go_on_as_their_mode_says),
         cmocka_unit_test(reductions_are_what_the_naive_twin_finds),
         cmocka_unit_test(nan_and_nothing_are_reduced_as_numpy_does),
+        cmocka_unit_test(eighty_parts_are_joined_and_taken_apart),
         cmocka_unit_test(an_index_out_of_range_is_reported_and_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
