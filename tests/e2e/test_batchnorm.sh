@@ -26,3 +26,13 @@ own=$(network_hash)
 [ "$own" != "$average" ] || fail "bn: local is bn: average"
 same "local, simulator" "$own" "$(sim_hash 2)"
 same "local, replay" "$own" "$(tributaryd replay --json | json_field hash)"
+
+# At a shell too: the checkpoint of a step in the middle has the statistics.
+cd "$tmp"
+flags=(--data "$images/t10k-images-idx3-ubyte.gz" --scale 1/255 --batch 64
+    --epochs 2 --optimiser rmsprop --lr 0.001 --micro-batch 24)
+tributary model train "$model" "${flags[@]}" -o whole.onnx --checkpoint c.npz \
+    --checkpoint-every 200 >/dev/null
+tributary model train "$model" "${flags[@]}" -o part.onnx --checkpoint c.npz \
+    --resume >/dev/null
+cmp whole.onnx part.onnx || fail "resumed to other bits"
