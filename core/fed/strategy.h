@@ -10,8 +10,11 @@
 /* Names of sections that every training round has. */
 #define TB_SECTION_PARAMETERS "parameters" /* difference to the round's model */
 #define TB_SECTION_LOSS       "loss"       /* mean over the client's samples */
-/* ... and of models with running statistics that are averaged. */
-#define TB_SECTION_STATISTICS "statistics" /* difference, as parameters */
+/* ... and of models with running statistics that are averaged: the difference
+ * divided by a power of two, since variances are larger than parameters and
+ * share their bound, and their step where a codec has one. */
+#define TB_SECTION_STATISTICS "statistics"
+#define TB_STATISTICS_SCALE   64.0F
 /* ... and of evaluation and calibration. Weighted means over samples. */
 #define TB_SECTION_ACCURACY "accuracy" /* share of right answers */
 #define TB_SECTION_LOW      "low"      /* per observed value: smallest */

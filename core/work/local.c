@@ -91,16 +91,18 @@ static tb_rc difference(const tb_round_config *config, float *delta,
                         const float *end, size_t n, bool statistics,
                         tb_err *err)
 {
+    float unit = statistics ? TB_STATISTICS_SCALE : 1.0F;
     for (size_t i = 0; i < n; i++) {
-        delta[i] = end[i] - delta[i];
+        delta[i] = (end[i] - delta[i]) / unit;
         if (delta[i] <= config->max_abs && delta[i] >= -config->max_abs) {
             continue;
         }
         return tb_fail(err, TB_E_REFUSED,
                        "training moved %s %zu by %g, over the job's "
-                       "update.max_abs of %g: %s",
+                       "update.max_abs, here %g: %s",
                        statistics ? "running statistic" : "parameter", i,
-                       (double)delta[i], (double)config->max_abs,
+                       (double)(delta[i] * unit),
+                       (double)(config->max_abs * unit),
                        statistics ? "scale the data, raise it, or use bn: local"
                                   : "it diverges; a smaller learning rate may "
                                     "help");

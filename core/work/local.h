@@ -28,7 +28,8 @@ typedef struct tb_local_work {
 /* Does the round's task on all rows of data. values: all sections one after the
  * other [tb_round_config_values]; *weight: rows, at most config->max_weight.
  *   train:     parameters minus those of the model | mean loss | running
- *              statistics minus those of the model, unless bn: local
+ *              statistics minus those of the model, divided by
+ *              TB_STATISTICS_SCALE, unless bn: local
  *   evaluate:  mean loss | share of right answers
  *   calibrate: smallest | largest of each observed value
  * Errors: MALFORMED, UNSUPPORTED (job text), MISMATCH (model against data or

@@ -83,7 +83,7 @@ static tb_rc average_statistics(const tb_work_round *round, tb_graph *graph,
         rc = tb_sum_mean(round->sum, at, now + n, n, err);
     }
     for (size_t i = 0; rc == TB_OK && i < n; i++) {
-        now[i] += now[n + i];
+        now[i] += TB_STATISTICS_SCALE * now[n + i];
     }
     if (rc == TB_OK) {
         lift_variances(graph, &slots, now);
