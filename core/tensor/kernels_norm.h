@@ -1,7 +1,7 @@
 /* core/tensor/kernels_norm.h - mean, variance and what normalisations need
  * forward and backward, included by kernels_loops.h. Sums run in LANES floats
  * over blocks of BLOCK numbers and go on in double from block to block.
- * The includer defines LANES and fold_sum. */
+ * The includer defines LANES, which is 16. */
 
 #define BLOCK     1024
 #define TILE_COLS 64
@@ -41,13 +41,24 @@ typedef float lanes_at
 
 #define AT(p) (*(const lanes_at *)(const void *)(p))
 
-/* Adds the lanes to what did not fill a vector. */
-#define FOLD(vector, rest)                                                     \
-    do {                                                                       \
-        for (size_t l = 0; l < LANES; l++) {                                   \
-            (rest)[l] = (rest)[l] + (vector)[l];                               \
-        }                                                                      \
-    } while (0)
+typedef float half_lanes
+    __attribute__((vector_size(LANES / 2 * sizeof(float))));
+typedef float quarter_lanes
+    __attribute__((vector_size(LANES / 4 * sizeof(float))));
+
+/* The sum of all lanes and of what did not fill a vector, in the order of
+ * fold_sum. */
+static float folded(const lanes *v, const float rest[static LANES])
+{
+    half_lanes h[2];
+    quarter_lanes q[2];
+    lanes all = *v + AT(rest);
+    memcpy(h, &all, sizeof h);
+    h[0] = h[0] + h[1];
+    memcpy(q, &h[0], sizeof q);
+    q[0] = q[0] + q[1];
+    return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
+}
 
 static float block_sum(const float *x, const block *b, size_t stride)
 {
@@ -70,8 +81,7 @@ static float block_sum(const float *x, const block *b, size_t stride)
         }
     }
     v0 = (v0 + v1) + (v2 + v3);
-    FOLD(v0, rest);
-    return fold_sum(rest);
+    return folded(&v0, rest);
 }
 
 /* out: sum of x - shift, sum of its square */
@@ -104,10 +114,8 @@ static void block_deviations(float out[2], const float *x, const block *b,
     }
     s0 = s0 + s1;
     q0 = q0 + q1;
-    FOLD(s0, sum_rest);
-    FOLD(q0, square_rest);
-    out[0] = fold_sum(sum_rest);
-    out[1] = fold_sum(square_rest);
+    out[0] = folded(&s0, sum_rest);
+    out[1] = folded(&q0, square_rest);
 }
 
 /* Two passes over each block while it is near, the second correcting the mean
@@ -125,9 +133,15 @@ static void moments(double out[2], const float *x, const tb_k_span *span)
         block_deviations(dev, x, &b, span->stride, shift);
         double rest = (double)dev[0] / n;
         double delta = ((double)shift + rest) - mean;
-        squares = squares + ((double)dev[1] - rest * (double)dev[0]) +
-                  delta * delta * (count * n / (count + n));
-        mean = mean + delta * (n / (count + n));
+        double inside = (double)dev[1] - rest * (double)dev[0];
+        if (count > 0) {
+            squares =
+                squares + inside + delta * delta * (count * n / (count + n));
+            mean = mean + delta * (n / (count + n));
+        } else { /* the first, mostly the only one */
+            squares = inside;
+            mean = delta;
+        }
         count = count + n;
     }
     out[0] = mean;
@@ -161,10 +175,8 @@ static void block_grad_sums(double out[2], const float *dy, const float *x,
     }
     s0 = s0 + s1;
     p0 = p0 + p1;
-    FOLD(s0, sum_rest);
-    FOLD(p0, product_rest);
-    out[0] = out[0] + (double)fold_sum(sum_rest);
-    out[1] = out[1] + (double)fold_sum(product_rest);
+    out[0] = out[0] + (double)folded(&s0, sum_rest);
+    out[1] = out[1] + (double)folded(&p0, product_rest);
 }
 
 /* out: sum of dy, sum of dy (x - mean) */
@@ -251,10 +263,8 @@ static void piece_row_sums(double out[2], const float *dy, const float *x,
     }
     s0 = s0 + s1;
     p0 = p0 + p1;
-    FOLD(s0, sum_rest);
-    FOLD(p0, product_rest);
-    out[0] = out[0] + (double)fold_sum(sum_rest);
-    out[1] = out[1] + (double)fold_sum(product_rest);
+    out[0] = out[0] + (double)folded(&s0, sum_rest);
+    out[1] = out[1] + (double)folded(&p0, product_rest);
 }
 
 /* out: sum of dy scale, sum of dy scale (x - mean) */
