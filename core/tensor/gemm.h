@@ -13,7 +13,7 @@
 
 #include "base/attr.h"
 
-#define TB_GEMM_CHUNK 512
+#define TB_GEMM_CHUNK 512 /* terms; twice as many in 16 chains */
 #define TB_GEMM_DOT   384
 #define TB_GEMM_PANEL 32 /* columns of a packed panel */
 
