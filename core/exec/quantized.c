@@ -88,7 +88,7 @@ static bool readers_take_pixels(const fuser *f, tb_value_id v, size_t channels,
         if (takes_pixels(f, r->node[i], v, channels, flat)) {
             continue;
         }
-        if (!tb_quant_is(node, "DequantizeLinear") ||
+        if (!tb_quant_is(node, "DequantizeLinear") || real == TB_ID_NONE ||
             tb_graph_is_output(f->from, real)) {
             return false;
         }

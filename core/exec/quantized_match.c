@@ -68,8 +68,11 @@ static const tb_node *only_reader(const tb_graph *graph,
                                   const tb_readers *readers, tb_value_id v,
                                   tb_node_id *id)
 {
+    if (v == TB_ID_NONE || tb_graph_is_output(graph, v)) {
+        return NULL;
+    }
     size_t from = readers->first[v];
-    if (readers->first[v + 1] - from != 1 || tb_graph_is_output(graph, v)) {
+    if (readers->first[v + 1] - from != 1) {
         return NULL;
     }
     *id = readers->node[from];
@@ -136,7 +139,8 @@ static bool read_quant(tb_quant *out, const tb_graph *graph,
 /* The same of a QuantizeLinear or DequantizeLinear. */
 static bool read_pair(tb_quant *out, const tb_graph *graph, const tb_node *node)
 {
-    return given(node, 2) && tb_node_int(node, "block_size", 0) == 0 &&
+    return given(node, 2) && node->out[0] != TB_ID_NONE &&
+           tb_node_int(node, "block_size", 0) == 0 &&
            read_quant(out, graph, node->in[1], node->in[2]);
 }
 
@@ -186,7 +190,7 @@ static bool match_weights(tb_quant_layer *l, const tb_graph *graph,
                           tb_value_id v, size_t out_axis)
 {
     const tb_node *node = maker_of(graph, v);
-    if (!tb_quant_is(node, "DequantizeLinear") ||
+    if (!tb_quant_is(node, "DequantizeLinear") || node->n_in < 2 ||
         tb_node_int(node, "block_size", 0) != 0) {
         return false;
     }
@@ -239,7 +243,8 @@ static bool match_bias(tb_quant_layer *l, const tb_graph *graph, tb_value_id v)
 {
     const tb_node *node = maker_of(graph, v);
     l->bias = constant(graph, v);
-    if (tb_quant_is(node, "DequantizeLinear") && !given(node, 2)) {
+    if (tb_quant_is(node, "DequantizeLinear") && given(node, 1) &&
+        !given(node, 2)) {
         l->bias = constant(graph, node->in[0]);
         l->bias_scale = scales(graph, node->in[1], l->n);
     }
@@ -290,7 +295,8 @@ static bool match_product(tb_quant_layer *l, const tb_graph *graph,
 static bool match_linear(tb_quant_layer *l, const tb_graph *graph,
                          const tb_node *node, bool conv)
 {
-    if (!read_quant(&l->x_quant, graph, node->in[1], node->in[2]) ||
+    if (node->n_in < 8 ||
+        !read_quant(&l->x_quant, graph, node->in[1], node->in[2]) ||
         !take_weights(l, graph, node->in + 3, conv ? 0 : 1) ||
         !read_quant(&l->y_quant, graph, node->in[6], node->in[7]) ||
         l->k > K_MAX) {
@@ -319,6 +325,9 @@ bool tb_quant_match(tb_quant_layer *out, const tb_graph *graph, tb_node_id id)
     bool gemm = tb_quant_is(node, "Gemm");
     bool conv = tb_quant_is(node, "Conv");
     *out = (tb_quant_layer){.node = id};
+    if (node == NULL || node->n_in < 2 || node->out[0] == TB_ID_NONE) {
+        return false; /* binding will say what is wrong */
+    }
     if (tb_quant_is(node, "QLinearConv") ||
         tb_quant_is(node, "QLinearMatMul")) {
         return match_linear(out, graph, node, node->op[7] == 'C');
@@ -328,8 +337,7 @@ bool tb_quant_match(tb_quant_layer *out, const tb_graph *graph, tb_node_id id)
     }
     const tb_node *x = maker_of(graph, node->in[0]);
     if (!tb_quant_is(x, "DequantizeLinear") ||
-        !read_pair(&out->x_quant, graph, x) ||
-        tb_graph_value(graph, node->out[0]) == NULL) {
+        !read_pair(&out->x_quant, graph, x)) {
         return false;
     }
     out->x = x->in[0];

@@ -68,20 +68,40 @@ static size_t packed_at(const tb_int8_shape *s, size_t j, size_t g, size_t p)
            term % QUAD;
 }
 
+/* Segment g of up to 16 columns from column j on, term by term: where each is
+ * stored, follows without a division. */
+static void pack_segment(int8_t *to, const uint8_t *from,
+                         const tb_int8_shape *s, const tb_int8_layout *l,
+                         size_t n_columns)
+{
+    uint8_t mask = l->flip ? 0x80 : 0;
+    size_t inner = 0;
+    size_t at = 0;
+    for (size_t p = 0; p < s->k; p++) {
+        int8_t *quad = to + p / QUAD * TB_INT8_PANEL * QUAD + p % QUAD;
+        for (size_t c = 0; c < n_columns; c++) {
+            quad[c * QUAD] = (int8_t)(from[c * l->column_step + at] ^ mask);
+        }
+        at += l->inner_step;
+        if (++inner == l->n_inner) {
+            at += l->outer_step - l->n_inner * l->inner_step;
+            inner = 0;
+        }
+    }
+}
+
 void tb_int8_pack(int8_t *packed, const void *b, const tb_int8_shape *s,
                   const tb_int8_layout *l)
 {
     const uint8_t *from = b;
-    uint8_t mask = l->flip ? 0x80 : 0;
     memset(packed, 0, tb_int8_packed_bytes(s->n, s->n_segments, s->k));
-    for (size_t j = 0; j < s->n; j++) {
+    for (size_t j = 0; j < s->n; j += TB_INT8_PANEL) {
+        size_t left = s->n - j;
+        size_t n_columns = left < TB_INT8_PANEL ? left : TB_INT8_PANEL;
         for (size_t g = 0; g < s->n_segments; g++) {
-            size_t start = j * l->column_step + g * l->segment_step;
-            for (size_t p = 0; p < s->k; p++) {
-                size_t at = start + p / l->n_inner * l->outer_step +
-                            p % l->n_inner * l->inner_step;
-                packed[packed_at(s, j, g, p)] = (int8_t)(from[at] ^ mask);
-            }
+            pack_segment(packed + packed_at(s, j, g, 0),
+                         from + j * l->column_step + g * l->segment_step, s, l,
+                         n_columns);
         }
     }
 }
@@ -89,14 +109,19 @@ void tb_int8_pack(int8_t *packed, const void *b, const tb_int8_shape *s,
 void tb_int8_column_sums(int32_t *sums, const int8_t *packed,
                          const tb_int8_shape *s)
 {
-    for (size_t j = 0; j < s->n; j++) {
-        int64_t sum = 0;
-        for (size_t g = 0; g < s->n_segments; g++) {
-            for (size_t p = 0; p < s->k; p++) {
-                sum += packed[packed_at(s, j, g, p)];
+    size_t n_quads = padded_terms(s->n_segments, s->k) / QUAD;
+    for (size_t j = 0; j < s->n; j += TB_INT8_PANEL) {
+        uint32_t sum[TB_INT8_PANEL] = {0};
+        size_t left = s->n - j;
+        for (size_t q = 0; q < n_quads; q++) {
+            for (size_t c = 0; c < TB_INT8_PANEL; c++, packed += QUAD) {
+                sum[c] +=
+                    (uint32_t)(packed[0] + packed[1] + packed[2] + packed[3]);
             }
         }
-        sums[j] = (int32_t)(uint32_t)sum;
+        for (size_t c = 0; c < TB_INT8_PANEL && c < left; c++) {
+            sums[j + c] = (int32_t)sum[c];
+        }
     }
 }
 

@@ -430,6 +430,28 @@ static void bytes_of_the_wrong_type_are_refused(void **state)
     tb_graph_free(&b.g);
 }
 
+/* What no reader of files lets through, but a program may build. */
+static void nodes_without_their_operands_are_left_to_binding(void **state)
+{
+    (void)state;
+    static const char *const ops[] = {"Conv", "Gemm", "MatMul", "QLinearConv",
+                                      "QLinearMatMul"};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        for (size_t n = 1; n <= 2; n++) {
+            tb_err err;
+            tb_exec *e = NULL;
+            builder b = begin(&image);
+            pair(&b, 0.1f, 3, false);
+            const tb_value_id in[2] = {b.v, b.v};
+            b.v = node(&b, ops[i], NULL, 0, in, n);
+            then(&b, "DequantizeLinear");
+            CHECK_OK(tb_graph_add_output(b.g, b.v, &err), err);
+            CHECK(tb_exec_new(&e, b.g, 1, &err) != TB_OK && e == NULL);
+            tb_graph_free(&b.g);
+        }
+    }
+}
+
 static tb_rc make(void *arg, tb_err *err)
 {
     tb_exec *e = NULL;
@@ -466,6 +488,7 @@ int main(void)
         cmocka_unit_test(a_bias_that_trains_keeps_its_layer_in_float),
         cmocka_unit_test(parameters_that_are_set_later_are_seen),
         cmocka_unit_test(bytes_of_the_wrong_type_are_refused),
+        cmocka_unit_test(nodes_without_their_operands_are_left_to_binding),
         cmocka_unit_test(survives_each_allocation_failing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
