@@ -334,16 +334,16 @@ static tb_rc put_run(const inspection *in, size_t batch,
 static tb_rc put_step(size_t batch, const tb_trainer_cost *cost, tb_buf *out,
                       tb_err *err)
 {
-    char s[7][32];
+    char s[8][32];
     return tb_buf_printf(
         out, err,
         "training   %8zu  %10s  %10s\n"
         "           activations %s + gradients %s + parameters %s\n"
-        "           + optimiser %s + batch %s\n",
+        "           + constants %s + optimiser %s + batch %s\n",
         batch, sized(cost->bytes, s[0]), scaled(cost->flops, s[1]),
         sized(cost->activation_bytes, s[2]), sized(cost->gradient_bytes, s[3]),
-        sized(cost->parameter_bytes, s[4]), sized(cost->state_bytes, s[5]),
-        sized(cost->batch_bytes, s[6]));
+        sized(cost->parameter_bytes, s[4]), sized(cost->constant_bytes, s[5]),
+        sized(cost->state_bytes, s[6]), sized(cost->batch_bytes, s[7]));
 }
 
 static tb_rc put_totals(const inspection *in, tb_buf *out, tb_err *err)

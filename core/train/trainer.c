@@ -242,6 +242,19 @@ void tb_program_release(tb_program *p)
     *p = (tb_program){0};
 }
 
+/* Bytes of the initialisers that are no parameters. */
+static size_t constant_bytes(const tb_graph *graph)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < graph->n_values; i++) {
+        const tb_value *value = graph->values[i];
+        if (value != NULL && value->role != TB_ROLE_PARAM) {
+            n += tb_tensor_bytes(&value->data);
+        }
+    }
+    return n;
+}
+
 static tb_rc make_vectors(tb_trainer *t, tb_err *err)
 {
     size_t n = t->slots.n_floats;
@@ -255,6 +268,7 @@ static tb_rc make_vectors(tb_trainer *t, tb_err *err)
     t->n_states = t->options.optimiser->n_states(&t->options.config);
     if (t->cost != NULL) {
         t->cost->parameter_bytes = n * sizeof t->params[0];
+        t->cost->constant_bytes = constant_bytes(t->graph);
         t->cost->state_bytes = t->n_states * n * sizeof t->params[0];
         t->cost->batch_bytes = n_y * sizeof(float);
         return TB_OK;
@@ -365,7 +379,8 @@ tb_rc tb_trainer_measure(tb_trainer_cost *out, const tb_graph *graph,
     tb_rc rc = make(&t, graph, options, &cost, err);
     tb_trainer_free(&t);
     cost.bytes = cost.activation_bytes + cost.gradient_bytes +
-                 cost.parameter_bytes + cost.state_bytes + cost.batch_bytes;
+                 cost.parameter_bytes + cost.constant_bytes + cost.state_bytes +
+                 cost.batch_bytes;
     *out = rc == TB_OK ? cost : (tb_trainer_cost){0};
     return rc;
 }

@@ -41,10 +41,11 @@ typedef struct tb_trainer_cost {
                               * through it among them */
     size_t gradient_bytes;   /* of parameters, where they are kept */
     size_t parameter_bytes;
-    size_t state_bytes; /* of the optimiser */
-    size_t batch_bytes; /* targets, and a batch that runs in pieces */
-    size_t bytes;       /* all of it */
-    double flops;       /* of a step (op.h), without loss and optimiser */
+    size_t constant_bytes; /* of what is not trained: frozen, running */
+    size_t state_bytes;    /* of the optimiser */
+    size_t batch_bytes;    /* targets, and a batch that runs in pieces */
+    size_t bytes;          /* all of it */
+    double flops;          /* of a step (op.h), without loss and optimiser */
 } tb_trainer_cost;
 
 /* Plans as tb_trainer_new does, and takes no memory for it. Errors: as there,

@@ -144,6 +144,8 @@ static void a_frozen_initialiser_is_told_from_a_constant(void **state)
     CHECK(in.n_of[KIND_TRAINED] == 2 && in.in_each[KIND_TRAINED] == 2010);
     CHECK(in.n_of[KIND_FROZEN] == 2 && in.in_each[KIND_FROZEN] == 157000);
     CHECK(in.training.parameter_bytes == 4 * 2010);
+    CHECK(in.training.constant_bytes == 4 * 157000);
+    CHECK(in.training.bytes > 4 * 159010);
     inspection_release(&in);
     const char *const wrong[] = {"fc9"};
     const tb_params_rule bad = {.freeze = wrong, .n_freeze = 1};
