@@ -108,6 +108,13 @@ tb_rc tb_work_plan(tb_run_params *out, const tb_job *job, tb_err *err)
                                                             : TB_TARGET_CLASS,
                                  .n_targets = 1};
     tb_rc rc = tb_work_training(&training, job, &spec, 1, err);
+    if (rc == TB_OK) { /* the model's columns are not known yet */
+        const tb_loss_options *o = &training.loss_options;
+        size_t n_cols = o->n_class_weight > 0 ? o->n_class_weight
+                        : o->n_pos_weight > 0 ? o->n_pos_weight
+                                              : 1;
+        rc = tb_loss_options_check(training.loss, o, n_cols, err);
+    }
     if (rc == TB_OK) {
         rc = put_names(out, job, err);
     }

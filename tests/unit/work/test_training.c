@@ -135,6 +135,10 @@ static void keys_that_do_not_fit_are_refused_before_a_run(void **state)
         {"optimiser: {kind: sgd, beta1: 0.9}\n", "sgd: has no beta1"},
         {"optimiser: {kind: rmsprop, alpha: 0.9, eps: 0}\n", "eps 0"},
         {"schedule: {kind: cosine, warmup: 10}\n", "more steps than warm-up"},
+        {"loss: bce_with_logits\nlabel_smoothing: 0.1\n",
+         "not to bce_with_logits"},
+        {"huber_delta: 2\n", "delta belongs to huber"},
+        {"class_weights: [0, 0]\n", "nothing counts"},
     };
     tb_run_params *params = tb_mem_array(1, sizeof *params);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
