@@ -33,9 +33,9 @@ typedef struct tb_conv {
     bool clamp; /* the forward pass ends in y = min(max(y, low), high) */
     float low;  /* 0 and infinity: Relu */
     float high;
-    /* 3 x 3 kernels by products, not by Winograd's algorithm, whose rounding
-     * error is twice theirs: for the forward pass of deep networks in training,
-     * where an error moves sums over the kink of a Relu. */
+    /* 3 x 3 kernels by Winograd's algorithm in tiles of 4, not of 6, whose
+     * rounding error is more than twice as large: for the forward pass of deep
+     * networks in training, where an error moves sums over a Relu's kink. */
     bool exact;
 } tb_conv;
 

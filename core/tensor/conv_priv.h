@@ -67,17 +67,18 @@ size_t tb_conv_taken(const tb_conv_space *space);
 
 /* --- Winograd ------------------------------------------------------------- */
 
-#define TB_CONV_TILE   6  /* a tile of the input is 6 x 6 */
-#define TB_CONV_POINTS 36 /* products that replace its convolution */
-#define TB_CONV_LANES  16 /* channels stand side by side in multiples of this */
-#define TB_CONV_PANEL  32 /* the widest panel of any instruction set */
+#define TB_CONV_TILE  6  /* a tile of the input is 6 x 6, or less */
+#define TB_CONV_LANES 16 /* channels stand side by side in multiples of this */
+#define TB_CONV_PANEL 32 /* the widest panel of any instruction set */
 
 /* One pass: geometry of a group's tiles, m x m outputs each, and scratch
  * memory. Images and blocks hold their channels side by side. */
 typedef struct tb_conv_winograd {
     const tb_conv *conv;
-    size_t r; /* the kernel is r x r */
-    size_t m; /* r + m - 1 is TB_CONV_TILE */
+    size_t r;      /* the kernel is r x r */
+    size_t n;      /* a tile of the input is n x n */
+    size_t m;      /* r + m - 1 is n */
+    size_t points; /* n * n products replace a tile's convolution */
     size_t in_group;
     size_t out_group;
     size_t in_lanes; /* in_group, rounded up */

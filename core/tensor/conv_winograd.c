@@ -21,7 +21,7 @@ static bool fits(const tb_conv *c)
                c->out_channels / c->groups >= CHANNELS_MIN && c->in[0] == 1 &&
                c->out[0] == 1 && c->kernel[0] == 1 && c->pad[0] == 0 &&
                c->kernel[1] == c->kernel[2] &&
-               ((c->kernel[2] == 3 && !c->exact) || c->kernel[2] == 5);
+               (c->kernel[2] == 3 || c->kernel[2] == 5);
     for (size_t d = 1; d < TB_CONV_DIMS; d++) {
         yes = yes && c->stride[d] == 1 && c->dilation[d] == 1 &&
               tb_conv_reach(c, d) >= c->pad[d] + c->in[d];
@@ -31,9 +31,9 @@ static bool fits(const tb_conv *c)
 
 /* Tiles at a time: as many as stay in the cache, or where weights are so many
  * that they do not, enough to read either side as often as the other. */
-static size_t choose_block(size_t in, size_t out)
+static size_t choose_block(size_t points, size_t in, size_t out)
 {
-    size_t fit = BLOCK_FLOATS / (TB_CONV_POINTS * (in + out));
+    size_t fit = BLOCK_FLOATS / (points * (in + out));
     size_t even = in * out / (in + out);
     size_t n = (fit > even ? fit : even) / BLOCK_STEP * BLOCK_STEP;
     n = n < BLOCK_STEP ? BLOCK_STEP : n;
@@ -55,16 +55,18 @@ size_t tb_conv_winograd_layout(tb_conv_winograd *q, const tb_conv *c,
     bool back = (parts & (TB_CONV_DX | TB_CONV_DW)) != 0;
     *q = (tb_conv_winograd){.conv = c,
                             .r = c->kernel[2],
-                            .m = TB_CONV_TILE + 1 - c->kernel[2],
                             .in_group = c->in_channels / c->groups,
                             .out_group = c->out_channels / c->groups};
+    q->n = c->exact && q->r == 3 ? 4 : TB_CONV_TILE;
+    q->m = q->n + 1 - q->r;
+    q->points = q->n * q->n;
     q->tiles_x = (c->out[2] + q->m - 1) / q->m;
     q->tiles = (c->out[1] + q->m - 1) / q->m * q->tiles_x;
     q->in_width = q->tiles_x * q->m + q->r - 1;
     q->out_width = q->tiles_x * q->m;
     q->in_lanes = round_up(q->in_group, TB_CONV_LANES);
     q->out_lanes = round_up(q->out_group, TB_CONV_LANES);
-    q->block = choose_block(q->in_lanes, q->out_lanes);
+    q->block = choose_block(q->points, q->in_lanes, q->out_lanes);
     q->together = q->in_lanes * q->out_lanes <= TOGETHER_MAX;
     q->v_step = q->block * q->in_lanes + TB_CONV_LANES;
     q->m_step = q->block * q->out_lanes + TB_CONV_LANES;
@@ -76,13 +78,13 @@ size_t tb_conv_winograd_layout(tb_conv_winograd *q, const tb_conv *c,
     place(&q->in_image, &space, work, q->in_rows * q->in_width, q->in_lanes);
     place(&q->out_image, &space, work, q->out_rows * q->out_width,
           q->out_lanes);
-    place(&q->v, &space, work, TB_CONV_POINTS, q->v_step);
-    place(&q->mm, &space, work, TB_CONV_POINTS, q->m_step);
+    place(&q->v, &space, work, q->points, q->v_step);
+    place(&q->mm, &space, work, q->points, q->m_step);
     place(&q->taps, &space, work, q->r * q->r,
           q->in_lanes > q->out_lanes ? q->in_lanes : q->out_lanes);
-    place(&q->u, &space, work, TB_CONV_POINTS, q->u_step);
+    place(&q->u, &space, work, q->points, q->u_step);
     if (back) {
-        place(&q->du, &space, work, TB_CONV_POINTS, q->du_step);
+        place(&q->du, &space, work, q->points, q->du_step);
         place(&q->dx_image, &space, work, q->in_rows * q->in_width,
               q->in_lanes);
     }

@@ -1,265 +1,19 @@
 /* core/tensor/conv_winograd.h - Winograd's convolution for 3 x 3 and 5 x 5
  * kernels: a tile of 6 x 6 inputs becomes 36 products per pair of channels
- * instead of 144 or 100. Included by one .c file an instruction set.
- * The includer defines vec, WIDTH, TILE_ROWS and the operations.
- *
- * With d a tile of x, g a kernel and y a tile of the output (Lavin and Gray,
- * arXiv 1509.09308): y = A' [(G g G') . (B' d B)] A, where ' transposes. The
- * rows of A and G are powers of the points 0, a, -a, b, -b and infinity; we
- * take a = 5/8, b = 3/2: for tiles of six the rounding error is a third of that
- * of the usual 1 and 2. Gradients follow by transposing each step. */
+ * instead of 144 or 100, one of 4 x 4 becomes 16 instead of 36. Included by one
+ * .c file an instruction set.
+ * The includer defines vec, WIDTH, TILE_ROWS and the operations. */
 #include <string.h>
 
 #include "tensor/conv_priv.h"
+#include "tensor/conv_transform.h"
 
-#define PANEL  (2 * WIDTH)
-#define INLINE static inline __attribute__((always_inline))
+#define PANEL (2 * WIDTH)
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
 #else
 #define UNROLL _Pragma("GCC unroll 12")
 #endif
-
-#define N   TB_CONV_TILE
-#define PA  0.625f
-#define PB  1.5f
-#define PA2 (PA * PA)
-#define PB2 (PB * PB)
-
-/* 1 / product of the differences between a point and the others. */
-static const float scale[N] = {
-    1.0f / (PA2 * PB2),         0.5f / (PA2 * (PA2 - PB2)),
-    0.5f / (PA2 * (PA2 - PB2)), 0.5f / (PB2 * (PB2 - PA2)),
-    0.5f / (PB2 * (PB2 - PA2)), 1.0f};
-
-/* --- transforms of one line ----------------------------------------------- */
-
-/* v = B' d */
-INLINE void line_in(vec v[N], const vec d[N])
-{
-    const vec ea = FMA(SPREAD(-PA2), d[2], d[4]);
-    const vec eb = FMA(SPREAD(-PB2), d[2], d[4]);
-    const vec oa = FMA(SPREAD(-PA2), d[1], d[3]);
-    const vec ob = FMA(SPREAD(-PB2), d[1], d[3]);
-    v[0] = FMA(SPREAD(PA2 * PB2), d[0], FMA(SPREAD(-PA2 - PB2), d[2], d[4]));
-    v[1] = FMA(SPREAD(PA), ob, eb);
-    v[2] = FMA(SPREAD(-PA), ob, eb);
-    v[3] = FMA(SPREAD(PB), oa, ea);
-    v[4] = FMA(SPREAD(-PB), oa, ea);
-    v[5] = FMA(SPREAD(PA2 * PB2), d[1], FMA(SPREAD(-PA2 - PB2), d[3], d[5]));
-}
-
-/* d = B v */
-INLINE void line_in_turned(vec d[N], const vec v[N])
-{
-    const vec sa = v[1] + v[2];
-    const vec da = v[1] - v[2];
-    const vec sb = v[3] + v[4];
-    const vec db = v[3] - v[4];
-    d[0] = SPREAD(PA2 * PB2) * v[0];
-    d[1] = FMA(SPREAD(-PA * PB2), da,
-               FMA(SPREAD(-PB * PA2), db, SPREAD(PA2 * PB2) * v[5]));
-    d[2] =
-        FMA(SPREAD(-PB2), sa, FMA(SPREAD(-PA2), sb, SPREAD(-PA2 - PB2) * v[0]));
-    d[3] = FMA(SPREAD(PA), da, FMA(SPREAD(PB), db, SPREAD(-PA2 - PB2) * v[5]));
-    d[4] = v[0] + (sa + sb);
-    d[5] = v[5];
-}
-
-/* v = A d, or G d without its scale: the polynomial with k coefficients d at
- * all points. */
-INLINE void line_at(vec v[N], const vec *d, const size_t k)
-{
-    vec ea = FMA(SPREAD(PA2), k > 2 ? d[2] : SPREAD(0.0f), d[0]);
-    vec eb = FMA(SPREAD(PB2), k > 2 ? d[2] : SPREAD(0.0f), d[0]);
-    vec oa = SPREAD(PA) * d[1];
-    vec ob = SPREAD(PB) * d[1];
-    if (k > 3) {
-        oa = FMA(SPREAD(PA * PA2), d[3], oa);
-        ob = FMA(SPREAD(PB * PB2), d[3], ob);
-    }
-    if (k > 4) {
-        ea = FMA(SPREAD(PA2 * PA2), d[4], ea);
-        eb = FMA(SPREAD(PB2 * PB2), d[4], eb);
-    }
-    v[0] = d[0];
-    v[1] = ea + oa;
-    v[2] = ea - oa;
-    v[3] = eb + ob;
-    v[4] = eb - ob;
-    v[5] = d[k - 1];
-}
-
-/* d = A' v */
-INLINE void line_at_turned(vec *d, const vec v[N], const size_t k)
-{
-    const vec sa = v[1] + v[2];
-    const vec da = v[1] - v[2];
-    const vec sb = v[3] + v[4];
-    const vec db = v[3] - v[4];
-    d[0] = v[0] + (sa + sb);
-    d[1] = FMA(SPREAD(PA), da, SPREAD(PB) * db);
-    if (k > 2) {
-        d[2] = FMA(SPREAD(PA2), sa, SPREAD(PB2) * sb);
-    }
-    if (k > 3) {
-        d[3] = FMA(SPREAD(PA * PA2), da, SPREAD(PB * PB2) * db);
-    }
-    if (k > 4) {
-        d[4] = FMA(SPREAD(PA2 * PA2), sa, SPREAD(PB2 * PB2) * sb);
-    }
-    d[k - 1] = d[k - 1] + v[5];
-}
-
-/* --- transforms of a tile ------------------------------------------------- */
-
-/* A tile whose element (i, j) is WIDTH floats at at + i * row + j * step. */
-typedef struct grid {
-    float *at;
-    size_t row;
-    size_t step;
-} grid;
-
-INLINE float *cell(const grid *g, size_t i, size_t j)
-{
-    return g->at + i * g->row + j * g->step;
-}
-
-/* to [6, 6] = B' from [6, 6] B */
-static void tile_in(const grid *to, const grid *from)
-{
-    vec half[N][N];
-    for (size_t j = 0; j < N; j++) {
-        vec d[N], v[N];
-        for (size_t i = 0; i < N; i++) {
-            d[i] = LOAD(cell(from, i, j));
-        }
-        line_in(v, d);
-        for (size_t i = 0; i < N; i++) {
-            half[i][j] = v[i];
-        }
-    }
-    for (size_t i = 0; i < N; i++) {
-        vec v[N];
-        line_in(v, half[i]);
-        for (size_t j = 0; j < N; j++) {
-            STORE(cell(to, i, j), v[j]);
-        }
-    }
-}
-
-/* to [6, 6] += B from [6, 6] B' */
-static void tile_in_turned(const grid *to, const grid *from)
-{
-    vec half[N][N];
-    for (size_t j = 0; j < N; j++) {
-        vec d[N], v[N];
-        for (size_t i = 0; i < N; i++) {
-            v[i] = LOAD(cell(from, i, j));
-        }
-        line_in_turned(d, v);
-        for (size_t i = 0; i < N; i++) {
-            half[i][j] = d[i];
-        }
-    }
-    for (size_t i = 0; i < N; i++) {
-        vec d[N];
-        line_in_turned(d, half[i]);
-        for (size_t j = 0; j < N; j++) {
-            STORE(cell(to, i, j), LOAD(cell(to, i, j)) + d[j]);
-        }
-    }
-}
-
-/* to [6, 6] = A from [k, k] A'; scaled: G instead of A. */
-INLINE void tile_at(const grid *to, const grid *from, const size_t k,
-                    const bool scaled)
-{
-    vec half[N][N];
-    for (size_t j = 0; j < k; j++) {
-        vec d[N], v[N];
-        for (size_t i = 0; i < k; i++) {
-            d[i] = LOAD(cell(from, i, j));
-        }
-        line_at(v, d, k);
-        for (size_t i = 0; i < N; i++) {
-            half[i][j] = v[i];
-        }
-    }
-    for (size_t i = 0; i < N; i++) {
-        vec v[N];
-        line_at(v, half[i], k);
-        for (size_t j = 0; j < N; j++) {
-            if (scaled) {
-                v[j] = v[j] * SPREAD(scale[i] * scale[j]);
-            }
-            STORE(cell(to, i, j), v[j]);
-        }
-    }
-}
-
-/* to [k, k] = A' from [6, 6] A; scaled: G instead of A. */
-INLINE void tile_at_turned(const grid *to, const grid *from, const size_t k,
-                           const bool scaled)
-{
-    vec half[N][N];
-    for (size_t j = 0; j < N; j++) {
-        vec d[N], v[N];
-        for (size_t i = 0; i < N; i++) {
-            v[i] = LOAD(cell(from, i, j));
-            if (scaled) {
-                v[i] = v[i] * SPREAD(scale[i] * scale[j]);
-            }
-        }
-        line_at_turned(d, v, k);
-        for (size_t i = 0; i < k; i++) {
-            half[i][j] = d[i];
-        }
-    }
-    for (size_t i = 0; i < k; i++) {
-        vec d[N];
-        line_at_turned(d, half[i], k);
-        for (size_t j = 0; j < k; j++) {
-            STORE(cell(to, i, j), d[j]);
-        }
-    }
-}
-
-static void weights_at(const grid *to, const grid *from, size_t r)
-{
-    if (r == 3) {
-        tile_at(to, from, 3, true);
-    } else {
-        tile_at(to, from, 5, true);
-    }
-}
-
-static void weights_at_turned(const grid *to, const grid *from, size_t r)
-{
-    if (r == 3) {
-        tile_at_turned(to, from, 3, true);
-    } else {
-        tile_at_turned(to, from, 5, true);
-    }
-}
-
-static void outputs_at(const grid *to, const grid *from, size_t m)
-{
-    if (m == 4) {
-        tile_at(to, from, 4, false);
-    } else {
-        tile_at(to, from, 2, false);
-    }
-}
-
-static void outputs_at_turned(const grid *to, const grid *from, size_t m)
-{
-    if (m == 4) {
-        tile_at_turned(to, from, 4, false);
-    } else {
-        tile_at_turned(to, from, 2, false);
-    }
-}
 
 /* --- products ------------------------------------------------------------- */
 
@@ -481,12 +235,12 @@ static grid output_tile(const tb_conv_winograd *q, size_t t, size_t lane)
 /* Row i of a block at all points. */
 static grid in_points(const tb_conv_winograd *q, size_t i, size_t lane)
 {
-    return (grid){q->v + i * q->in_lanes + lane, N * q->v_step, q->v_step};
+    return (grid){q->v + i * q->in_lanes + lane, q->n * q->v_step, q->v_step};
 }
 
 static grid out_points(const tb_conv_winograd *q, size_t i, size_t lane)
 {
-    return (grid){q->mm + i * q->out_lanes + lane, N * q->m_step, q->m_step};
+    return (grid){q->mm + i * q->out_lanes + lane, q->n * q->m_step, q->m_step};
 }
 
 /* --- weights -------------------------------------------------------------- */
@@ -499,9 +253,9 @@ static void put_weights(const tb_conv_winograd *q, size_t row, size_t n_rows,
     for (size_t lane = 0; lane < lanes; lane += WIDTH) {
         size_t panel = lane / PANEL * n_rows + row;
         grid from = {q->taps + lane, q->r * lanes, lanes};
-        grid to = {q->u + panel * PANEL + lane % PANEL, N * q->u_step,
+        grid to = {q->u + panel * PANEL + lane % PANEL, q->n * q->u_step,
                    q->u_step};
-        weights_at(&to, &from, q->r);
+        weights_at(&to, &from, q->r, q->n);
     }
 }
 
@@ -535,10 +289,10 @@ static void weights_gradient(const tb_conv_winograd *q, float *dw)
     size_t taps = q->r * q->r;
     for (size_t c = 0; c < q->in_group; c++) {
         for (size_t lane = 0; lane < q->out_lanes; lane += WIDTH) {
-            grid from = {q->du + c * q->out_lanes + lane, N * q->du_step,
+            grid from = {q->du + c * q->out_lanes + lane, q->n * q->du_step,
                          q->du_step};
             grid to = {q->taps + lane, q->r * q->out_lanes, q->out_lanes};
-            weights_at_turned(&to, &from, q->r);
+            weights_at_turned(&to, &from, q->r, q->n);
         }
         turn(dw + c * taps, q->in_group * taps, q->taps, q->out_lanes, taps,
              q->out_group);
@@ -568,7 +322,7 @@ static void read_inputs(const pass *p, const float *x)
         for (size_t lane = 0; lane < q->in_lanes; lane += WIDTH) {
             grid from = input_tile(q, q->in_image, t, lane);
             grid to = in_points(q, i, lane);
-            tile_in(&to, &from);
+            inputs(&to, &from, q->n);
         }
     }
 }
@@ -583,7 +337,7 @@ static void write_outputs(const pass *p, const float *bias, float *y)
         for (size_t lane = 0; lane < q->out_lanes; lane += WIDTH) {
             grid from = out_points(q, i, lane);
             grid to = output_tile(q, t, lane);
-            outputs_at_turned(&to, &from, q->m);
+            outputs_at_turned(&to, &from, q->m, q->n);
         }
         if (t + 1 == q->tiles) {
             float *at = y + (p->from + i) / q->tiles * p->y_step;
@@ -606,7 +360,7 @@ static void forward_group(pass p, const float *x, const float *w,
         size_t left = q->tiles * q->conv->batch - p.from;
         p.n = left < q->block ? left : q->block;
         read_inputs(&p, x);
-        for (size_t i = 0; i < TB_CONV_POINTS; i++) {
+        for (size_t i = 0; i < q->points; i++) {
             multiply_all((product){.a = q->v + i * q->v_step,
                                    .a_i = q->in_lanes,
                                    .a_p = 1,
@@ -660,7 +414,7 @@ static void read_gradients(const pass *p, const float *dy)
         for (size_t lane = 0; lane < q->out_lanes; lane += WIDTH) {
             grid from = output_tile(q, t, lane);
             grid to = out_points(q, i, lane);
-            outputs_at(&to, &from, q->m);
+            outputs_at(&to, &from, q->m, q->n);
         }
     }
 }
@@ -669,7 +423,7 @@ static void read_gradients(const pass *p, const float *dy)
 static void add_weights(const pass *p)
 {
     const tb_conv_winograd *q = p->q;
-    for (size_t i = 0; i < TB_CONV_POINTS; i++) {
+    for (size_t i = 0; i < q->points; i++) {
         multiply_and_add((product){.a = q->v + i * q->v_step,
                                    .a_i = 1,
                                    .a_p = q->in_lanes,
@@ -687,7 +441,7 @@ static void write_inputs(const pass *p, float *dx)
 {
     const tb_conv_winograd *q = p->q;
     const tb_conv *c = q->conv;
-    for (size_t i = 0; i < TB_CONV_POINTS; i++) {
+    for (size_t i = 0; i < q->points; i++) {
         multiply_all((product){.a = q->mm + i * q->m_step,
                                .a_i = q->out_lanes,
                                .a_p = 1,
@@ -707,7 +461,7 @@ static void write_inputs(const pass *p, float *dx)
         for (size_t lane = 0; lane < q->in_lanes; lane += WIDTH) {
             grid from = in_points(q, i, lane);
             grid to = input_tile(q, q->dx_image, t, lane);
-            tile_in_turned(&to, &from);
+            inputs_turned(&to, &from, q->n);
         }
         if (t + 1 == q->tiles) {
             separate(dx + (p->from + i) / q->tiles * p->x_step,
@@ -724,7 +478,7 @@ static void backward_group(pass p, const tb_conv_grads *g)
         weights_backward(q, g->w);
     }
     if (g->dw != NULL) {
-        memset(q->du, 0, TB_CONV_POINTS * q->du_step * sizeof(float));
+        memset(q->du, 0, q->points * q->du_step * sizeof(float));
     }
     for (p.from = 0; p.from < q->tiles * q->conv->batch; p.from += p.n) {
         size_t left = q->tiles * q->conv->batch - p.from;

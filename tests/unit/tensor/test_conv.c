@@ -173,10 +173,12 @@ static void each_way(const geometry *g, check_fn *check)
     const tb_conv_set *const *sets = tb_conv_sets(&n_sets);
     const tb_conv_way *const *ways = tb_conv_ways(&n_ways);
     setup_operands(&o, g);
-    for (size_t k = 0; k < n_ways * n_sets; k++) {
-        const tb_conv_way *way = ways[k / n_sets];
+    for (size_t k = 0; k < 2 * n_ways * n_sets; k++) {
+        const tb_conv_way *way = ways[k / n_sets / 2];
         const tb_conv_set *set = sets[k % n_sets];
-        if (way->fits(&o.conv) && set->loops->usable()) {
+        o.conv.exact = k / n_sets % 2 != 0;
+        if (way->fits(&o.conv) && set->loops->usable() &&
+            (!o.conv.exact || o.conv.kernel[2] == 3)) {
             check(&o, way, set);
         }
     }
