@@ -52,7 +52,7 @@ function(tb_add_rooms)
     add_library(tb_${room} STATIC ${sources})
     target_include_directories(tb_${room} PUBLIC ${CMAKE_SOURCE_DIR}/core)
     target_link_libraries(tb_${room} PRIVATE tb_flags)
-    if(room MATCHES "^(tensor|model|train)$") # loops over numbers
+    if(room MATCHES "^(tensor|train)$") # loops over numbers
       target_compile_options(tb_${room} PRIVATE $<$<CONFIG:Release>:-O3>)
     endif()
     foreach(dep IN LISTS TB_DEPS_${room})
