@@ -39,3 +39,6 @@ if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_BUILD_TYPE STREQUAL "Release")
   set_property(SOURCE core/tensor/kernels_portable.c core/tensor/kernels_avx2.c
     APPEND PROPERTY COMPILE_OPTIONS --param=vect-epilogues-nomask=0)
 endif()
+# Packing runs once a model: small code, not the fastest.
+set_source_files_properties(core/tensor/gemm_int8.c PROPERTIES
+  COMPILE_OPTIONS -O2)
