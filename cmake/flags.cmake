@@ -23,7 +23,7 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release")
   # A tenth of a program would be tables for exceptions and relocations.
   add_compile_options(-ffunction-sections -fdata-sections
     -fno-asynchronous-unwind-tables)
-  add_link_options(-Wl,--gc-sections)
+  add_link_options(-Wl,--gc-sections -Wl,-z,noseparate-code)
   include(CheckLinkerFlag)
   check_linker_flag(C -Wl,-z,pack-relative-relocs TB_PACKS_RELOCATIONS)
   if(TB_PACKS_RELOCATIONS)

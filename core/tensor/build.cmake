@@ -30,13 +30,16 @@ else()
     PROPERTIES HEADER_FILE_ONLY ON)
 endif()
 # Long lists of short loops are vectorised, but not cloned and peeled besides,
-# and the sets that are second best not for what is left at their ends either:
-# that would be a tenth of the programs' size.
+# and not once more for what is left at their ends: that would be a tenth of the
+# programs' size.
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_BUILD_TYPE STREQUAL "Release")
   set_property(SOURCE core/tensor/kernels_portable.c core/tensor/kernels_avx2.c
     core/tensor/kernels_avx512.c APPEND PROPERTY
     COMPILE_OPTIONS -O2 -ftree-vectorize -fvect-cost-model=dynamic)
   set_property(SOURCE core/tensor/kernels_portable.c core/tensor/kernels_avx2.c
+    core/tensor/kernels_avx512.c core/tensor/conv_portable.c
+    core/tensor/conv_avx2.c core/tensor/pool_portable.c
+    core/tensor/pool_avx2.c
     APPEND PROPERTY COMPILE_OPTIONS --param=vect-epilogues-nomask=0)
 endif()
 # Packing runs once a model: small code, not the fastest.
