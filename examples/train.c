@@ -37,6 +37,8 @@ int main(void)
           tributary_model_save(model, "spirals.onnx", 0, &error);
     tributary_trainer_free(&trainer);
     tributary_model_free(&model);
-    (void)fprintf(stderr, bad ? "%s\n" : "", error.text);
+    if (bad) {
+        (void)fprintf(stderr, "%s\n", error.text);
+    }
     return bad;
 }
