@@ -208,7 +208,7 @@ static tb_rc predict_here(answers *a, const char *model, const input *in,
                           : tb_fail(err, TB_E_NOMEM, "answers: no memory");
     }
     if (rc == TB_OK) {
-        tb_predictor_run(p, x.data, in->count, a->y);
+        rc = tb_predictor_run(p, x.data, in->count, a->y, err);
     }
     tb_predictor_free(&p);
     tb_buf_release(&onnx);

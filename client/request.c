@@ -189,7 +189,7 @@ static void begin_fetch(request *r, const request_context *c)
 
 static size_t row_bytes(const tb_manifest *m)
 {
-    size_t n = m->input.dtype == TB_INPUT_F32 ? sizeof(float) : 1;
+    size_t n = tb_input_dtype_bytes(m->input.dtype);
     for (uint32_t i = 0; i < m->input.rank && n <= TB_PAYLOAD_BYTES_MAX; i++) {
         n *= m->input.dims[i];
     }

@@ -128,8 +128,10 @@ static tb_rc run_model(task *t, ready *model, tb_err *err)
     tb_rc rc = tb_buf_reserve(&values, bytes, err);
     if (rc == TB_OK) {
         float *y = (float *)(void *)values.data;
-        tb_predictor_run(model->predictor, t->in->payload, n_rows, y);
+        rc = tb_predictor_run(model->predictor, t->in->payload, n_rows, y, err);
         values.len = bytes;
+    }
+    if (rc == TB_OK) {
         rc = tb_shared_new(&t->answer->values, &values, err);
     }
     if (rc == TB_OK) {

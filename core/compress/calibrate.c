@@ -108,7 +108,7 @@ static tb_rc watch_init(watch *w, const tb_ranges *ranges,
 }
 
 /* Runs rows [from, from + n): n is at most a batch. */
-static void watch_run(watch *w, size_t from, size_t n)
+static tb_rc watch_run(watch *w, size_t from, size_t n, tb_err *err)
 {
     uint32_t rows[TB_CALIBRATE_BATCH];
     const tb_tensor *x = tb_exec_input(w->exec, 0);
@@ -117,6 +117,7 @@ static void watch_run(watch *w, size_t from, size_t n)
     }
     tb_dataset_batch(w->data, rows, n, x->data, NULL);
     tb_exec_run(w->exec);
+    return tb_exec_fault(w->exec, err);
 }
 
 /* The numbers of one watched value for the first n rows of a run. */
@@ -148,7 +149,10 @@ static tb_rc walk(watch *w, const tb_ranges *ranges, take_fn *take, void *arg,
     for (size_t from = 0; from < n_rows; from += TB_CALIBRATE_BATCH) {
         size_t left = n_rows - from;
         size_t rows = left < TB_CALIBRATE_BATCH ? left : TB_CALIBRATE_BATCH;
-        watch_run(w, from, rows);
+        tb_rc rc = watch_run(w, from, rows, err);
+        if (rc != TB_OK) {
+            return rc;
+        }
         for (size_t i = 0; i < ranges->n; i++) {
             size_t n = 0;
             const float *v = watch_value(w, ranges->value[i], rows, &n, err);

@@ -138,10 +138,26 @@ static tb_rc check_output(const tb_manifest *m, tb_err *err)
     return TB_OK;
 }
 
+size_t tb_input_dtype_bytes(tb_input_dtype dtype)
+{
+    switch (dtype) {
+    case TB_INPUT_U8:
+        return 1;
+    case TB_INPUT_F32:
+    case TB_INPUT_I32:
+        return 4;
+    case TB_INPUT_I64:
+        return 8;
+    case TB_INPUT_DTYPE_END:
+        break;
+    }
+    return 0;
+}
+
 /* Rules beside the table; the counts were checked. */
 static tb_rc check_rules(const tb_manifest *m, tb_err *err)
 {
-    if (m->input.dtype < 1 || m->input.dtype >= TB_INPUT_DTYPE_END) {
+    if (tb_input_dtype_bytes(m->input.dtype) == 0) {
         return tb_fail(err, TB_E_UNSUPPORTED, "input of type %u",
                        (uint32_t)m->input.dtype);
     }

@@ -33,9 +33,12 @@ typedef struct tb_artefact {
     float sparsity; /* 0 to 1: share of its weights that are zero */
 } tb_artefact;
 
+/* Element types of an input, by ONNX's numbers. */
 typedef enum tb_input_dtype {
     TB_INPUT_F32 = 1,
-    TB_INPUT_U8,
+    TB_INPUT_U8 = 2,
+    TB_INPUT_I32 = 6,
+    TB_INPUT_I64 = 7, /* tokens */
     TB_INPUT_DTYPE_END
 } tb_input_dtype;
 
@@ -89,6 +92,9 @@ void tb_manifest_release(tb_manifest *manifest) TB_NONNULL(1);
 /* The artefact of a role, borrowed, or NULL. */
 const tb_artefact *tb_manifest_artefact(const tb_manifest *manifest,
                                         tb_artefact_role role) TB_NONNULL(1);
+
+/* Bytes of one element; 0 for a number that is none of the enum. */
+size_t tb_input_dtype_bytes(tb_input_dtype dtype);
 
 /* Stable names: "fp32", "pruned", "int8", "pow2"; "unknown" otherwise. */
 const char *tb_artefact_role_name(tb_artefact_role role);

@@ -67,16 +67,23 @@ static tb_rc take_ranges(void *arg, tb_ranges *ranges, const tb_graph *graph,
     return TB_OK;
 }
 
+_Static_assert((int)TB_INPUT_F32 == (int)TB_F32 &&
+                   (int)TB_INPUT_U8 == (int)TB_U8 &&
+                   (int)TB_INPUT_I32 == (int)TB_I32 &&
+                   (int)TB_INPUT_I64 == (int)TB_I64,
+               "one numbering of element types");
+
 /* --- the manifest --------------------------------------------------------- */
 
 static tb_rc put_input(tb_manifest *m, const tb_tensor *input, tb_err *err)
 {
-    if (input->dtype != TB_U8 && input->dtype != TB_F32) {
+    m->input.dtype = (tb_input_dtype)input->dtype; /* both are ONNX's */
+    if (tb_input_dtype_bytes(m->input.dtype) == 0) {
         return tb_fail(err, TB_E_UNSUPPORTED,
-                       "a model that takes %s cannot be published: f32 or u8",
+                       "a model that takes %s cannot be published: f32, u8, "
+                       "i32 or i64",
                        tb_dtype_name(input->dtype));
     }
-    m->input.dtype = input->dtype == TB_U8 ? TB_INPUT_U8 : TB_INPUT_F32;
     m->input.rank = (uint32_t)(input->shape.rank - 1);
     for (uint32_t i = 0; i < m->input.rank && i < TB_DIMS_MAX; i++) {
         m->input.dims[i] = (uint32_t)input->shape.dim[i + 1];

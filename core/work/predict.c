@@ -94,17 +94,21 @@ size_t tb_predictor_n_outputs(const tb_predictor *p)
     return p->n_outputs;
 }
 
-void tb_predictor_run(tb_predictor *p, const void *x, size_t n_rows, float *y)
+tb_rc tb_predictor_run(tb_predictor *p, const void *x, size_t n_rows, float *y,
+                       tb_err *err)
 {
     const uint8_t *from = x;
     const tb_tensor *in = tb_exec_input(p->exec, 0);
-    for (size_t row = 0; row < n_rows; row += TB_PREDICT_BATCH) {
+    tb_rc rc = TB_OK;
+    for (size_t row = 0; row < n_rows && rc == TB_OK; row += TB_PREDICT_BATCH) {
         size_t n =
             n_rows - row < TB_PREDICT_BATCH ? n_rows - row : TB_PREDICT_BATCH;
         memset(in->data, 0, tb_tensor_bytes(in));
         memcpy(in->data, from + row * p->row_bytes, n * p->row_bytes);
         tb_exec_run(p->exec);
+        rc = tb_exec_fault(p->exec, err);
         memcpy(y + row * p->n_outputs, tb_exec_output(p->exec, 0)->data,
                n * p->n_outputs * sizeof *y);
     }
+    return rc;
 }

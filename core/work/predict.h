@@ -29,8 +29,9 @@ const tb_tensor *tb_predictor_input(const tb_predictor *p) TB_NONNULL(1);
 size_t tb_predictor_row_bytes(const tb_predictor *p) TB_NONNULL(1);
 size_t tb_predictor_n_outputs(const tb_predictor *p) TB_NONNULL(1);
 
-/* x [n_rows, ...] -> y [n_rows, n_outputs]. Allocates nothing. */
-void tb_predictor_run(tb_predictor *p, const void *x, size_t n_rows, float *y)
-    TB_NONNULL(1);
+/* x [n_rows, ...] -> y [n_rows, n_outputs]. Allocates nothing. Errors: MISMATCH
+ * (a token that the model's table has not); y means nothing then. */
+tb_rc tb_predictor_run(tb_predictor *p, const void *x, size_t n_rows, float *y,
+                       tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
 #endif

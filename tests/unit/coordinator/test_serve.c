@@ -144,7 +144,7 @@ static void the_answer_has_the_bits_of_a_local_prediction(void **state)
     CHECK(strcmp(a->client.text, "anna") == 0);
     fill(x);
     CHECK_OK(tb_predictor_new(&p, b.onnx.data, b.onnx.len, &err), err);
-    tb_predictor_run(p, x, N_ROWS, y);
+    CHECK_OK(tb_predictor_run(p, x, N_ROWS, y, &err), err);
     CHECK(tb_shared_bytes(a->values) == sizeof y);
     CHECK(memcmp(tb_shared_data(a->values), y, sizeof y) == 0);
     tb_predictor_free(&p);

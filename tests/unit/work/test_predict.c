@@ -42,9 +42,9 @@ static void a_row_has_the_same_bits_in_any_company(void **state)
     CHECK_OK(tb_predictor_new(&p, onnx.data, onnx.len, &err), err);
     CHECK(tb_predictor_row_bytes(p) == sizeof x[0]);
     CHECK(tb_predictor_n_outputs(p) == N_OUT);
-    tb_predictor_run(p, x, N_ROWS, &all[0][0]);
+    CHECK_OK(tb_predictor_run(p, x, N_ROWS, &all[0][0], &err), err);
     for (size_t i = 0; i < N_ROWS; i++) {
-        tb_predictor_run(p, x[i], 1, one);
+        CHECK_OK(tb_predictor_run(p, x[i], 1, one, &err), err);
         CHECK(memcmp(one, all[i], sizeof one) == 0);
     }
     CHECK(memcmp(all[0], all[1], sizeof one) != 0);

@@ -247,7 +247,8 @@ static void the_last_model_becomes_three_stages_and_a_manifest(void **state)
         tb_predictor *p = NULL;
         CHECK_OK(tb_predictor_new(&p, s.onnx[i].data, s.onnx[i].len, &err),
                  err);
-        tb_predictor_run(p, tb_dataset_x_row(f.test, 0), 1, y);
+        CHECK_OK(tb_predictor_run(p, tb_dataset_x_row(f.test, 0), 1, y, &err),
+                 err);
         for (int c = 0; c < 10; c++) {
             sum += y[c];
         }
