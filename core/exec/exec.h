@@ -60,8 +60,8 @@ void tb_exec_set_params(tb_exec *exec, const float *params) TB_NONNULL(1);
  * stays until it is changed. i < n_inputs of the graph. */
 const tb_tensor *tb_exec_input(tb_exec *exec, size_t i) TB_NONNULL(1);
 
-/* Lets input i be read from data, which lies as tb_exec_input says and is at
- * least 16-byte aligned, from the next run on; NULL: from the executor's own
+/* Lets input i be read from data, which lies as tb_exec_input says and is
+ * best 64-byte aligned, from the next run on; NULL: from the executor's own
  * memory again, as at birth. Borrowed, never written. */
 void tb_exec_set_input(tb_exec *exec, size_t i, const void *data) TB_NONNULL(1);
 

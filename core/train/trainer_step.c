@@ -39,7 +39,7 @@ static tb_rc run_program(tb_trainer *t, tb_program *p, const feed *rows,
     b.out = p->out;
     b.n_padded = p->batch;
     b.grad = p->dout.data;
-    bool there = n_rows == p->batch && (uintptr_t)rows->x % 16 == 0;
+    bool there = n_rows == p->batch && (uintptr_t)rows->x % 64 == 0;
     tb_exec_set_input(p->exec, 0, there ? rows->x : NULL);
     if (!there && rows->x != in) {
         memcpy(in, rows->x, n_rows * row_bytes);
