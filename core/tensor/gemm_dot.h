@@ -110,7 +110,7 @@ INLINE void store_dots(const job *q, size_t i, size_t j, __m256 sum,
 {
     float *at = q->c + i * q->c_i + j * q->c_j;
     bool plain = q->c_j == 1 && cols == FOLD && q->from_j <= 1;
-    if (!plain || q->relu || q->gate != NULL) {
+    if (!plain || q->gate != NULL) {
         float one[FOLD];
         _mm256_storeu_ps(one, sum);
         for (size_t v = 0; v < cols; v++) {
@@ -119,14 +119,19 @@ INLINE void store_dots(const job *q, size_t i, size_t j, __m256 sum,
         return;
     }
     __m256 alpha = _mm256_set1_ps(q->alpha);
-    if (q->beta == 0.0f) {
-        _mm256_storeu_ps(at, _mm256_mul_ps(alpha, sum));
-        return;
+    __m256 x = _mm256_mul_ps(alpha, sum);
+    if (q->beta != 0.0f) {
+        const float *from = q->from + i * q->from_i + j * q->from_j;
+        __m256 old =
+            q->from_j == 0 ? _mm256_set1_ps(*from) : _mm256_loadu_ps(from);
+        old = _mm256_mul_ps(_mm256_set1_ps(q->beta), old);
+        x = _mm256_fmadd_ps(alpha, sum, old);
     }
-    const float *from = q->from + i * q->from_i + j * q->from_j;
-    __m256 old = q->from_j == 0 ? _mm256_set1_ps(*from) : _mm256_loadu_ps(from);
-    old = _mm256_mul_ps(_mm256_set1_ps(q->beta), old);
-    _mm256_storeu_ps(at, _mm256_fmadd_ps(alpha, sum, old));
+    if (q->relu) {
+        __m256 over = _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_NLE_UQ);
+        x = _mm256_and_ps(x, over);
+    }
+    _mm256_storeu_ps(at, x);
 }
 
 /* rows x cols elements of c from k terms; rows is a constant at each call. */
