@@ -136,6 +136,8 @@ static void each_broken_field_is_named(void **state)
     manifest.metrics.loss = -0.5F;
     refuses(TB_E_MALFORMED, "loss");
     manifest.input.dtype = TB_INPUT_DTYPE_END;
+    refuses(TB_E_UNSUPPORTED, "input of type 8");
+    manifest.input.dtype = (tb_input_dtype)3; /* i8: between those we have */
     refuses(TB_E_UNSUPPORTED, "input of type 3");
     manifest.input.rank = 0;
     refuses(TB_E_LIMIT, "0 input dimensions");
