@@ -43,9 +43,10 @@ static tb_rc put_settings(tb_buf *out, const tb_settings *settings, tb_err *err)
         const char *line = (const char *)all.data + at;
         const char *end = memchr(line, '\n', all.len - at);
         size_t n = end != NULL ? (size_t)(end - line) + 1 : all.len - at;
+        const char *colon = memchr(line, ':', n);
+        int n_key = colon != NULL ? (int)(colon - line) : 0;
         char key[KEY_BYTES];
-        (void)snprintf(key, sizeof key, "%.*s", (int)strcspn(line, ":\n"),
-                       line);
+        (void)snprintf(key, sizeof key, "%.*s", n_key, line);
         if (!may_differ(key, settings)) {
             rc = tb_buf_put(out, line, n, err);
         }
