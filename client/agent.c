@@ -157,9 +157,17 @@ static tb_rc take_message(agent *a, const tb_inbound *in, tb_err *err)
                                  .msg = &msg,
                                  .genuine = genuine(a, &msg),
                                  .payload_bytes = in->payload_bytes};
+        tb_client_status s;
+        tb_client_status_get(a->machine, &s);
+        uint32_t epoch = s.epoch;
         a->inbound = in;
         rc = agent_step(a, &event, err);
         a->inbound = NULL;
+        tb_client_status_get(a->machine, &s);
+        if (s.epoch != epoch) {
+            tb_log(TB_LOG_WARN, "event=restored coordinator=\"%s\"",
+                   s.epoch_note);
+        }
         if (rc == TB_OK && msg.kind == TB_MSG_WELCOME && event.genuine) {
             agent_each_request(a, begin_request, NULL);
         }

@@ -30,6 +30,7 @@ static tb_rc put_texts(tb_json *o, const agent *a, const tb_client_status *s,
          s->last_refusal != 0 ? tb_refusal_name(s->last_refusal) : NULL},
         {"last_refusal_why", or_null(s->last_why)},
         {"last_run", or_null(a->job)},
+        {"coordinator_was", or_null(s->epoch_note)},
     };
     tb_rc rc = TB_OK;
     for (size_t i = 0; rc == TB_OK && i < sizeof texts / sizeof *texts; i++) {
@@ -50,6 +51,7 @@ static tb_rc put_counts(tb_json *o, const agent *a, const tb_client_status *s,
         uint64_t n;
     } counts[] = {
         {"round", s->round},
+        {"epoch", s->epoch},
         {"jobs", a->jobs},
         {"updates_accepted", a->accepted_before + s->n_receipts},
         {"rows_trained", a->trained_rows},

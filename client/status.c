@@ -31,6 +31,10 @@ static void print(const tb_json *status, bool runs)
     (void)printf("%-18s%s\n", "client", tb_json_text(status, "client", "-"));
     (void)printf("%-18s%s\n", "coordinator",
                  tb_json_text(status, "coordinator", "-"));
+    const char *was = tb_json_text(status, "coordinator_was", NULL);
+    if (was != NULL) {
+        (void)printf("%-18s%s\n", "", was);
+    }
     (void)printf("%-18s%s\n", "phase",
                  runs ? tb_json_text(status, "phase", "-") : "not running");
     if (runs && tb_json_int(status, "round", 0) > 0) {

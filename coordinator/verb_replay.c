@@ -172,6 +172,8 @@ static bool is_ours(const replay *r, const tb_record *record)
     case TB_REC_ABANDONED:
     case TB_REC_VERSION:
     case TB_REC_RUN_ENDED:
+    case TB_REC_RESTORED:
+    case TB_REC_SWEPT:
     case TB_REC_KIND_END:
     default:
         return false;

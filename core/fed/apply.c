@@ -269,6 +269,17 @@ static tb_rc abandoned(tb_coordinator *co, const tb_rec_abandoned *r,
     return rc;
 }
 
+/* No update of this round counts any more: none is told so again. */
+static void forget_acceptances(tb_coordinator *co, const tb_hash *config)
+{
+    for (size_t i = 0; i < co->n_rows; i++) {
+        if (tb_hash_equal(&co->rows[i]->last.config, config)) {
+            co->rows[i]->last = (tb_rec_accepted){0};
+            co->rows[i]->last_seq = 0;
+        }
+    }
+}
+
 static tb_rc closed(tb_coordinator *co, const tb_rec_closed *r, tb_err *err)
 {
     tb_rc rc = check_round(co, &r->config, err);
@@ -295,6 +306,28 @@ static tb_rc run_ended(tb_coordinator *co, const tb_rec_run_ended *r,
     }
     tb_mem_free(co->run.params);
     co->run.params = NULL;
+    return TB_OK;
+}
+
+/* Nothing that a client was told after the backup is known here: what was open
+ * then begins anew, under the new epoch, and what was over then is no more than
+ * another round. */
+static tb_rc restored(tb_coordinator *co, const tb_rec_restored *r,
+                      uint64_t seq, tb_err *err)
+{
+    if (r->epoch <= co->epoch.epoch) {
+        return tb_fail(err, TB_E_MALFORMED, "journal: epoch %u after epoch %u",
+                       r->epoch, co->epoch.epoch);
+    }
+    co->epoch = *r;
+    co->epoch_row = seq;
+    if (co->round.open) {
+        forget_acceptances(co, &co->round.hash);
+        leave_round(co);
+        co->run.attempt++;
+        co->run.seq = seq;
+    }
+    co->n_past = 0;
     return TB_OK;
 }
 
@@ -330,6 +363,10 @@ static tb_rc apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
         return abandoned(co, &record->u.abandoned, seq, err);
     case TB_REC_RUN_ENDED:
         return run_ended(co, &record->u.run_ended, err);
+    case TB_REC_RESTORED:
+        return restored(co, &record->u.restored, seq, err);
+    case TB_REC_SWEPT:
+        return TB_OK; /* of files only */
     case TB_REC_KIND_END:
         break;
     }

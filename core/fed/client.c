@@ -451,4 +451,6 @@ void tb_client_status_get(const tb_client *client, tb_client_status *out)
         out->run = client->config->run;
     }
     memcpy(out->last_why, client->last_why, sizeof out->last_why);
+    out->epoch = client->epoch;
+    memcpy(out->epoch_note, client->epoch_note, sizeof out->epoch_note);
 }

@@ -166,6 +166,8 @@ typedef struct tb_client_status {
     uint64_t blocks_sent;
     tb_refusal last_refusal;      /* 0: none, or last_why is of this machine */
     char last_why[TB_TEXT_BYTES]; /* "": nothing went wrong */
+    uint32_t epoch; /* of the coordinator: how often it was restored */
+    char epoch_note[TB_TEXT_BYTES]; /* what its last restore meant; "": none */
 } tb_client_status;
 
 /* A copy of what the machine counts. */

@@ -31,6 +31,10 @@ struct tb_client {
     uint32_t sent, until;   /* blocks sent, blocks granted */
     tb_msg_receipt receipt; /* the last one; sequence 0: none */
 
+    uint32_t epoch; /* newest that an offer was of */
+    uint8_t epoch_id[TB_EPOCH_ID_BYTES];
+    char epoch_note[TB_TEXT_BYTES]; /* what a restore meant for this client */
+
     uint64_t n_receipts, n_refused, blocks_sent;
     tb_refusal last_refusal;
     char last_why[TB_TEXT_BYTES];
@@ -80,7 +84,8 @@ void tb_cl_fetch_again(tb_client *cl) TB_NONNULL(1);
 /* client_state.c. "TBCS" | version u32le = 1 | flags u32le (1: a sealed
  * update, 2: a receipt) | round's config hash 32 | upload id 16 | header 64 |
  * n_blocks u32le | update hash 32 | signature 64 | receipt: config 32, update
- * 32, sequence u64le, head 32, signature 64 | BLAKE2b-256 of all before it. */
+ * 32, sequence u64le, head 32, signature 64 | epoch u32le | epoch id 16 |
+ * BLAKE2b-256 of all before it. */
 size_t tb_cl_state_encode(const tb_client *cl,
                           uint8_t out[static TB_CLIENT_STATE_BYTES_MAX])
     TB_NONNULL(1, 2);

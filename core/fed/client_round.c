@@ -57,6 +57,41 @@ static const char *objection(const tb_client *cl, const tb_round_config *c)
     return "the data set of the round is not offered here";
 }
 
+static void save(tb_client *cl);
+
+/* A coordinator that was restored from a backup knows nothing of the time after
+ * it: what it acknowledged then is gone, and this client goes on with it. One
+ * of an older epoch is a copy that was left running: no round of it counts.
+ * False: declined. */
+static bool same_epoch(tb_client *cl, const tb_round_config *c)
+{
+    char why[TB_TEXT_BYTES];
+    if (c->epoch < cl->epoch) {
+        (void)snprintf(why, sizeof why,
+                       "this coordinator is of epoch %u, another one of epoch "
+                       "%u was restored since: stop the old copy, or restore "
+                       "it with --epoch %u",
+                       c->epoch, cl->epoch, cl->epoch + 1);
+        tb_cl_decline(cl, why);
+        return false;
+    }
+    if (c->epoch == cl->epoch &&
+        memcmp(c->epoch_id, cl->epoch_id, sizeof cl->epoch_id) == 0) {
+        return true;
+    }
+    bool lost = cl->receipt.sequence >= c->epoch_row;
+    (void)snprintf(cl->epoch_note, sizeof cl->epoch_note,
+                   "restored from a backup (epoch %u, from row %llu on)%s",
+                   c->epoch, (unsigned long long)c->epoch_row,
+                   lost ? ": it has lost the update that it acknowledged to "
+                          "this client last"
+                        : "");
+    cl->epoch = c->epoch;
+    memcpy(cl->epoch_id, c->epoch_id, sizeof cl->epoch_id);
+    save(cl);
+    return true;
+}
+
 static void find_model(tb_client *cl)
 {
     cl->finding = true;
@@ -107,6 +142,9 @@ void tb_cl_offer(tb_client *cl, const tb_msg_offer *offer, bool genuine)
     const char *why = objection(cl, cl->config);
     if (why != NULL) {
         tb_cl_decline(cl, why);
+        return;
+    }
+    if (!same_epoch(cl, cl->config)) {
         return;
     }
     cl->has_round = true;

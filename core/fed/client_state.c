@@ -47,6 +47,8 @@ typedef struct state {
     tb_hash sealed_for;
     tb_sealed sealed;
     tb_msg_receipt receipt;
+    uint32_t epoch;
+    uint8_t epoch_id[TB_EPOCH_ID_BYTES];
 } state;
 
 static void fields(walk *w, state *s)
@@ -65,19 +67,24 @@ static void fields(walk *w, state *s)
     u64(w, &s->receipt.sequence);
     raw(w, s->receipt.head.bytes, TB_HASH_BYTES);
     raw(w, s->receipt.signature, sizeof s->receipt.signature);
+    u32(w, &s->epoch);
+    raw(w, s->epoch_id, sizeof s->epoch_id);
 }
 
 #define FIELDS_BYTES                                                           \
     (4 + 4 + 4 + 32 + TB_UPLOAD_ID_BYTES + TB_UPLOAD_HEADER_BYTES + 4 + 32 +   \
-     TB_SIGNATURE_BYTES + 32 + 32 + 8 + 32 + TB_SIGNATURE_BYTES)
+     TB_SIGNATURE_BYTES + 32 + 32 + 8 + 32 + TB_SIGNATURE_BYTES + 4 +          \
+     TB_EPOCH_ID_BYTES)
 _Static_assert(FIELDS_BYTES + TB_HASH_BYTES <= TB_CLIENT_STATE_BYTES_MAX,
                "the state fits");
 
 size_t tb_cl_state_encode(const tb_client *cl,
                           uint8_t out[static TB_CLIENT_STATE_BYTES_MAX])
 {
-    state s = {.version = STATE_VERSION, .receipt = cl->receipt};
+    state s = {
+        .version = STATE_VERSION, .receipt = cl->receipt, .epoch = cl->epoch};
     memcpy(s.magic, magic, sizeof magic);
+    memcpy(s.epoch_id, cl->epoch_id, sizeof s.epoch_id);
     if (cl->has_sealed) {
         s.flags |= HAS_SEALED;
         s.sealed_for = cl->sealed_for;
@@ -119,5 +126,7 @@ tb_rc tb_cl_state_decode(tb_client *cl, const uint8_t *bytes, size_t len,
     cl->sealed_for = s.sealed_for;
     cl->sealed = s.sealed;
     cl->receipt = s.receipt;
+    cl->epoch = s.epoch;
+    memcpy(cl->epoch_id, s.epoch_id, sizeof cl->epoch_id);
     return TB_OK;
 }

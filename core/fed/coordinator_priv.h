@@ -134,6 +134,8 @@ struct tb_coordinator {
     tb_round round;
     tb_phase phase;
     int64_t since_ms;
+    tb_rec_restored epoch; /* the one we are in; number 0: never restored */
+    uint64_t epoch_row;    /* its row */
     tb_hash past[TB_PAST_ROUNDS]; /* closed rounds, as a ring */
     uint32_t n_past;
     uint64_t next_key, next_order;

@@ -158,7 +158,10 @@ static tb_refusal begin_code(const tb_coordinator *co, const tb_row *row,
     if (!co->round.open || !tb_hash_equal(&msg->config, &co->round.hash)) {
         bool late = is_past(co, &msg->config);
         *why = late ? "this round is over"
-                    : "this is not the configuration of the open round";
+               : co->epoch_row > 0
+                   ? "this round is not open: the coordinator was restored "
+                     "from a backup and knows none from the time after it"
+                   : "this is not the configuration of the open round";
         return late ? TB_REFUSE_LATE : TB_REFUSE_WRONG_ROUND;
     }
     if (seat == NULL || (seat->state == TB_SEAT_OUT && seat->code == 0)) {

@@ -339,6 +339,52 @@ static void run_ended(walk *w, tb_record *r)
     text(w, v->why, sizeof v->why);
 }
 
+static void restored(walk *w, tb_record *r)
+{
+    tb_rec_restored *v = &r->u.restored;
+    u32(w, &v->epoch);
+    raw(w, v->id, sizeof v->id);
+    u64(w, &v->restored_s);
+    if (w->rc == TB_OK && v->epoch == 0) {
+        fail(w, "an epoch is 0");
+    }
+}
+
+/* Both lists in one piece. */
+static void own_swept(walk *w, tb_record *r)
+{
+    tb_rec_swept *v = &r->u.swept;
+    size_t blobs = v->n_blobs * sizeof *v->blobs;
+    uint8_t *bytes = tb_mem_array(1, blobs + v->n_runs * sizeof *v->runs + 1);
+    if (bytes == NULL) {
+        w->rc = tb_fail(w->err, TB_E_NOMEM, "record: %u blobs", v->n_blobs);
+        return;
+    }
+    r->owned = bytes;
+    v->blobs = r->owned;
+    v->runs = (tb_run_id *)(void *)(bytes + blobs);
+}
+
+static void swept(walk *w, tb_record *r)
+{
+    tb_rec_swept *v = &r->u.swept;
+    u32(w, &v->n_blobs);
+    u32(w, &v->n_runs);
+    if (w->rc == TB_OK &&
+        (v->n_blobs > TB_SWEPT_MAX || v->n_runs > TB_SWEPT_MAX)) {
+        fail(w, "too much is swept at once");
+    }
+    if (reading(w)) {
+        own_swept(w, r);
+    }
+    for (uint32_t i = 0; w->rc == TB_OK && i < v->n_blobs; i++) {
+        hash(w, &v->blobs[i]);
+    }
+    for (uint32_t i = 0; w->rc == TB_OK && i < v->n_runs; i++) {
+        raw(w, v->runs[i].bytes, TB_RUN_ID_BYTES);
+    }
+}
+
 static const struct {
     const char *name;
     void (*fields)(walk *w, tb_record *record);
@@ -356,6 +402,8 @@ static const struct {
     [TB_REC_ABANDONED] = {"abandoned", abandoned},
     [TB_REC_VERSION] = {"version", version},
     [TB_REC_RUN_ENDED] = {"run_ended", run_ended},
+    [TB_REC_RESTORED] = {"restored", restored},
+    [TB_REC_SWEPT] = {"swept", swept},
 };
 
 static bool known(uint32_t kind)

@@ -27,6 +27,8 @@ typedef enum tb_record_kind {
     TB_REC_ABANDONED,
     TB_REC_VERSION,
     TB_REC_RUN_ENDED,
+    TB_REC_RESTORED = 18,
+    TB_REC_SWEPT = 24,
     TB_REC_KIND_END
 } tb_record_kind;
 
@@ -115,6 +117,23 @@ typedef struct tb_rec_run_ended {
     char why[TB_TEXT_BYTES];
 } tb_rec_run_ended;
 
+/* The folder was restored from a backup: the first row of a new epoch. Rounds
+ * that were open in the backup are over, and so is all that came after it. */
+typedef struct tb_rec_restored {
+    uint32_t epoch;                /* 1, or the one before and more */
+    uint8_t id[TB_EPOCH_ID_BYTES]; /* random */
+    uint64_t restored_s;           /* unix seconds */
+} tb_rec_restored;
+
+#define TB_SWEPT_MAX 4096u /* blobs, or runs, of one record */
+
+/* What is absent on purpose from here on: written before it is deleted. */
+typedef struct tb_rec_swept {
+    uint32_t n_blobs, n_runs;
+    tb_hash *blobs;  /* raw hashes */
+    tb_run_id *runs; /* whose key and spool go */
+} tb_rec_swept;
+
 typedef struct tb_record {
     tb_record_kind kind;
     union {
@@ -131,6 +150,8 @@ typedef struct tb_record {
         tb_rec_abandoned abandoned;
         tb_rec_version version;
         tb_rec_run_ended run_ended;
+        tb_rec_restored restored;
+        tb_rec_swept swept;
     } u;
     void *owned; /* what pointers of a decoded record point into */
 } tb_record;

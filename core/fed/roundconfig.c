@@ -39,6 +39,9 @@ tb_rc tb_co_configure(const tb_coordinator *co, tb_round_config *out,
                                      .n_observed = (size_t)p->n_observed};
     out->n_sections = tb_strategy_sections(tb_strategy_find(p->strategy.text),
                                            run->task, out->sections, &sizes);
+    out->epoch = co->epoch.epoch;
+    memcpy(out->epoch_id, co->epoch.id, sizeof out->epoch_id);
+    out->epoch_row = co->epoch_row;
     out->n_job = p->n_job;
     memcpy(out->job_text, p->job_text, p->n_job);
     if (run->task != TB_TASK_TRAIN) {

@@ -29,6 +29,9 @@ static const tb_field fields[] = {
     TB_U64(deadline_ms, 1, UINT64_MAX),
     TB_NAME(data_set),
     TB_BOOL(masked),
+    TB_U32(epoch, 0, UINT32_MAX),
+    TB_FIXED(epoch_id),
+    TB_U64(epoch_row, 0, UINT64_MAX),
 };
 #undef OURS
 #undef PB
@@ -102,6 +105,14 @@ static tb_rc check_rules(const tb_round_config *config, tb_err *err)
     if ((uint32_t)config->task >= TB_TASK_COUNT) {
         return tb_fail(err, TB_E_UNSUPPORTED, "task %u",
                        (uint32_t)config->task);
+    }
+    static const uint8_t none[TB_EPOCH_ID_BYTES];
+    bool first = config->epoch == 0;
+    if (first != (config->epoch_row == 0) ||
+        first != (memcmp(config->epoch_id, none, sizeof none) == 0)) {
+        return tb_fail(err, TB_E_MALFORMED,
+                       "epoch %u with the row or the id of another",
+                       config->epoch);
     }
     if (!(config->max_abs > 0)) {
         return tb_fail(err, TB_E_LIMIT, "max_abs must be above 0");

@@ -49,6 +49,10 @@ typedef struct tb_round_config {
     uint64_t deadline_ms; /* from the offer, on the coordinator's clock */
     tb_name data_set;     /* which of the client's data sets */
     bool masked;          /* parameters that are 0 stay 0 */
+    uint32_t epoch;       /* how often the coordinator was restored from a
+                           * backup: nothing of one epoch counts in another */
+    uint8_t epoch_id[TB_EPOCH_ID_BYTES]; /* random, of that restore */
+    uint64_t epoch_row;                  /* journal row that began it */
     uint32_t n_sections;
     tb_section sections[TB_SECTIONS_MAX];
     size_t n_job;                        /* bytes used of job_text */

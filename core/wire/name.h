@@ -17,6 +17,7 @@
 #define TB_ENDPOINT_BYTES  256
 #define TB_RUN_ID_BYTES    16
 #define TB_UPLOAD_ID_BYTES 16
+#define TB_EPOCH_ID_BYTES  16
 
 /* A block: the sealed chunk, the wire chunk, the tile of strategies. */
 #define TB_BLOCK_VALUES    65536u

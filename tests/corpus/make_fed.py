@@ -54,6 +54,8 @@ RECORDS = {
     11: H + text("too few"),
     12: text("model") + u64(4) + H,
     13: bytes(16) + u32(1) + MODEL + text("the model is registered"),
+    18: u32(2) + bytes(range(1, 17)) + u64(1800000000),
+    24: u32(2, 1) + H + bytes(32) + bytes(16),
 }
 for kind, body in RECORDS.items():
     put("record", "kind-%02d" % kind, bytes([kind, 1]) + body)

@@ -193,6 +193,73 @@ static void nothing_moves_without_a_genuine_receipt_of_this_update(void **state)
     tear_down(&b);
 }
 
+/* The offer of another epoch, which began at this row. */
+static tb_msg offer_of_epoch(bench *b, uint32_t epoch, uint64_t row)
+{
+    tb_err err = {0};
+    tb_round_config config = round_config(100, 1, "f32");
+    config.epoch = epoch;
+    config.epoch_row = row;
+    config.epoch_id[0] = (uint8_t)epoch;
+    b->offer.len = 0;
+    CHECK_OK(tb_round_config_encode(&config, &b->offer, &err), err);
+    b->round = tb_hash_of(b->offer.data, b->offer.len);
+    return offer_of(b);
+}
+
+static void check_note(const bench *b, const char *part, bool is_there)
+{
+    tb_client_status status;
+    tb_client_status_get(b->cl, &status);
+    CHECK((strstr(status.epoch_note, part) != NULL) == is_there);
+}
+
+static void
+a_restored_coordinator_is_followed_and_its_loss_is_said(void **state)
+{
+    bench b;
+    (void)state;
+    set_up(&b);
+    work(&b);
+    worked(&b, 5);
+    tb_msg receipt = receipt_of(&b, 5); /* of row 9 */
+    tell(&b, &receipt);
+    check_note(&b, "restored", false);
+    tb_msg offer = offer_of_epoch(&b, 1, 10); /* it still has row 9 */
+    tell(&b, &offer);
+    CHECK(said(&b, TB_MSG_ACCEPT) && count(&b, TB_CACT_SAVE) == 1);
+    check_note(&b, "epoch 1, from row 10", true);
+    check_note(&b, "lost", false);
+    offer = offer_of_epoch(&b, 2, 9); /* but not any more */
+    tell(&b, &offer);
+    CHECK(said(&b, TB_MSG_ACCEPT));
+    check_note(&b, "lost the update", true);
+    tear_down(&b);
+}
+
+static void
+a_copy_of_an_older_epoch_is_declined_after_a_restart_too(void **state)
+{
+    bench b;
+    tb_client_status status;
+    (void)state;
+    set_up(&b);
+    welcome(&b);
+    tb_msg offer = offer_of_epoch(&b, 2, 10);
+    tell(&b, &offer);
+    CHECK(said(&b, TB_MSG_ACCEPT));
+    tb_client_free(&b.cl);
+    start(&b);
+    welcome(&b);
+    offer = offer_of_epoch(&b, 1, 10);
+    tell(&b, &offer);
+    CHECK(said(&b, TB_MSG_DECLINE) && !said(&b, TB_MSG_ACCEPT));
+    tb_client_status_get(b.cl, &status);
+    CHECK(strstr(status.last_why, "of epoch 1") != NULL);
+    CHECK(status.epoch == 2);
+    tear_down(&b);
+}
+
 static void an_offer_that_is_not_signed_is_not_taken(void **state)
 {
     bench b;
@@ -516,6 +583,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_round_goes_from_offer_to_receipt),
+        cmocka_unit_test(
+            a_restored_coordinator_is_followed_and_its_loss_is_said),
+        cmocka_unit_test(
+            a_copy_of_an_older_epoch_is_declined_after_a_restart_too),
         cmocka_unit_test(
             nothing_moves_without_a_genuine_receipt_of_this_update),
         cmocka_unit_test(an_offer_that_is_not_signed_is_not_taken),

@@ -12,6 +12,8 @@
 static tb_run_params params;
 static tb_name cohort[3];
 static uint8_t config_bytes[40];
+static tb_hash swept[2] = {{{4, 5}}, {{6, 7}}};
+static tb_run_id swept_runs[1] = {{{8, 9}}};
 
 static void make_params(void)
 {
@@ -116,10 +118,24 @@ static tb_record sample(tb_record_kind kind)
                                            .model = {.stored_bytes = 5}};
         memcpy(r.u.run_ended.why, "accuracy fell by 0.1", 21);
         break;
+    case TB_REC_RESTORED:
+        r.u.restored = (tb_rec_restored){.epoch = 2, .restored_s = 77};
+        memset(r.u.restored.id, 0xe0, sizeof r.u.restored.id);
+        break;
+    case TB_REC_SWEPT:
+        r.u.swept = (tb_rec_swept){
+            .n_blobs = 2, .n_runs = 1, .blobs = swept, .runs = swept_runs};
+        break;
     case TB_REC_KIND_END:
         break;
     }
     return r;
+}
+
+/* Numbers of kinds have gaps. */
+static bool is_kind(uint32_t kind)
+{
+    return strcmp(tb_record_kind_name(kind), "unknown") != 0;
 }
 
 static void encode(tb_record_kind kind, tb_buf *out)
@@ -152,6 +168,9 @@ static void each_kind_comes_back_as_it_was(void **state)
 {
     (void)state;
     for (uint32_t kind = 1; kind < TB_REC_KIND_END; kind++) {
+        if (!is_kind(kind)) {
+            continue;
+        }
         tb_buf bytes;
         encode((tb_record_kind)kind, &bytes);
         CHECK(decodes_to_itself(kind, bytes.data, bytes.len));
@@ -214,6 +233,9 @@ static void rows_packed_by_another_hand_are_read(void **state)
 {
     (void)state; /* tests/corpus/make_fed.py made them */
     for (uint32_t kind = 1; kind < TB_REC_KIND_END; kind++) {
+        if (!is_kind(kind)) {
+            continue;
+        }
         char path[256];
         tb_buf bytes;
         tb_err err = {0};
@@ -231,6 +253,9 @@ static void every_truncation_is_refused(void **state)
 {
     (void)state;
     for (uint32_t kind = 1; kind < TB_REC_KIND_END; kind++) {
+        if (!is_kind(kind)) {
+            continue;
+        }
         tb_buf bytes;
         encode((tb_record_kind)kind, &bytes);
         for (size_t n = 0; n < bytes.len; n++) {
@@ -247,6 +272,9 @@ static void every_altered_byte_is_refused_or_another_record(void **state)
 {
     (void)state;
     for (uint32_t kind = 1; kind < TB_REC_KIND_END; kind++) {
+        if (!is_kind(kind)) {
+            continue;
+        }
         tb_buf bytes;
         encode((tb_record_kind)kind, &bytes);
         for (size_t i = 0; i < bytes.len; i++) {

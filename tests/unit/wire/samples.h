@@ -202,6 +202,9 @@ static inline void sample_config(tb_round_config *c)
     c->sections[1].n_values = 1;
     c->n_job = sizeof job - 1;
     memcpy(c->job_text, job, sizeof job);
+    c->epoch = 2;
+    FILL(c->epoch_id, 7);
+    c->epoch_row = 1u << 20;
 }
 
 static inline void sample_manifest(tb_manifest *m, tb_class_name *classes)

@@ -77,7 +77,7 @@ static void any_field_changes_the_hash_and_so_the_round(void **state)
     (void)state;
     tb_buf first = encoded();
     tb_hash hash = tb_hash_of(first.data, first.len);
-    for (int field = 0; field < 6; field++) {
+    for (int field = 0; field < 9; field++) {
         tb_buf buf;
         tb_err err = {0};
         sample_config(&config);
@@ -87,6 +87,9 @@ static void any_field_changes_the_hash_and_so_the_round(void **state)
         config.round += field == 3;
         config.model.bytes[31] ^= field == 4;
         config.attempt += field == 5;
+        config.epoch += field == 6;
+        config.epoch_id[15] ^= field == 7;
+        config.epoch_row += field == 8;
         tb_buf_init(&buf, TB_CONFIG_BYTES_MAX);
         CHECK_OK(tb_round_config_encode(&config, &buf, &err), err);
         tb_hash other = tb_hash_of(buf.data, buf.len);
@@ -100,19 +103,12 @@ static void a_configuration_cut_within_a_field_is_refused(void **state)
 {
     (void)state;
     tb_buf buf = encoded();
-    int shorter = 0;
     for (size_t len = 0; len < buf.len; len++) {
         tb_err err = {0};
         back.round = 99;
-        if (tb_round_config_decode(&back, buf.data, len, &err) == TB_OK) {
-            CHECK(back.n_job == 0);
-            shorter++;
-            continue;
-        }
+        CHECK(tb_round_config_decode(&back, buf.data, len, &err) != TB_OK);
         CHECK(err.text[0] != '\0' && back.round == 0);
     }
-    /* Without the job's text, or the second section too, it is another. */
-    CHECK(shorter == 2);
     tb_buf_release(&buf);
     CHECK(tb_mem_live() == 0);
 }
