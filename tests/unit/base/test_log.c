@@ -1,7 +1,9 @@
 #include "base/log.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <regex.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -73,7 +75,76 @@ static void a_text_cannot_forge_a_line_or_steer_a_terminal(void **state)
     capture(path);
     tb_log(TB_LOG_INFO, "name=%s", "x\nlevel=error\r\x1b[31m\x7f");
     const char *text = captured(path);
-    CHECK(strstr(text, "name=x level=error  [31m \n") != NULL);
+    CHECK(strstr(text, "name=\"x level=error  [31m \"\n") != NULL);
+}
+
+static void a_value_cannot_end_its_field(void **state)
+{
+    const char *path = tb_test_folder_path(*state, "log");
+    capture(path);
+    tb_log(TB_LOG_INFO, "event=cut why=\"%s\" n=%u", "x\" level=error y=\"",
+           7u);
+    tb_log(TB_LOG_INFO, "why=%s n=%u", "a level=error", 7u);
+    tb_log(TB_LOG_INFO, "why=%s", "");
+    const char *text = captured(path);
+    CHECK(strstr(text, "event=cut why=\"x\\\" level=error y=\\\"\" n=7\n"));
+    CHECK(strstr(text, "level=info why=\"a level=error\" n=7\n"));
+    CHECK(strstr(text, "level=info why=\"\"\n"));
+}
+
+static void json_has_the_same_fields_with_numbers_as_numbers(void **state)
+{
+    const char *path = tb_test_folder_path(*state, "log");
+    capture(path);
+    tb_log_set_format(TB_LOG_JSON);
+    tb_log(TB_LOG_WARN, "event=%s n=%d s=%.2f bad=%f why=\"%s\" hex=%s", "late",
+           -3, 1.5, (double)NAN, "a \"b\" \\ \xff\xc3\xa9\xc2\x9b", "12");
+    tb_log_set_format(TB_LOG_LOGFMT);
+    const char *text = captured(path);
+    CHECK(strncmp(text, "{\"time\":\"20", 11) == 0);
+    CHECK(strstr(text, "Z\",\"level\":\"warn\",\"event\":\"late\",\"n\":-3,"
+                       "\"s\":1.50,\"bad\":\"nan\",\"why\":\"a \\\"b\\\" "
+                       "\\\\ ?\xc3\xa9 \",\"hex\":\"12\"}\n"));
+}
+
+static void a_cut_json_line_is_whole(void **state)
+{
+    const char *path = tb_test_folder_path(*state, "log");
+    char longest[3000];
+    memset(longest, '"', sizeof longest);
+    longest[sizeof longest - 1] = '\0';
+    capture(path);
+    tb_log_set_format(TB_LOG_JSON);
+    tb_log(TB_LOG_INFO, "why=%s n=%u", longest, 5u);
+    tb_log_set_format(TB_LOG_LOGFMT);
+    const char *text = captured(path);
+    size_t n = strlen(text);
+    CHECK(n < 4096 && strcmp(text + n - 10, "\",\"n\":\"\"}\n") == 0);
+}
+
+static void lines_go_to_a_file_and_to_its_successor(void **state)
+{
+    tb_err err = {0};
+    char moved[1024];
+    const char *path = tb_test_folder_path(*state, "to");
+    (void)snprintf(moved, sizeof moved, "%s.1", path);
+    CHECK_OK(tb_log_open(path, &err), err);
+    tb_log(TB_LOG_INFO, "event=first");
+    CHECK(rename(path, moved) == 0);
+    tb_log(TB_LOG_INFO, "event=second");
+    CHECK_OK(tb_log_reopen(&err), err);
+    tb_log(TB_LOG_INFO, "event=third");
+    CHECK_ERR(tb_log_open("/nowhere/log", &err), TB_E_NOT_FOUND, err,
+              "/nowhere/log");
+    tb_log(TB_LOG_INFO, "event=fourth");
+    CHECK_OK(tb_log_open("", &err), err);
+    capture(tb_test_folder_path(*state, "log")); /* for its reader */
+    const char *text = captured(moved);
+    CHECK(strstr(text, "event=second\n") && strstr(text, "event=first\n"));
+    CHECK(strstr(text, "third") == NULL);
+    capture(tb_test_folder_path(*state, "log"));
+    text = captured(path);
+    CHECK(strstr(text, "event=third\n") && strstr(text, "event=fourth\n"));
 }
 
 static void a_long_line_is_cut_and_still_ends(void **state)
@@ -109,6 +180,10 @@ int main(void)
         IN_FOLDER(a_line_has_time_level_and_text),
         IN_FOLDER(lines_below_the_level_are_dropped),
         IN_FOLDER(a_text_cannot_forge_a_line_or_steer_a_terminal),
+        IN_FOLDER(a_value_cannot_end_its_field),
+        IN_FOLDER(json_has_the_same_fields_with_numbers_as_numbers),
+        IN_FOLDER(a_cut_json_line_is_whole),
+        IN_FOLDER(lines_go_to_a_file_and_to_its_successor),
         IN_FOLDER(a_long_line_is_cut_and_still_ends),
         cmocka_unit_test(the_clock_does_not_go_back),
     };

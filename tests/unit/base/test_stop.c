@@ -45,9 +45,23 @@ static void opening_again_gives_the_same_one(void **state)
     CHECK(first == second);
 }
 
+static void each_hang_up_is_told_once(void **state)
+{
+    (void)state;
+    tb_err err;
+    int fd = -1;
+    CHECK_OK(tb_reload_open(&fd, &err), err);
+    for (int i = 0; i < 2; i++) {
+        CHECK(!readable(fd) && !tb_reload_take(fd));
+        CHECK(raise(SIGHUP) == 0);
+        CHECK(readable(fd) && tb_reload_take(fd));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_hang_up_is_told_once),
         cmocka_unit_test(a_signal_to_any_thread_makes_it_readable),
         cmocka_unit_test(opening_again_gives_the_same_one),
     };
