@@ -275,8 +275,9 @@ static int poll_ms(const agent *a)
 
 static tb_rc wait_for_something(const agent *a, tb_err *err)
 {
-    struct pollfd fds[4] = {
+    struct pollfd fds[] = {
         {.fd = a->stop_fd, .events = POLLIN},
+        {.fd = a->reload_fd, .events = POLLIN},
         {.fd = a->dial != NULL ? tb_dial_fd(a->dial) : -1, .events = POLLIN},
         {.fd = a->worker != NULL ? worker_fd(a->worker) : -1, .events = POLLIN},
         {.fd = a->control != NULL ? tb_control_fd(a->control) : -1,
@@ -302,8 +303,15 @@ static tb_rc loop(agent *a, tb_err *err)
     const request *own = a->options.request;
     const tb_cevent start = {.kind = TB_CEV_TICK};
     tb_rc rc = agent_step(a, &start, err);
+    if (rc == TB_OK) {
+        tb_notify_ready(&a->notify);
+    }
     while (rc == TB_OK && !a->stopping) {
+        agent_tell_manager(a);
         rc = wait_for_something(a, err);
+        if (a->reload_fd >= 0 && tb_reload_take(a->reload_fd)) {
+            agent_reload(a);
+        }
         rc = rc == TB_OK ? drain_dial(a, err) : rc;
         rc = rc == TB_OK ? drain_worker(a, err) : rc;
         rc = rc == TB_OK ? agent_serve_control(a, err) : rc;
@@ -347,6 +355,9 @@ static tb_rc open_all(agent *a, tb_err *err)
     const agent_options *o = &a->options;
     tb_rc rc = tb_stop_open(&a->stop_fd, err);
     if (rc == TB_OK) {
+        rc = agent_open_signals(a, err);
+    }
+    if (rc == TB_OK) {
         rc = new_machine(a, err);
     }
     if (rc == TB_OK && o->n_sets > 0) {
@@ -381,6 +392,7 @@ tb_rc agent_run(const agent_options *options, tb_err *err)
         return tb_fail(err, TB_E_NOMEM, "agent: no memory");
     }
     a->options = *options;
+    a->notify.fd = -1;
     a->certificate = options->home->fed.certificate;
     if (options->n_sets > 0) {
         agent_load_counts(a);
@@ -393,7 +405,9 @@ tb_rc agent_run(const agent_options *options, tb_err *err)
         agent_save_status(a, rc == TB_OK ? err : NULL) != TB_OK) {
         rc = rc == TB_OK ? TB_E_IO : rc;
     }
+    tb_notify_stopping(&a->notify);
     close_all(a);
+    tb_notify_close(&a->notify);
     tb_mem_free(a);
     return rc;
 }

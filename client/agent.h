@@ -7,6 +7,7 @@
 
 #include "home.h"
 #include "host/json.h"
+#include "host/log_settings.h"
 #include "request.h"
 #include "worker.h"
 
@@ -18,6 +19,10 @@ typedef struct agent_options {
     size_t n_sets;
     bool control;     /* listen on the folder's control socket */
     request *request; /* borrowed: do this, then end; NULL: run until told */
+    /* Read again at SIGHUP, borrowed; NULL: neither that nor a service manager
+     * is for us. */
+    tb_settings *settings;
+    const tb_log_settings *log; /* of the settings */
 } agent_options;
 
 /* Runs until SIGTERM or SIGINT, or until the request is done. Errors: IO, FULL,

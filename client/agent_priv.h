@@ -5,6 +5,7 @@
 #include "agent.h"
 #include "host/control.h"
 #include "host/dial.h"
+#include "host/notify.h"
 
 enum { AGENT_REQUESTS_MAX = 8 };
 
@@ -23,6 +24,8 @@ struct agent {
     worker *worker;      /* NULL: no data sets */
     tb_control *control; /* NULL: not asked for */
     int stop_fd;         /* of base/stop.h */
+    int reload_fd;       /* the same; -1: settings stay */
+    tb_notify notify;
     bool stopping;
     tb_certificate certificate;   /* the newest one */
     const tb_inbound *inbound;    /* the message at hand, for STORE */
@@ -67,6 +70,12 @@ void agent_count_job(agent *a, const tb_run_id *run);
 typedef void agent_request_fn(agent *a, request *r, const request_context *c,
                               void *arg);
 void agent_each_request(agent *a, agent_request_fn *fn, void *arg);
+
+/* agent_reload.c: signals to a long-lived agent and its service manager. Errors
+ * of the first: IO. */
+tb_rc agent_open_signals(agent *a, tb_err *err) TB_MUST_CHECK;
+void agent_reload(agent *a);
+void agent_tell_manager(agent *a);
 
 /* Control requests: takes new ones, answers those that are done. */
 tb_rc agent_serve_control(agent *a, tb_err *err) TB_MUST_CHECK;

@@ -29,11 +29,12 @@ typedef struct home {
 } home;
 
 /* The row of a settings table for a member `home` of struct `owner`. */
-#define HOME_ROW(owner)                                                        \
+#define HOME_ROW(owner) HOME_ROW_FLAGS(owner, 0)
+#define HOME_ROW_FLAGS(owner, row_flags)                                       \
     {                                                                          \
         .key = "home", .help = "folder of this client's keys and models",      \
         .value = "DIR", .preset = "tributary-home", .type = TB_SETTING_PATH,   \
-        TB_FIELD(owner, home)                                                  \
+        .flags = (row_flags), TB_FIELD(owner, home)                            \
     }
 
 /* Opens the folder of a client that has joined; keys are read when it is

@@ -10,7 +10,9 @@
 
 typedef struct options {
     char home[HOME_BYTES];
+    char config[HOME_BYTES];
     tb_text_list data;
+    tb_log_settings log;
 } options;
 
 static const tb_setting rows[] = {
@@ -20,7 +22,15 @@ static const tb_setting rows[] = {
      .flags = TB_SETTING_REQUIRED,
      .type = TB_SETTING_TEXTS,
      TB_FIELD(options, data)},
-    HOME_ROW(options),
+    HOME_ROW_FLAGS(options, TB_SETTING_FOLDER),
+    {.key = "config",
+     .help = "file of settings, read again at SIGHUP (default: settings.yaml "
+             "in the home folder, where it is there)",
+     .value = "FILE",
+     .type = TB_SETTING_PATH,
+     .flags = TB_SETTING_CONFIG,
+     TB_FIELD(options, config)},
+    TB_LOG_ROWS(options),
 };
 
 static const tb_setting_table table = {.env = "TRIBUTARY_",
@@ -84,7 +94,10 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     const options *o = call->values[0];
     data_set *sets = NULL;
     home h = {0};
-    tb_rc rc = tb_crypto_init(err);
+    tb_rc rc = tb_log_settings_apply(&o->log, err);
+    if (rc == TB_OK) {
+        rc = tb_crypto_init(err);
+    }
     if (rc == TB_OK) {
         rc = read_sets(&sets, &o->data, err);
     }
@@ -92,8 +105,12 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
         rc = home_open(&h, o->home, TB_FOLDER_LOCK, err);
     }
     if (rc == TB_OK) {
-        const agent_options how = {
-            .home = &h, .sets = sets, .n_sets = o->data.n, .control = true};
+        const agent_options how = {.home = &h,
+                                   .sets = sets,
+                                   .n_sets = o->data.n,
+                                   .control = true,
+                                   .settings = &call->settings[0],
+                                   .log = &o->log};
         tb_log(TB_LOG_INFO, "event=start client=%s coordinator=%s",
                h.fed.client.text, h.fed.endpoint);
         rc = agent_run(&how, err);
@@ -111,7 +128,9 @@ const tb_verb verb_run = {
                 "--data b=b/\n",
     .notes = "Data stays here: what leaves is a model's difference, sealed to "
              "the run's key.\nSIGTERM or Ctrl-C stops it; started again, it "
-             "goes on where it was.\n",
+             "goes on where it was.\nSettings may stand in DIR/settings.yaml; "
+             "SIGHUP "
+             "reads it again, and opens the\nlog file again.\n",
     .tables = {&table},
     .run = run,
 };

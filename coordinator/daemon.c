@@ -15,6 +15,14 @@
 
 #define MESSAGES_A_PASS 256
 #define STOP_MS         5000
+#define STATUS_MS       1000
+#define LONGEST_WAIT_MS 60000
+
+/* Descriptors of base/stop.h. */
+typedef struct signals {
+    int stop;
+    int reload;
+} signals;
 
 /* --- one pass ------------------------------------------------------------- */
 
@@ -78,33 +86,69 @@ static tb_rc tick(tb_daemon *d, tb_err *err)
     return tb_daemon_event(d, &event, err);
 }
 
-static int wait_ms(const tb_daemon *d)
+/* In words, for the service manager: at most once a second, since it looks at
+ * every member. */
+static void tell_manager(tb_daemon *d)
 {
-    int64_t next =
-        d->stalled ? d->retry_ms : tb_coordinator_next_ms(d->state.machine);
-    int64_t left = next == INT64_MAX ? 60000 : next - tb_clock_ms();
-    return (int)(left < 0 ? 0 : (left < 60000 ? left : 60000));
+    int64_t now = tb_clock_ms();
+    tb_notify_turn(&d->notify, now);
+    if (d->notify.fd < 0 || now < d->told_ms + STATUS_MS) {
+        return;
+    }
+    tb_status s;
+    char text[TB_NOTIFY_STATUS_BYTES];
+    d->told_ms = now;
+    tb_coordinator_status(d->state.machine, &s);
+    int n = s.has_run
+                ? snprintf(text, sizeof text,
+                           "%s: %s round %u of %u, %u of %u updates in",
+                           s.name.text, tb_phase_name(s.phase), s.round,
+                           s.rounds, s.n_accepted, s.n_asked)
+                : snprintf(text, sizeof text, "no run; %u of %u clients here",
+                           s.n_connected, s.n_enrolled);
+    size_t used = n > 0 && (size_t)n < sizeof text ? (size_t)n : 0;
+    if (s.waits_for[0] != '\0') {
+        (void)snprintf(text + used, sizeof text - used, "; waits for %.*s",
+                       (int)(sizeof text / 2), s.waits_for);
+    }
+    tb_notify_status(&d->notify, text);
 }
 
-static void wait_for_work(tb_daemon *d, int stop)
+static int wait_ms(const tb_daemon *d)
+{
+    int64_t now = tb_clock_ms();
+    int64_t next =
+        d->stalled ? d->retry_ms : tb_coordinator_next_ms(d->state.machine);
+    int64_t left = next == INT64_MAX ? LONGEST_WAIT_MS : next - now;
+    int64_t sign = tb_notify_wait_ms(&d->notify, now);
+    left = left < sign ? left : sign;
+    return (int)(left < 0 ? 0
+                          : (left < LONGEST_WAIT_MS ? left : LONGEST_WAIT_MS));
+}
+
+static void wait_for_work(tb_daemon *d, const signals *on)
 {
     struct pollfd fds[] = {
         {.fd = d->stalled ? -1 : tb_transport_fd(d->net), .events = POLLIN},
         {.fd = tb_control_fd(d->control), .events = POLLIN},
         {.fd = tb_mailbox_fd(d->mailbox), .events = POLLIN},
         {.fd = tb_serve_fd(d->serve), .events = POLLIN},
-        {.fd = stop, .events = POLLIN}};
-    if (poll(fds, sizeof fds / sizeof *fds, wait_ms(d)) > 0 &&
-        fds[4].revents != 0) {
-        d->stopping = true;
+        {.fd = on->stop, .events = POLLIN},
+        {.fd = on->reload, .events = POLLIN}};
+    if (poll(fds, sizeof fds / sizeof *fds, wait_ms(d)) > 0) {
+        d->stopping = fds[4].revents != 0;
+        if (fds[5].revents != 0 && tb_reload_take(on->reload)) {
+            tb_daemon_reload(d);
+        }
     }
 }
 
-static tb_rc loop(tb_daemon *d, int stop, tb_err *err)
+static tb_rc loop(tb_daemon *d, const signals *on, tb_err *err)
 {
     tb_rc rc = tb_daemon_flush(d, err);
     while (rc == TB_OK && !d->stopping) {
-        wait_for_work(d, stop);
+        tell_manager(d);
+        wait_for_work(d, on);
         rc = take_verdicts(d, err);
         if (rc == TB_OK) {
             rc = take_messages(d, err);
@@ -250,20 +294,38 @@ static void harden(void)
     (void)setrlimit(RLIMIT_CORE, &none);
 }
 
-tb_rc tb_daemon_run(const tb_daemon_settings *settings, tb_err *err)
+/* The way there, and a service manager that is told when we are. */
+static tb_rc open_signals(tb_daemon *d, signals *on, tb_err *err)
+{
+    tb_err why = {0};
+    tb_rc rc = tb_log_settings_apply(&d->settings->log, err);
+    if (rc == TB_OK) {
+        rc = tb_stop_open(&on->stop, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_reload_open(&on->reload, err);
+    }
+    if (rc == TB_OK && tb_notify_open(&d->notify, &why) != TB_OK) {
+        tb_log(TB_LOG_WARN, "event=notify error=\"%s\"", why.text);
+    }
+    return rc;
+}
+
+tb_rc tb_daemon_run(tb_settings *settings, tb_err *err)
 {
     tb_daemon *d = tb_mem_array(1, sizeof *d);
     if (d == NULL) {
         return tb_fail(err, TB_E_NOMEM, "the daemon");
     }
-    d->settings = settings;
+    signals on = {-1, -1};
+    d->source = settings;
+    d->settings = settings->values;
+    d->notify.fd = -1;
     harden();
     /* Blocks are born in one thread and freed in another: with an arena for
      * each, the process would keep the sum of all threads' peaks. */
     (void)mallopt(M_ARENA_MAX, 1);
-    tb_log_set_level((tb_log_level)settings->log_level);
-    int stop = -1;
-    tb_rc rc = tb_stop_open(&stop, err);
+    tb_rc rc = open_signals(d, &on, err);
     if (rc == TB_OK) {
         rc = open_all(d, err);
     }
@@ -271,9 +333,12 @@ tb_rc tb_daemon_run(const tb_daemon_settings *settings, tb_err *err)
         (void)printf("listening %s\nenrolment %s\n", d->endpoint,
                      d->enrol_endpoint);
         (void)fflush(stdout);
-        rc = loop(d, stop, err);
+        tb_notify_ready(&d->notify);
+        rc = loop(d, &on, err);
     }
+    tb_notify_stopping(&d->notify);
     close_all(d);
+    tb_notify_close(&d->notify);
     tb_mem_free(d);
     return rc;
 }

@@ -7,6 +7,7 @@
 #include "base/mailbox.h"
 #include "base/pool.h"
 #include "host/control.h"
+#include "host/notify.h"
 #include "host/transport.h"
 #include "keys.h"
 #include "live.h"
@@ -34,7 +35,10 @@ typedef struct tb_payload {
 } tb_payload;
 
 typedef struct tb_daemon {
-    const tb_daemon_settings *settings;
+    tb_settings *source;                /* of the settings, to read again */
+    const tb_daemon_settings *settings; /* LIVE ones change at SIGHUP */
+    tb_notify notify;
+    int64_t told_ms; /* when the service manager heard of our state */
     tb_state state;
     tb_keys keys;
     tb_transport *net;
@@ -146,11 +150,18 @@ tb_rc tb_daemon_request(tb_daemon *d, tb_control_request *request, tb_err *err)
 /* Tells the watchers what is new in the history. */
 void tb_daemon_tell_watchers(tb_daemon *d) TB_NONNULL(1);
 
+/* --- reload.c ------------------------------------------------------------- */
+
+/* Reads the settings again, opens the log file again, and says what came of
+ * it. */
+void tb_daemon_reload(tb_daemon *d) TB_NONNULL(1);
+
 /* --- daemon.c ------------------------------------------------------------- */
 
 /* Opens everything in the settings' folder, serves until SIGTERM or SIGINT, and
- * closes it. Errors: what it could not go on after. */
-tb_rc tb_daemon_run(const tb_daemon_settings *settings, tb_err *err)
+ * closes it. settings: of tb_daemon_table. Errors: what it could not go on
+ * after. */
+tb_rc tb_daemon_run(tb_settings *settings, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
 #endif

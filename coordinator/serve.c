@@ -228,6 +228,11 @@ void tb_serve_stop(tb_serve **serve)
     *serve = NULL;
 }
 
+void tb_serve_limit(tb_serve *serve, const tb_serve_limits *limits)
+{
+    serve->limits = *limits; /* only the driver reads them */
+}
+
 /* The client's bucket, or a full one in place of that unused for longest. */
 static bucket *find_bucket(tb_serve *serve, const tb_name *client)
 {

@@ -34,6 +34,10 @@ tb_rc tb_serve_start(tb_serve **out, tb_state *state,
 /* Ends what is queued, joins, nulls. NULL is fine. */
 void tb_serve_stop(tb_serve **serve) TB_NONNULL(1);
 
+/* Other limits from now on. */
+void tb_serve_limit(tb_serve *serve, const tb_serve_limits *limits)
+    TB_NONNULL(1, 2);
+
 /* Queues a request; version: of the registry. in (its payload) is taken on
  * TB_OK. Errors: USAGE (rows), LIMIT (this client's rate), FULL (queue),
  * NOMEM. */

@@ -1,11 +1,12 @@
 #include "settings.h"
 
-#define DIR_ROWS                                                               \
+#define DIR_ROWS(dir_flags)                                                    \
     {.key = "dir",                                                             \
      .help = "the coordinator's folder",                                       \
      .value = "DIR",                                                           \
      .preset = ".",                                                            \
      .type = TB_SETTING_PATH,                                                  \
+     .flags = (dir_flags),                                                     \
      TB_FIELD(tb_dir_settings, dir)},                                          \
     {                                                                          \
         .key = "master_key",                                                   \
@@ -15,7 +16,7 @@
         TB_FIELD(tb_dir_settings, master_key)                                  \
     }
 
-static const tb_setting dir_rows[] = {DIR_ROWS};
+static const tb_setting dir_rows[] = {DIR_ROWS(0)};
 
 const tb_setting_table tb_dir_table = {.env = "TRIBUTARY_",
                                        .rows = dir_rows,
@@ -23,11 +24,15 @@ const tb_setting_table tb_dir_table = {.env = "TRIBUTARY_",
                                            sizeof dir_rows / sizeof *dir_rows,
                                        .bytes = sizeof(tb_dir_settings)};
 
-static const char *const levels[] = {"debug", "info", "warn",
-                                     "error", "off",  NULL};
-
 static const tb_setting daemon_rows[] = {
-    DIR_ROWS,
+    DIR_ROWS(TB_SETTING_FOLDER),
+    {.key = "config",
+     .help = "file of settings, read again at SIGHUP (default: settings.yaml "
+             "in the folder, where it is there)",
+     .value = "FILE",
+     .type = TB_SETTING_PATH,
+     .flags = TB_SETTING_CONFIG,
+     TB_FIELD(tb_daemon_settings, config)},
     {.key = "listen",
      .help = "where clients connect; port 0 lets the system choose, and keeps "
              "its choice for the next start",
@@ -59,6 +64,7 @@ static const tb_setting daemon_rows[] = {
              "can prove a finished run; off: both are destroyed",
      .preset = "false",
      .type = TB_SETTING_BOOL,
+     .flags = TB_SETTING_LIVE,
      TB_FIELD(tb_daemon_settings, keep_updates)},
     {.key = "predict.max_rows",
      .help = "rows of one remote prediction",
@@ -67,6 +73,7 @@ static const tb_setting daemon_rows[] = {
      .min = 1,
      .max = 4096,
      .type = TB_SETTING_INT,
+     .flags = TB_SETTING_LIVE,
      TB_FIELD(tb_daemon_settings, predict_max_rows)},
     {.key = "predict.per_second",
      .help = "remote predictions that one client may ask for in a second",
@@ -75,14 +82,9 @@ static const tb_setting daemon_rows[] = {
      .min = 1,
      .max = 100000,
      .type = TB_SETTING_INT,
+     .flags = TB_SETTING_LIVE,
      TB_FIELD(tb_daemon_settings, predict_per_second)},
-    {.key = "log_level",
-     .help = "what is logged on standard error",
-     .value = "LEVEL",
-     .preset = "info",
-     .choices = levels,
-     .type = TB_SETTING_ENUM,
-     TB_FIELD(tb_daemon_settings, log_level)}};
+    TB_LOG_ROWS(tb_daemon_settings)};
 
 const tb_setting_table tb_daemon_table = {.env = "TRIBUTARY_",
                                           .rows = daemon_rows,

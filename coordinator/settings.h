@@ -3,11 +3,13 @@
 #ifndef TB_COORDINATOR_SETTINGS_H
 #define TB_COORDINATOR_SETTINGS_H
 
+#include "host/log_settings.h"
 #include "host/settings.h"
 
 #define TB_PATH_BYTES 1024
 
-/* Where the folder is: every verb takes it. */
+/* Where the folder is: every verb takes it. (The settings file in it is for the
+ * daemon.) */
 typedef struct tb_dir_settings {
     char dir[TB_PATH_BYTES];
     char master_key[TB_PATH_BYTES]; /* "": beside the folder */
@@ -22,7 +24,8 @@ typedef struct tb_daemon_settings {
     bool keep_updates;
     uint32_t predict_max_rows;
     uint32_t predict_per_second;
-    int log_level; /* tb_log_level */
+    tb_log_settings log;
+    char config[TB_PATH_BYTES]; /* "": settings.yaml in the folder */
 } tb_daemon_settings;
 
 extern const tb_setting_table tb_dir_table;

@@ -4,8 +4,7 @@
 
 static tb_rc run(tb_cli_call *call, tb_err *err)
 {
-    const tb_daemon_settings *settings = call->values[0];
-    return tb_daemon_run(settings, err);
+    return tb_daemon_run(&call->settings[0], err);
 }
 
 const tb_verb verb_run = {
@@ -17,7 +16,10 @@ const tb_verb verb_run = {
                 "tributaryd run --dir fleet --listen tcp://0.0.0.0:7700 "
                 "--listen-enrol tcp://0.0.0.0:7701 --advertise fl.example\n"
                 "tributaryd run --dir fleet --keep-updates\n",
-    .notes = "Prints the bound endpoints, then logs on standard error.\n",
+    .notes = "Prints the bound endpoints, then logs. Settings may stand in "
+             "DIR/settings.yaml;\nSIGHUP reads it again, and opens the log "
+             "file again. SIGTERM ends within\n5 seconds, in the middle of a "
+             "round too: the next start goes on in it.\n",
     .tables = {&tb_daemon_table},
     .run = run,
 };

@@ -185,27 +185,6 @@ static tb_rc read_args(const tb_verb *verb, tb_cli_call *call, int argc,
     return TB_OK;
 }
 
-/* Reads the file that a CONFIG row of the table names, if any. */
-static tb_rc read_config(tb_settings *s, tb_err *err)
-{
-    for (size_t i = 0; i < s->table->n_rows; i++) {
-        const tb_setting *row = &s->table->rows[i];
-        if ((row->flags & TB_SETTING_CONFIG) == 0) {
-            continue;
-        }
-        const char *path = tb_settings_field(s, i);
-        bool chosen = s->from[i] > TB_FROM_PRESET;
-        if (!chosen && (row->preset == NULL || !tb_file_exists(row->preset))) {
-            continue;
-        }
-        tb_rc rc = tb_settings_read_file(s, chosen ? path : row->preset, err);
-        if (rc != TB_OK) {
-            return rc;
-        }
-    }
-    return TB_OK;
-}
-
 static tb_rc read_settings(const tb_verb *verb, tb_cli_call *call, int argc,
                            char **argv, tb_err *err)
 {
@@ -227,7 +206,7 @@ static tb_rc read_settings(const tb_verb *verb, tb_cli_call *call, int argc,
         rc = read_args(verb, call, argc, argv, err);
     }
     if (rc == TB_OK && verb->tables[0] != NULL) {
-        rc = read_config(&call->settings[0], err);
+        rc = tb_settings_read_config(&call->settings[0], err);
     }
     if (rc == TB_OK && verb->tables[0] != NULL) {
         rc = tb_settings_finish(&call->settings[0], err);

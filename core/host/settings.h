@@ -54,9 +54,15 @@ enum {
     TB_SETTING_BELOW_MAX = 4, /* max itself is out of range */
     TB_SETTING_LOCAL = 8,     /* stays on this machine: tb_settings_encode can
                                 * leave it out */
-    TB_SETTING_CONFIG = 16    /* PATH of a file to read these settings from; a
+    TB_SETTING_CONFIG = 16,   /* PATH of a file to read these settings from; a
                                 * default that does not exist is fine */
+    TB_SETTING_FOLDER = 32, /* PATH of a folder: its settings.yaml, where it is
+                                * there, is what no CONFIG row names */
+    TB_SETTING_LIVE = 64    /* can change while the program runs; no list */
 };
+
+/* The file of a folder that holds settings. */
+#define TB_SETTINGS_FILE_NAME "settings.yaml"
 
 /* One row. */
 typedef struct tb_setting {
@@ -139,6 +145,22 @@ tb_rc tb_settings_read_env(tb_settings *s, tb_err *err)
  * USAGE (names key and flag), NOMEM. */
 tb_rc tb_settings_finish(tb_settings *s, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Reads the file that a CONFIG or FOLDER row of the table names, if any.
+ * Errors: as tb_settings_read_file. */
+tb_rc tb_settings_read_config(tb_settings *s, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Called for each setting that the file now says otherwise; taken: a LIVE row,
+ * its field has changed. Else it stays as it was until a restart. */
+typedef void tb_settings_change_fn(void *arg, const tb_setting *row,
+                                   bool taken);
+
+/* Reads the file of complete settings anew; flags and environment win as they
+ * did. Errors: as tb_settings_read_config, tb_settings_finish; nothing has
+ * changed then. */
+tb_rc tb_settings_reload(tb_settings *s, tb_settings_change_fn *changed,
+                         void *arg, tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Where the value of a key came from. A key the table has not: NOWHERE. */
 tb_setting_from tb_settings_from(const tb_settings *s, const char *key)
