@@ -34,8 +34,8 @@ typedef struct tb_conv {
     float low;  /* 0 and infinity: Relu */
     float high;
     /* 3 x 3 kernels by Winograd's algorithm in tiles of 4, not of 6, whose
-     * rounding error is more than twice as large: for the forward pass of deep
-     * networks in training, where an error moves sums over a Relu's kink. */
+     * rounding error is more than twice as large: for training, where an error
+     * moves sums over a Relu's kink and grows from layer to layer. */
     bool exact;
 } tb_conv;
 

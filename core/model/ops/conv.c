@@ -222,7 +222,7 @@ static bool is_wanted(const tb_call *call, size_t i)
 
 static tb_rc infer_grads(tb_call *call, bool turned, tb_err *err)
 {
-    const tb_conv *c = &TB_OP_STATE(conv_state, call)->conv;
+    tb_conv *c = &TB_OP_STATE(conv_state, call)->conv;
     tb_shape y;
     unsigned parts = 0;
     tb_rc rc = read_geometry(call, 1, turned, &y, err);
@@ -242,6 +242,7 @@ static tb_rc infer_grads(tb_call *call, bool turned, tb_err *err)
     for (size_t i = 0; i < call->n_out; i++) {
         call->out[i] = tb_tensor_view(TB_F32, &shapes[i], NULL);
     }
+    c->exact = true;
     parts |= is_wanted(call, DW) ? TB_CONV_DW : 0;
     parts |= is_wanted(call, DX) ? (turned ? TB_CONV_Y : TB_CONV_DX) : 0;
     return tb_conv_plan(&call->work_bytes, c, parts, err);
