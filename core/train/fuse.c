@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "model/op.h"
+#include "model/ops/conv.h"
 #include "tensor/gemm.h"
 #include "tensor/kernels.h"
 
@@ -39,11 +40,22 @@ static const tb_node *node_of(const tb_bound *b, size_t call)
     return b->calls[call].node;
 }
 
-/* The call that makes v, or n_calls. */
-static size_t find_maker(const tb_bound *b, tb_value_id v)
+/* Whether v is an output of the call; *out: which. */
+static bool makes(const tb_node *node, tb_value_id v, size_t *out)
+{
+    for (*out = 0; *out < node->n_out; (*out)++) {
+        if (node->out[*out] == v) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The call that makes v, as its output *out; or n_calls. */
+static size_t find_maker(const tb_bound *b, tb_value_id v, size_t *out)
 {
     size_t i = 0;
-    while (i < b->n_calls && node_of(b, i)->out[0] != v) {
+    while (i < b->n_calls && !makes(node_of(b, i), v, out)) {
         i++;
     }
     return i;
@@ -162,28 +174,36 @@ static void rewrite_rows(tb_call *call, const tb_fuse_rates *rates)
     call->op = &rows_op;
 }
 
-/* --- both ----------------------------------------------------------------- */
+/* --- all ------------------------------------------------------------------ */
+
+/* Rewrites the call that makes a gradient as its output `out`, if it can. */
+static bool rewrite(tb_bound *bound, size_t maker, size_t out,
+                    const tb_fuse_rates *rates)
+{
+    tb_call *call = &bound->calls[maker];
+    if (out == 0 && (is_gemm(bound, maker) || is_matmul_t(bound, maker))) {
+        rewrite_product(call, node_of(bound, maker), rates);
+        return true;
+    }
+    if (out == 0 && is_rows(bound, maker)) {
+        rewrite_rows(call, rates);
+        return true;
+    }
+    return tb_op_conv_step(call, out, &rates->keep, &rates->rate);
+}
 
 void tb_fuse_updates(tb_bound *bound, const tb_slots *slots,
                      const tb_value_id *grads, const tb_fuse_rates *rates,
                      bool *fused)
 {
     for (size_t s = 0; s < slots->n; s++) {
-        fused[s] = false;
-        size_t maker = grads[s] == TB_ID_NONE ? bound->n_calls
-                                              : find_maker(bound, grads[s]);
-        if (maker == bound->n_calls ||
-            tb_graph_n_uses(bound->graph, grads[s]) > 0 ||
-            is_read_later(bound, slots->slot[s].value, maker)) {
-            continue;
-        }
-        tb_call *call = &bound->calls[maker];
-        if (is_gemm(bound, maker) || is_matmul_t(bound, maker)) {
-            rewrite_product(call, node_of(bound, maker), rates);
-            fused[s] = true;
-        } else if (is_rows(bound, maker)) {
-            rewrite_rows(call, rates);
-            fused[s] = true;
-        }
+        size_t out = 0;
+        size_t maker = grads[s] == TB_ID_NONE
+                           ? bound->n_calls
+                           : find_maker(bound, grads[s], &out);
+        fused[s] = maker < bound->n_calls &&
+                   tb_graph_n_uses(bound->graph, grads[s]) == 0 &&
+                   !is_read_later(bound, slots->slot[s].value, maker) &&
+                   rewrite(bound, maker, out, rates);
     }
 }

@@ -5,13 +5,27 @@
  */
 #include <string.h>
 
+#include "base/mem.h"
 #include "model/ops/conv.h"
 #include "model/ops/op_priv.h"
 #include "model/ops/window.h"
 
+/* Where a gradient lies in the scratch memory while its parameter stands in
+ * its place; 0: it goes to its place itself. */
+typedef struct conv_step {
+    size_t at; /* in floats */
+    const float *keep;
+    const float *rate;
+} conv_step;
+
+enum { DW, DX, DB, N_GRADS }; /* outputs of ConvGrad and ConvTransposeGrad */
+
 typedef struct conv_state {
     tb_conv conv;
+    conv_step step[N_GRADS];
 } conv_state;
+
+_Static_assert(sizeof(conv_state) <= TB_OP_STATE_BYTES, "state too large");
 
 /* --- infer ---------------------------------------------------------------- */
 
@@ -180,8 +194,6 @@ static void transpose_run(const tb_call *call)
 
 /* --- backward ------------------------------------------------------------- */
 
-enum { DW, DX, DB, N_GRADS }; /* outputs of ConvGrad and ConvTransposeGrad */
-
 /* One node makes all that is wanted, since the pieces share their work. */
 static void emit_grads(tb_grad *g, const char *op)
 {
@@ -265,9 +277,54 @@ static tb_rc transpose_grad_infer(tb_call *call, tb_err *err)
     return infer_grads(call, true, err);
 }
 
+/* --- backward, with a step of SGD ----------------------------------------- */
+
+#define WORK_BORDER 64
+
+bool tb_op_conv_step(tb_call *call, size_t out, const float *keep,
+                     const float *rate)
+{
+    conv_state *state = TB_OP_STATE(conv_state, call);
+    bool grad =
+        call->op == &tb_op_conv_grad || call->op == &tb_op_conv_transpose_grad;
+    if (!grad || (out != DW && out != DB)) {
+        return false;
+    }
+    size_t n = tb_tensor_count(&call->out[out]);
+    size_t gap = WORK_BORDER + (0 - call->work_bytes) % WORK_BORDER;
+    size_t at = 0;
+    size_t end = 0;
+    if (tb_mem_add(&at, call->work_bytes, gap) != 0 ||
+        tb_mem_mul(&end, n, sizeof(float)) != 0 ||
+        tb_mem_add(&end, at, end) != 0) {
+        return false;
+    }
+    state->step[out] = (conv_step){at / sizeof(float), keep, rate};
+    call->work_bytes = end;
+    return true;
+}
+
+/* Where gradient i goes; NULL: nobody wants it. */
 static float *out_of(const tb_call *call, size_t i)
 {
+    size_t at = TB_OP_CONST_STATE(conv_state, call)->step[i].at;
+    if (at > 0) {
+        return (float *)call->work + at;
+    }
     return i < call->n_out ? call->out[i].data : NULL;
+}
+
+/* Moves the parameters that wait for their gradients. */
+static void take_steps(const tb_call *call)
+{
+    const conv_state *state = TB_OP_CONST_STATE(conv_state, call);
+    for (size_t i = 0; i < N_GRADS; i++) {
+        const conv_step *s = &state->step[i];
+        if (s->at > 0) {
+            tb_k_axpby(call->out[i].data, (const float *)call->work + s->at,
+                       tb_tensor_count(&call->out[i]), -*s->rate, *s->keep);
+        }
+    }
 }
 
 /* dw, dx, db from dy, x, w */
@@ -281,6 +338,7 @@ static void conv_grad_run(const tb_call *call)
                                       .dx = out_of(call, DX),
                                       .db = out_of(call, DB)},
                      call->work);
+    take_steps(call);
 }
 
 /* y = dx(w, x): dx = conv(dy, w), and dw meets dy where a convolution's meets
@@ -305,6 +363,7 @@ static void transpose_grad_run(const tb_call *call)
             out_of(call, DB), dy, c->batch, c->in_channels,
             tb_shape_product(&call->in[0].shape, 2, call->in[0].shape.rank));
     }
+    take_steps(call);
 }
 
 /* --- the table ------------------------------------------------------------ */

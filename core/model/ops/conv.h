@@ -10,4 +10,12 @@
  * no Conv or clamps already. */
 bool tb_op_conv_clamp(tb_call *call, float low, float high) TB_NONNULL(1);
 
+/* Lets a bound call of a convolution's gradient move a parameter instead of
+ * making output `out`: p = *keep * p - *rate * gradient, the very bits of
+ * tb_k_axpby, read from both at each run; the parameter lies where that output
+ * does, and is read before by this call only. False, and nothing changed, when
+ * the call is no such gradient, or out is that of its input. */
+bool tb_op_conv_step(tb_call *call, size_t out, const float *keep,
+                     const float *rate) TB_NONNULL(1, 3, 4);
+
 #endif
