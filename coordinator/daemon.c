@@ -96,20 +96,22 @@ static void tell_manager(tb_daemon *d)
         return;
     }
     tb_status s;
+    tb_run_status run;
     char text[TB_NOTIFY_STATUS_BYTES];
     d->told_ms = now;
     tb_coordinator_status(d->state.machine, &s);
-    int n = s.has_run
+    bool has_run = tb_coordinator_run_status(d->state.machine, 0, &run);
+    int n = has_run
                 ? snprintf(text, sizeof text,
                            "%s: %s round %u of %u, %u of %u updates in",
-                           s.name.text, tb_phase_name(s.phase), s.round,
-                           s.rounds, s.n_accepted, s.n_asked)
+                           run.name.text, tb_phase_name(run.phase), run.round,
+                           run.rounds, run.n_accepted, run.n_asked)
                 : snprintf(text, sizeof text, "no run; %u of %u clients here",
                            s.n_connected, s.n_enrolled);
     size_t used = n > 0 && (size_t)n < sizeof text ? (size_t)n : 0;
-    if (s.waits_for[0] != '\0') {
+    if (has_run && run.waits_for[0] != '\0') {
         (void)snprintf(text + used, sizeof text - used, "; waits for %.*s",
-                       (int)(sizeof text / 2), s.waits_for);
+                       (int)(sizeof text / 2), run.waits_for);
     }
     tb_notify_status(&d->notify, text);
 }
@@ -182,15 +184,50 @@ static tb_rc allow_members(tb_daemon *d, tb_err *err)
     return rc;
 }
 
-static tb_rc resume_run(tb_daemon *d, tb_err *err)
+/* The files of every run that lives; those of a lost one are not there. */
+static tb_rc read_runs(tb_daemon *d, tb_err *err)
 {
-    const tb_run_params *run = tb_coordinator_run(d->state.machine);
-    const tb_history *h = &d->state.history;
-    bool lost = run != NULL && tb_live_lost(d->state.folder, &run->run);
     tb_rc rc = TB_OK;
-    if (run != NULL && !lost) {
-        rc = tb_live_resume(&d->live, d->state.folder, &d->keys, run, err);
-    } else if (run == NULL && h->ended) {
+    const tb_run_params *run = tb_coordinator_run(d->state.machine, 0);
+    for (size_t i = 0; rc == TB_OK && run != NULL; i++) {
+        tb_live *live = NULL;
+        if (!tb_live_lost(d->state.folder, &run->run)) {
+            rc = tb_live_resume(&live, d->state.folder, &d->keys, run, err);
+        }
+        if (rc == TB_OK && live != NULL) {
+            tb_daemon_add_live(d, &live);
+        }
+        run = tb_coordinator_run(d->state.machine, i + 1);
+    }
+    return rc;
+}
+
+/* A run without its files cannot go on: it ends, and the others do not. */
+static tb_rc cancel_lost(tb_daemon *d, tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    size_t i = 0;
+    const tb_run_params *run = tb_coordinator_run(d->state.machine, i);
+    while (rc == TB_OK && run != NULL) {
+        size_t before = tb_coordinator_runs(d->state.machine);
+        if (tb_daemon_live(d, &run->run) == NULL) {
+            tb_event cancel = {.kind = TB_EV_CANCEL,
+                               .run = run->run,
+                               .why = "the run's files in runs/ are gone"};
+            tb_log(TB_LOG_ERROR, "event=resume error=\"%s\"", cancel.why);
+            rc = tb_daemon_event(d, &cancel, err);
+        }
+        i += tb_coordinator_runs(d->state.machine) == before;
+        run = tb_coordinator_run(d->state.machine, i);
+    }
+    return rc;
+}
+
+static tb_rc resume_runs(tb_daemon *d, tb_err *err)
+{
+    const tb_history *h = &d->state.history;
+    tb_rc rc = read_runs(d, err);
+    if (rc == TB_OK && h->ended) {
         tb_daemon_settle(d, &h->run); /* we may have died before it was */
     }
     if (rc == TB_OK) {
@@ -198,13 +235,7 @@ static tb_rc resume_run(tb_daemon *d, tb_err *err)
         rc = tb_coordinator_resume(d->state.machine, tb_clock_ms(), &d->actions,
                                    err);
     }
-    if (rc == TB_OK && lost) {
-        tb_event cancel = {.kind = TB_EV_CANCEL,
-                           .why = "the run's files in runs/ are gone"};
-        tb_log(TB_LOG_ERROR, "event=resume error=\"%s\"", cancel.why);
-        rc = tb_daemon_event(d, &cancel, err);
-    }
-    return rc;
+    return rc == TB_OK ? cancel_lost(d, err) : rc;
 }
 
 static tb_rc open_folder(tb_daemon *d, tb_err *err)
@@ -257,7 +288,7 @@ static tb_rc open_all(tb_daemon *d, tb_err *err)
         rc = tb_control_open(
             &d->control, tb_folder_path(d->state.folder, TB_ITEM_CONTROL), err);
     }
-    return rc == TB_OK ? resume_run(d, err) : rc;
+    return rc == TB_OK ? resume_runs(d, err) : rc;
 }
 
 static void close_all(tb_daemon *d)
@@ -281,7 +312,10 @@ static void close_all(tb_daemon *d)
         tb_hash config = d->rounds->config;
         tb_daemon_forget(d, &config);
     }
-    tb_daemon_end_run(d);
+    while (d->lives != NULL) {
+        tb_run_id run = d->lives->params.run;
+        tb_daemon_end_run(d, &run);
+    }
     tb_keys_release(&d->keys);
     tb_state_close(&d->state);
 }

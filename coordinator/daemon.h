@@ -48,8 +48,8 @@ typedef struct tb_daemon {
     tb_pool *pool;
     tb_mailbox *mailbox;   /* verdicts of orders */
     tb_serve *serve;       /* prediction worker */
-    tb_live *live;         /* NULL: no run */
-    tb_open_round *rounds; /* the open one, and those not yet forgotten */
+    tb_live *lives;        /* runs, in order of start */
+    tb_open_round *rounds; /* the open ones, and those not yet forgotten */
     tb_payload payloads[TB_PAYLOADS_MAX];
     uint64_t next_payload;
     tb_actions actions;   /* not yet carried out, oldest first */
@@ -123,7 +123,14 @@ void tb_daemon_drop_verdicts(tb_daemon *d) TB_NONNULL(1);
 
 /* The round, or the run, is over: frees it when its last order is back. */
 void tb_daemon_forget(tb_daemon *d, const tb_hash *config) TB_NONNULL(1, 2);
-void tb_daemon_end_run(tb_daemon *d) TB_NONNULL(1);
+void tb_daemon_end_run(tb_daemon *d, const tb_run_id *run) TB_NONNULL(1, 2);
+
+/* Puts a run (taken) at the end of the list of those that live. */
+void tb_daemon_add_live(tb_daemon *d, tb_live **live_take) TB_NONNULL(1, 2);
+
+/* The run that lives under this id, or NULL. */
+tb_live *tb_daemon_live(const tb_daemon *d, const tb_run_id *run)
+    TB_NONNULL(1, 2);
 
 /* --- inbound.c, listen.c -------------------------------------------------- */
 

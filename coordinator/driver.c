@@ -95,15 +95,13 @@ static bool complete(tb_daemon *d, const tb_action *action)
         msg->u.welcome.certificate =
             (tb_span){d->keys.certificate_bytes, TB_CERTIFICATE_BYTES};
     } else if (msg->kind == TB_MSG_OFFER) {
-        tb_hash hash;
-        tb_span bytes;
-        if (!tb_coordinator_round(d->state.machine, NULL, &bytes, &hash) ||
-            !tb_hash_equal(&hash, &action->config)) {
+        tb_open open;
+        if (!tb_coordinator_round(d->state.machine, &action->config, &open)) {
             return false;
         }
-        msg->u.offer.config = bytes;
-        tb_sign(msg->u.offer.signature, d->keys.sign, TB_SIGN_ROUND, bytes.data,
-                bytes.len);
+        msg->u.offer.config = open.bytes;
+        tb_sign(msg->u.offer.signature, d->keys.sign, TB_SIGN_ROUND,
+                open.bytes.data, open.bytes.len);
     } else if (msg->kind == TB_MSG_RECEIPT) {
         tb_err err;
         if (tb_store_chain(d->state.store, msg->u.receipt.sequence,
@@ -275,14 +273,14 @@ static tb_rc append_rows(tb_daemon *d, tb_err *err)
 
 /* --- actions -------------------------------------------------------------- */
 
-static void forget_round(tb_daemon *d, const tb_hash *config)
+static void forget_round(tb_daemon *d, const tb_run_id *run,
+                         const tb_hash *config)
 {
     tb_err err;
-    const tb_run_params *run = d->live != NULL ? &d->live->params : NULL;
     tb_daemon_forget(d, config);
-    if (run != NULL && !d->settings->keep_updates &&
-        tb_spool_remove(tb_folder_path(d->state.folder, TB_ITEM_SPOOL),
-                        &run->run, config, &err) != TB_OK) {
+    if (!d->settings->keep_updates &&
+        tb_spool_remove(tb_folder_path(d->state.folder, TB_ITEM_SPOOL), run,
+                        config, &err) != TB_OK) {
         tb_log(TB_LOG_WARN, "event=spool error=\"%s\"", err.text);
     }
 }
@@ -308,7 +306,7 @@ void tb_daemon_settle(tb_daemon *d, const tb_run_id *run)
 
 static void end_run(tb_daemon *d, const tb_run_id *run)
 {
-    tb_daemon_end_run(d);
+    tb_daemon_end_run(d, run);
     tb_daemon_settle(d, run);
 }
 
@@ -329,7 +327,7 @@ static tb_rc carry_out(tb_daemon *d, tb_action *action, tb_err *err)
         discard(d, action->u.payload);
         break;
     case TB_ACT_FORGET:
-        forget_round(d, &action->config);
+        forget_round(d, &action->u.run, &action->config);
         break;
     case TB_ACT_CUT:
         tb_transport_cut(d->net, &action->client);

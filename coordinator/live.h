@@ -4,7 +4,7 @@
  *   runs/<id>.key   the run's secret key, wrapped under the master key
  * and one that only has to be there:
  *   runs/<id>.kept  the key and the spool of this ended run stay, for replay
- * But for the driver's two fields immutable once open: any thread may read it.
+ * But for the driver's own fields immutable once open: any thread may read it.
  */
 #ifndef TB_COORDINATOR_LIVE_H
 #define TB_COORDINATOR_LIVE_H
@@ -15,6 +15,7 @@
 #include "keys.h"
 
 typedef struct tb_live {
+    struct tb_live *next; /* the driver's own */
     tb_run_params params; /* a copy of the machine's */
     tb_job job;
     tb_box_key *key;

@@ -240,26 +240,58 @@ void tb_daemon_forget(tb_daemon *d, const tb_hash *config)
     }
 }
 
-void tb_daemon_end_run(tb_daemon *d)
+static tb_live **place_of(tb_daemon *d, const tb_run_id *run)
 {
-    if (d->live != NULL) {
-        d->live->ended = true;
-        if (d->live->users == 0) {
-            tb_live_free(&d->live);
+    tb_live **at = &d->lives;
+    while (*at != NULL && memcmp((*at)->params.run.bytes, run->bytes,
+                                 sizeof run->bytes) != 0) {
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+tb_live *tb_daemon_live(const tb_daemon *d, const tb_run_id *run)
+{
+    tb_live *live = d->lives;
+    while (live != NULL &&
+           memcmp(live->params.run.bytes, run->bytes, sizeof run->bytes) != 0) {
+        live = live->next;
+    }
+    return live;
+}
+
+void tb_daemon_add_live(tb_daemon *d, tb_live **live_take)
+{
+    tb_live **at = &d->lives;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = *live_take;
+    *live_take = NULL;
+}
+
+void tb_daemon_end_run(tb_daemon *d, const tb_run_id *run)
+{
+    tb_live **at = place_of(d, run);
+    tb_live *live = *at;
+    if (live != NULL) {
+        *at = live->next;
+        live->ended = true;
+        if (live->users == 0) {
+            tb_live_free(&live);
         }
-        d->live = NULL;
     }
 }
 
-/* An empty sum and a spool segment for the open round. */
-static tb_rc open_round(tb_daemon *d, tb_err *err)
+/* An empty sum and a spool segment for a round. */
+static tb_rc open_round(tb_daemon *d, const tb_order *order, tb_err *err)
 {
-    const tb_round_config *config = NULL;
-    tb_hash hash;
+    tb_open open;
     tb_spool *spool = NULL;
-    if (d->live == NULL ||
-        !tb_coordinator_round(d->state.machine, &config, NULL, &hash)) {
-        return tb_fail(err, TB_E_BUG, "no round is open");
+    const tb_live *live = tb_daemon_live(d, &order->run);
+    if (live == NULL ||
+        !tb_coordinator_round(d->state.machine, &order->upload.config, &open)) {
+        return tb_fail(err, TB_E_BUG, "the round is not open");
     }
     tb_open_round *r = tb_mem_array(1, sizeof *r);
     if (r == NULL) {
@@ -267,14 +299,14 @@ static tb_rc open_round(tb_daemon *d, tb_err *err)
     }
     tb_rc rc =
         tb_spool_open(&spool, tb_folder_path(d->state.folder, TB_ITEM_SPOOL),
-                      &config->run, &hash, err);
+                      &order->run, &open.hash, err);
     if (rc == TB_OK) {
         tb_intake_options options = {
-            .config = config,
-            .hash = hash,
-            .max_updates = tb_select_wanted(d->live->params.target,
-                                            d->live->params.over_selection),
-            .key = d->live->key,
+            .config = open.config,
+            .hash = open.hash,
+            .max_updates = tb_select_wanted(live->params.target,
+                                            live->params.over_selection),
+            .key = live->key,
             .spool = spool};
         rc = tb_intake_new(&r->intake, &options, err);
     }
@@ -283,7 +315,7 @@ static tb_rc open_round(tb_daemon *d, tb_err *err)
         tb_mem_free(r);
         return rc;
     }
-    r->config = hash;
+    r->config = open.hash;
     r->next = d->rounds;
     d->rounds = r;
     return TB_OK;
@@ -317,10 +349,11 @@ static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
     if (of_round && round == NULL) {
         return tb_fail(err, TB_E_CANCELLED, "the round is over");
     }
-    if (d->live == NULL) {
+    tb_live *live = tb_daemon_live(d, &order->run);
+    if (live == NULL) {
         return tb_fail(err, TB_E_CANCELLED, "the run is over");
     }
-    t->live = d->live;
+    t->live = live;
     t->live->users++;
     if (round != NULL) {
         t->round = round;
@@ -340,8 +373,9 @@ tb_rc tb_daemon_order(tb_daemon *d, tb_order **order_take, tb_err *err)
     t->order = *order_take;
     *order_take = NULL;
     t->verdict.order = t->order->id;
-    tb_rc rc = t->order->kind == TB_ORDER_OPEN_ROUND ? open_round(d, &why)
-                                                     : equip(d, t, &why);
+    tb_rc rc = t->order->kind == TB_ORDER_OPEN_ROUND
+                   ? open_round(d, t->order, &why)
+                   : equip(d, t, &why);
     if (rc == TB_OK && t->order->kind != TB_ORDER_OPEN_ROUND) {
         rc = tb_pool_submit(d->pool, run_task, t, &why);
         if (rc == TB_OK) {

@@ -80,7 +80,8 @@ static tb_rc append(tb_json *array, writer *w, tb_err *err)
 
 /* --- status --------------------------------------------------------------- */
 
-static void put_run(writer *w, const tb_status *s, const tb_report_live *live)
+static void put_run(writer *w, const tb_run_status *s,
+                    const tb_report_live *live)
 {
     run_id(w, &s->run);
     text(w, "job", s->name.text);
@@ -135,19 +136,22 @@ static void put_refusals(writer *w, const tb_status *s)
 tb_rc tb_report_status(tb_json **out, const tb_state *state,
                        const tb_report_live *live, tb_err *err)
 {
-    static tb_status s; /* large; only the owner's thread comes here */
+    tb_status s;
+    tb_run_status run;
+    bool has_run = tb_coordinator_run_status(state->machine, 0, &run);
+    const char *waits = has_run ? run.waits_for : "a job: tributaryd start JOB";
     tb_coordinator_status(state->machine, &s);
     writer w = begin(err);
     flag(&w, "running", live->running);
-    text(&w, "phase", tb_phase_name(s.phase));
+    text(&w, "phase", tb_phase_name(has_run ? run.phase : TB_PHASE_IDLE));
     text(&w, "waits_for",
          live->stalled ? "the disk is full: free some space and it goes on"
-                       : s.waits_for);
+                       : waits);
     number(&w, "enrolled", s.n_enrolled);
     number(&w, "connected", s.n_connected);
     number(&w, "ready", s.n_ready);
-    if (s.has_run) {
-        put_run(&w, &s, live);
+    if (has_run) {
+        put_run(&w, &run, live);
     } else if (state->history.ended) {
         text(&w, "last_job", state->history.name.text);
         text(&w, "last_outcome", tb_outcome_name(state->history.outcome));

@@ -131,7 +131,7 @@ static tb_rc reading(tb_daemon *d, const tb_control_request *r, tb_err *err)
 static size_t lines_ready(const tb_daemon *d)
 {
     const tb_history *h = &d->state.history;
-    const tb_run_params *run = tb_coordinator_run(d->state.machine);
+    const tb_run_params *run = tb_coordinator_run(d->state.machine, 0);
     bool waits = run != NULL && !h->ended &&
                  run->evaluate == TB_WHERE_CLIENTS && h->n > 0 &&
                  h->at[h->n - 1].metrics.samples == 0;
@@ -242,7 +242,14 @@ static tb_rc cancel(tb_daemon *d, const tb_control_request *r, tb_err *err)
 {
     tb_err why = {0};
     tb_event event = {.kind = TB_EV_CANCEL, .why = "cancelled by the operator"};
-    tb_rc rc = tb_daemon_event(d, &event, &why);
+    const tb_run_params *run = tb_coordinator_run(d->state.machine, 0);
+    tb_rc rc = TB_OK;
+    if (run == NULL) {
+        rc = tb_fail(&why, TB_E_NOT_FOUND, "there is no run to cancel");
+    } else {
+        event.run = run->run;
+        rc = tb_daemon_event(d, &event, &why);
+    }
     if (rc != TB_OK) {
         return answer_failed(d, r->id, rc, &why, err);
     }
@@ -311,8 +318,8 @@ static tb_rc check_fit(tb_daemon *d, const tb_live *live, tb_err *err)
     return rc;
 }
 
-static tb_rc begin_run(tb_daemon *d, tb_job *job, const tb_control_request *r,
-                       tb_err *why)
+static tb_rc begin_run(tb_daemon *d, tb_run_id *run, tb_job *job,
+                       const tb_control_request *r, tb_err *why)
 {
     tb_live *live = NULL;
     tb_err ignored;
@@ -329,7 +336,8 @@ static tb_rc begin_run(tb_daemon *d, tb_job *job, const tb_control_request *r,
         rc = tb_daemon_event(d, &event, why);
     }
     if (rc == TB_OK) {
-        d->live = live;
+        *run = live->params.run;
+        tb_daemon_add_live(d, &live);
     } else {
         (void)!tb_live_discard(d->state.folder, &live->params.run, &ignored);
         tb_live_free(&live);
@@ -342,27 +350,28 @@ static tb_rc start(tb_daemon *d, const tb_control_request *r, tb_err *err)
     tb_err why = {0};
     tb_job job = {0};
     char hex[TB_RUN_HEX_BYTES];
+    tb_run_id run;
     tb_rc rc = TB_OK;
     if (r->n_attachments == 0) {
         rc = tb_fail(&why, TB_E_MALFORMED, "start: no job came");
-    } else if (d->live != NULL) {
+    } else if (d->lives != NULL) {
         rc = tb_fail(&why, TB_E_BUSY,
                      "job %s is running: wait, or `tributaryd cancel`",
-                     d->live->params.name.text);
+                     d->lives->params.name.text);
     } else {
         rc = tb_job_decode(&job, (const char *)r->attachments[0].data,
                            r->attachments[0].len, &why);
     }
     if (rc == TB_OK) {
-        rc = begin_run(d, &job, r, &why);
+        rc = begin_run(d, &run, &job, r, &why);
         tb_job_release(&job);
     }
     if (rc != TB_OK) {
         return answer_failed(d, r->id, rc, &why, err);
     }
-    tb_run_hex(&d->live->params.run, hex);
-    tb_log(TB_LOG_INFO, "event=start job=%s run=%s", d->live->params.name.text,
-           hex);
+    tb_run_hex(&run, hex);
+    tb_log(TB_LOG_INFO, "event=start job=%s run=%s",
+           tb_daemon_live(d, &run)->params.name.text, hex);
     rc = tb_daemon_flush(d, err);
     if (rc == TB_OK && d->stalled) {
         answer_stalled(d, r->id, "the run begins");

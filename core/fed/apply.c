@@ -15,47 +15,42 @@ const tb_model_ref *tb_co_chosen(const tb_run *run)
 static tb_rc run_started(tb_coordinator *co, const tb_run_params *params,
                          tb_err *err)
 {
-    if (co->run.params != NULL) {
+    if (co->n_runs > 0) {
         return tb_fail(err, TB_E_BUSY, "a run of model %s is not over",
-                       co->run.params->name.text);
+                       co->runs[0]->params->name.text);
     }
     if (!tb_hash_equal(&params->federation, &co->params.federation)) {
         return tb_fail(err, TB_E_MISMATCH, "the run is of another federation");
     }
-    tb_run_params *copy = tb_mem_array(1, sizeof *copy);
-    if (copy == NULL) {
-        return tb_fail(err, TB_E_NOMEM, "coordinator: a run");
+    tb_rc rc = tb_co_add_run(co, params, err);
+    if (rc == TB_OK) {
+        for (size_t i = 0; i < co->n_rows; i++) {
+            co->rows[i]->strikes = 0;
+        }
+        co->census++;
     }
-    *copy = *params;
-    co->run = (tb_run){.params = copy,
-                       .round = 1,
-                       .attempt = 1,
-                       .task = TB_TASK_TRAIN,
-                       .model = params->model,
-                       .metrics = tb_metrics_none(),
-                       .best_metrics = tb_metrics_none()};
-    for (size_t i = 0; i < co->n_rows; i++) {
-        co->rows[i]->strikes = 0;
-    }
-    co->recount = true;
-    return TB_OK;
+    return rc;
 }
 
 /* Seats for the cohort; a name that is no member is a broken journal. */
-static tb_rc make_seats(tb_coordinator *co, const tb_rec_round_opened *r,
-                        tb_seat **out, tb_err *err)
+static tb_rc make_seats(const tb_coordinator *co, tb_run *run,
+                        const tb_rec_round_opened *r, tb_seat **out,
+                        tb_err *err)
 {
     tb_seat *seats = tb_mem_array(r->n_clients, sizeof *seats);
     if (seats == NULL) {
         return tb_fail(err, TB_E_NOMEM, "coordinator: %u seats", r->n_clients);
     }
     for (uint32_t i = 0; i < r->n_clients; i++) {
-        seats[i].row = tb_co_find(co, &r->clients[i]);
-        if (seats[i].row == NULL) {
+        tb_row *row = tb_co_find(co, &r->clients[i]);
+        if (row == NULL || row->seat != NULL) {
             tb_mem_free(seats);
-            return tb_fail(err, TB_E_MALFORMED, "journal: no member %s",
+            return tb_fail(err, TB_E_MALFORMED,
+                           "journal: %s is no member, or in another round",
                            r->clients[i].text);
         }
+        seats[i].row = row;
+        seats[i].run = run;
     }
     *out = seats;
     return TB_OK;
@@ -64,13 +59,14 @@ static tb_rc make_seats(tb_coordinator *co, const tb_rec_round_opened *r,
 static tb_rc round_opened(tb_coordinator *co, const tb_rec_round_opened *r,
                           uint64_t seq, tb_err *err)
 {
-    tb_round *round = &co->round;
-    if (co->run.params == NULL || round->open || co->run.finishing ||
-        r->round != co->run.round || r->attempt != co->run.attempt ||
-        r->task != co->run.task) {
+    tb_run *run = tb_co_find_run(co, &r->run);
+    if (run == NULL || run->round.open || run->finishing ||
+        r->round != run->number || r->attempt != run->attempt ||
+        r->task != run->task) {
         return tb_fail(err, TB_E_MALFORMED,
                        "journal: round %u cannot open here", r->round);
     }
+    tb_round *round = &run->round;
     tb_seat *seats = NULL;
     tb_rc rc = tb_round_config_decode(round->config, r->config.data,
                                       r->config.len, err);
@@ -79,7 +75,7 @@ static tb_rc round_opened(tb_coordinator *co, const tb_rec_round_opened *r,
         rc = tb_buf_put(&round->bytes, r->config.data, r->config.len, err);
     }
     if (rc == TB_OK) {
-        rc = make_seats(co, r, &seats, err);
+        rc = make_seats(co, run, r, &seats, err);
     }
     if (rc != TB_OK) {
         return rc;
@@ -88,46 +84,50 @@ static tb_rc round_opened(tb_coordinator *co, const tb_rec_round_opened *r,
         seats[i].row->seat = &seats[i];
         seats[i].row->ready = false;
     }
-    co->round = (tb_round){.open = true,
-                           .config = round->config,
-                           .bytes = round->bytes,
-                           .hash = tb_hash_of(r->config.data, r->config.len),
-                           .seq = seq,
-                           .seats = seats,
-                           .n_seats = r->n_clients,
-                           .left_ms = round->config->deadline_ms,
-                           .metrics = tb_metrics_none()};
-    co->recount = true;
+    run->round = (tb_round){.open = true,
+                            .config = round->config,
+                            .bytes = round->bytes,
+                            .hash = tb_hash_of(r->config.data, r->config.len),
+                            .seq = seq,
+                            .seats = seats,
+                            .n_seats = r->n_clients,
+                            .left_ms = round->config->deadline_ms,
+                            .metrics = tb_metrics_none()};
+    co->census++;
     return TB_OK;
 }
 
-/* The open round, when the record is about it. */
-static tb_rc check_round(const tb_coordinator *co, const tb_hash *config,
-                         tb_err *err)
+/* The run whose open round the record is about, or NULL. */
+static tb_run *run_of(const tb_coordinator *co, const tb_hash *config,
+                      tb_err *err)
 {
-    if (!co->round.open || !tb_hash_equal(&co->round.hash, config)) {
-        return tb_fail(err, TB_E_MALFORMED,
-                       "journal: a record of a round that is not open");
+    tb_run *run = tb_co_find_round(co, config);
+    if (run == NULL) {
+        (void)tb_fail(err, TB_E_MALFORMED,
+                      "journal: a record of a round that is not open");
     }
-    return TB_OK;
+    return run;
 }
 
-static tb_seat *find_seat(const tb_coordinator *co, const tb_name *client)
+static tb_seat *find_seat(const tb_coordinator *co, const tb_run *run,
+                          const tb_name *client)
 {
     const tb_row *row = tb_co_find(co, client);
-    return row == NULL ? NULL : row->seat;
+    return row == NULL || row->seat == NULL || row->seat->run != run
+               ? NULL
+               : row->seat;
 }
 
 static tb_rc accepted(tb_coordinator *co, const tb_rec_accepted *r,
                       uint64_t seq, tb_err *err)
 {
-    tb_rc rc = check_round(co, &r->config, err);
-    if (rc != TB_OK) {
-        return rc;
+    tb_run *run = run_of(co, &r->config, err);
+    if (run == NULL) {
+        return TB_E_MALFORMED;
     }
-    tb_seat *seat = find_seat(co, &r->client);
+    tb_seat *seat = find_seat(co, run, &r->client);
     if (seat == NULL || seat->state == TB_SEAT_DONE ||
-        seat->state == TB_SEAT_OUT || co->round.closed) {
+        seat->state == TB_SEAT_OUT || run->round.closed) {
         return tb_fail(err, TB_E_MALFORMED,
                        "journal: an update of %s cannot count here",
                        r->client.text);
@@ -137,18 +137,18 @@ static tb_rc accepted(tb_coordinator *co, const tb_rec_accepted *r,
     seat->row->last = *r;
     seat->row->last_seq = seq;
     seat->row->n_accepted++;
-    co->round.n_accepted++;
-    co->round.weight += r->weight;
+    run->round.n_accepted++;
+    run->round.weight += r->weight;
     return TB_OK;
 }
 
 static tb_rc expelled(tb_coordinator *co, const tb_rec_expelled *r, tb_err *err)
 {
-    tb_rc rc = check_round(co, &r->config, err);
-    if (rc != TB_OK) {
-        return rc;
+    tb_run *run = run_of(co, &r->config, err);
+    if (run == NULL) {
+        return TB_E_MALFORMED;
     }
-    tb_seat *seat = find_seat(co, &r->client);
+    tb_seat *seat = find_seat(co, run, &r->client);
     if (seat == NULL || seat->state == TB_SEAT_DONE) {
         return tb_fail(err, TB_E_MALFORMED, "journal: %s cannot be expelled",
                        r->client.text);
@@ -161,16 +161,16 @@ static tb_rc expelled(tb_coordinator *co, const tb_rec_expelled *r, tb_err *err)
 }
 
 /* The round is over: its seats go, its hash is kept. */
-static void leave_round(tb_coordinator *co)
+static void leave_round(tb_coordinator *co, tb_run *run)
 {
-    tb_round *round = &co->round;
+    tb_round *round = &run->round;
     for (uint32_t i = 0; i < round->n_seats; i++) {
         round->seats[i].row->seat = NULL;
     }
     tb_mem_free(round->seats);
     co->past[co->n_past++ % TB_PAST_ROUNDS] = round->hash;
-    co->round = (tb_round){.config = round->config, .bytes = round->bytes};
-    co->recount = true;
+    run->round = (tb_round){.config = round->config, .bytes = round->bytes};
+    co->census++;
 }
 
 /* Takes an evaluation of run->model into account: better than the best? */
@@ -191,7 +191,7 @@ static void judge(tb_run *run)
     if (better) {
         run->best = run->model;
         run->best_metrics = run->metrics;
-        run->best_round = run->round;
+        run->best_round = run->number;
     }
 }
 
@@ -200,8 +200,8 @@ static void next_round(tb_run *run)
 {
     const tb_run_params *p = run->params;
     bool stop = p->patience > 0 && run->without_gain >= p->patience;
-    if (run->round < p->rounds && !stop) {
-        run->round++;
+    if (run->number < p->rounds && !stop) {
+        run->number++;
         run->task = TB_TASK_TRAIN;
     } else if (p->calibrate == TB_WHERE_CLIENTS) {
         run->task = TB_TASK_CALIBRATE;
@@ -213,16 +213,15 @@ static void next_round(tb_run *run)
 static tb_rc committed(tb_coordinator *co, const tb_rec_committed *r,
                        uint64_t seq, tb_err *err)
 {
-    tb_rc rc = check_round(co, &r->config, err);
-    if (rc != TB_OK) {
-        return rc;
+    tb_run *run = run_of(co, &r->config, err);
+    if (run == NULL) {
+        return TB_E_MALFORMED;
     }
-    tb_run *run = &co->run;
-    if (r->task != run->task || r->round != run->round || !co->round.closed) {
+    if (r->task != run->task || r->round != run->number || !run->round.closed) {
         return tb_fail(err, TB_E_MALFORMED,
                        "journal: round %u cannot be committed here", r->round);
     }
-    leave_round(co);
+    leave_round(co, run);
     run->attempt = 1;
     run->failures = 0;
     run->seq = seq;
@@ -258,15 +257,16 @@ static tb_rc committed(tb_coordinator *co, const tb_rec_committed *r,
 static tb_rc abandoned(tb_coordinator *co, const tb_rec_abandoned *r,
                        uint64_t seq, tb_err *err)
 {
-    tb_rc rc = check_round(co, &r->config, err);
-    if (rc == TB_OK) {
-        leave_round(co);
-        co->run.attempt++;
-        co->run.failures++;
-        co->run.seq = seq;
-        memcpy(co->run.why, r->why, sizeof co->run.why);
+    tb_run *run = run_of(co, &r->config, err);
+    if (run == NULL) {
+        return TB_E_MALFORMED;
     }
-    return rc;
+    leave_round(co, run);
+    run->attempt++;
+    run->failures++;
+    run->seq = seq;
+    memcpy(run->why, r->why, sizeof run->why);
+    return TB_OK;
 }
 
 /* No update of this round counts any more: none is told so again. */
@@ -282,30 +282,40 @@ static void forget_acceptances(tb_coordinator *co, const tb_hash *config)
 
 static tb_rc closed(tb_coordinator *co, const tb_rec_closed *r, tb_err *err)
 {
-    tb_rc rc = check_round(co, &r->config, err);
-    if (rc == TB_OK &&
-        (co->round.closed || r->n_accepted != co->round.n_accepted)) {
-        rc = tb_fail(err, TB_E_MALFORMED,
-                     "journal: the round closes with %u updates, %u were "
-                     "accepted",
-                     r->n_accepted, co->round.n_accepted);
+    tb_run *run = run_of(co, &r->config, err);
+    if (run == NULL) {
+        return TB_E_MALFORMED;
     }
-    if (rc == TB_OK) {
-        co->round.closed = true;
-        memcpy(co->round.why, r->why, sizeof co->round.why);
+    if (run->round.closed || r->n_accepted != run->round.n_accepted) {
+        return tb_fail(err, TB_E_MALFORMED,
+                       "journal: the round closes with %u updates, %u were "
+                       "accepted",
+                       r->n_accepted, run->round.n_accepted);
     }
-    return rc;
+    run->round.closed = true;
+    memcpy(run->round.why, r->why, sizeof run->round.why);
+    return TB_OK;
 }
 
+static tb_rc clock_left(tb_coordinator *co, const tb_rec_clock *r, tb_err *err)
+{
+    tb_run *run = run_of(co, &r->config, err);
+    if (run == NULL) {
+        return TB_E_MALFORMED;
+    }
+    run->round.left_ms = r->left_ms;
+    return TB_OK;
+}
+
+/* It stays in the list, as one that has ended, until the step is over. */
 static tb_rc run_ended(tb_coordinator *co, const tb_rec_run_ended *r,
                        tb_err *err)
 {
-    if (co->run.params == NULL || co->round.open ||
-        memcmp(r->run.bytes, co->run.params->run.bytes, TB_RUN_ID_BYTES) != 0) {
+    tb_run *run = tb_co_find_run(co, &r->run);
+    if (run == NULL || run->round.open) {
         return tb_fail(err, TB_E_MALFORMED, "journal: a run cannot end here");
     }
-    tb_mem_free(co->run.params);
-    co->run.params = NULL;
+    run->ended = true;
     return TB_OK;
 }
 
@@ -321,11 +331,14 @@ static tb_rc restored(tb_coordinator *co, const tb_rec_restored *r,
     }
     co->epoch = *r;
     co->epoch_row = seq;
-    if (co->round.open) {
-        forget_acceptances(co, &co->round.hash);
-        leave_round(co);
-        co->run.attempt++;
-        co->run.seq = seq;
+    for (size_t i = 0; i < co->n_runs; i++) {
+        tb_run *run = co->runs[i];
+        if (run->round.open) {
+            forget_acceptances(co, &run->round.hash);
+            leave_round(co, run);
+            run->attempt++;
+            run->seq = seq;
+        }
     }
     co->n_past = 0;
     return TB_OK;
@@ -344,13 +357,8 @@ static tb_rc apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
         return run_started(co, record->u.run_started, err);
     case TB_REC_ROUND_OPENED:
         return round_opened(co, &record->u.round_opened, seq, err);
-    case TB_REC_CLOCK: {
-        tb_rc rc = check_round(co, &record->u.clock.config, err);
-        if (rc == TB_OK) {
-            co->round.left_ms = record->u.clock.left_ms;
-        }
-        return rc;
-    }
+    case TB_REC_CLOCK:
+        return clock_left(co, &record->u.clock, err);
     case TB_REC_ACCEPTED:
         return accepted(co, &record->u.accepted, seq, err);
     case TB_REC_EXPELLED:

@@ -35,14 +35,7 @@ tb_rc tb_coordinator_new(tb_coordinator **out,
     }
     co->params = *params;
     co->pool_max = (uint32_t)blocks;
-    co->run.metrics = tb_metrics_none();
-    co->run.best_metrics = tb_metrics_none();
-    tb_buf_init(&co->round.bytes, TB_CONFIG_BYTES_MAX);
-    co->round.config = tb_mem_array(1, sizeof *co->round.config);
-    if (co->round.config == NULL) {
-        tb_mem_free(co);
-        return tb_fail(err, TB_E_NOMEM, "coordinator");
-    }
+    co->census = 1;
     *out = co;
     return TB_OK;
 }
@@ -53,10 +46,7 @@ void tb_coordinator_free(tb_coordinator **co)
         return;
     }
     tb_co_free_roster(*co);
-    tb_mem_free((*co)->round.seats);
-    tb_mem_free((*co)->round.config);
-    tb_buf_release(&(*co)->round.bytes);
-    tb_mem_free((*co)->run.params);
+    tb_co_free_runs(*co);
     tb_mem_free(*co);
     *co = NULL;
 }
@@ -64,7 +54,9 @@ void tb_coordinator_free(tb_coordinator **co)
 tb_rc tb_coordinator_replay(tb_coordinator *co, const tb_record *record,
                             uint64_t seq, tb_err *err)
 {
-    return tb_co_apply(co, record, seq, err);
+    tb_rc rc = tb_co_apply(co, record, seq, err);
+    tb_co_reap(co);
+    return rc;
 }
 
 /* What a step works with; tb_co_end gives its result. */
@@ -135,15 +127,16 @@ static void start(tb_coordinator *co, const tb_run_params *params)
     tb_mem_free(copy);
 }
 
-static void cancel(tb_coordinator *co, const char *why)
+static void cancel(tb_coordinator *co, const tb_run_id *id, const char *why)
 {
-    if (co->run.params == NULL) {
+    tb_run *run = tb_co_find_run(co, id);
+    if (run == NULL) {
         co->rc = tb_fail(co->err, TB_E_NOT_FOUND, "there is no run to cancel");
         return;
     }
-    co->run.cancelled = true;
-    tb_co_text(co->run.why, why != NULL ? why : "cancelled");
-    tb_co_doom(co, co->run.why);
+    run->cancelled = true;
+    tb_co_text(run->why, why != NULL ? why : "cancelled");
+    tb_co_doom(run, run->why);
 }
 
 static void take_verdict(tb_coordinator *co, const tb_verdict *verdict)
@@ -178,7 +171,7 @@ tb_rc tb_coordinator_step(tb_coordinator *co, const tb_event *event,
         start(co, event->params);
         break;
     case TB_EV_CANCEL:
-        cancel(co, event->why);
+        cancel(co, &event->run, event->why);
         break;
     case TB_EV_RECORD:
         take_record(co, event->record);
@@ -200,65 +193,76 @@ int64_t tb_coordinator_next_ms(const tb_coordinator *co)
     return tb_co_due(co);
 }
 
-bool tb_coordinator_round(const tb_coordinator *co,
-                          const tb_round_config **config, tb_span *bytes,
-                          tb_hash *hash)
+bool tb_coordinator_round(const tb_coordinator *co, const tb_hash *config,
+                          tb_open *out)
 {
-    if (!co->round.open) {
+    const tb_run *run = tb_co_find_round(co, config);
+    if (run == NULL) {
         return false;
     }
-    if (config != NULL) {
-        *config = co->round.config;
-    }
-    if (bytes != NULL) {
-        *bytes = (tb_span){co->round.bytes.data, co->round.bytes.len};
-    }
-    if (hash != NULL) {
-        *hash = co->round.hash;
-    }
+    const tb_round *round = &run->round;
+    *out = (tb_open){.run = run->params,
+                     .config = round->config,
+                     .bytes = {round->bytes.data, round->bytes.len},
+                     .hash = round->hash,
+                     .n_clients = round->n_seats};
     return true;
 }
 
-const tb_run_params *tb_coordinator_run(const tb_coordinator *co)
+size_t tb_coordinator_runs(const tb_coordinator *co)
 {
-    return co->run.params;
+    return co->n_runs;
+}
+
+const tb_run_params *tb_coordinator_run(const tb_coordinator *co, size_t i)
+{
+    return i < co->n_runs ? co->runs[i]->params : NULL;
+}
+
+bool tb_coordinator_run_status(const tb_coordinator *co, size_t i,
+                               tb_run_status *out)
+{
+    if (i >= co->n_runs) {
+        return false;
+    }
+    const tb_run *run = co->runs[i];
+    const tb_run_params *p = run->params;
+    const tb_round *round = &run->round;
+    *out = (tb_run_status){.run = p->run,
+                           .name = p->name,
+                           .phase = run->phase,
+                           .task = run->task,
+                           .round = run->number,
+                           .rounds = p->rounds,
+                           .attempt = run->attempt,
+                           .open = round->open,
+                           .config = round->hash,
+                           .since_ms = run->since_ms,
+                           .deadline_ms = run->phase == TB_PHASE_TRAINING
+                                              ? round->deadline_ms
+                                              : INT64_MAX,
+                           .n_asked = round->n_seats,
+                           .n_accepted = round->n_accepted,
+                           .n_wanted = p->target,
+                           .n_minimum = p->minimum,
+                           .model = run->model,
+                           .metrics = run->metrics,
+                           .best = run->best,
+                           .best_metrics = run->best_metrics,
+                           .best_round = run->best_round};
+    tb_co_waits(co, run, out->waits_for);
+    return true;
 }
 
 void tb_coordinator_status(const tb_coordinator *co, tb_status *out)
 {
-    const tb_run_params *p = co->run.params;
-    const tb_run *run = &co->run;
-    *out = (tb_status){.phase = co->phase,
-                       .has_run = p != NULL,
-                       .task = run->task,
-                       .round = run->round,
-                       .attempt = run->attempt,
-                       .since_ms = co->since_ms,
-                       .deadline_ms = INT64_MAX,
-                       .n_asked = co->round.n_seats,
-                       .n_accepted = co->round.n_accepted,
+    *out = (tb_status){.n_runs = (uint32_t)co->n_runs,
                        .bytes_in = co->bytes_in,
-                       .bytes_out = co->bytes_out,
-                       .model = run->model,
-                       .metrics = run->metrics,
-                       .best = run->best,
-                       .best_metrics = run->best_metrics,
-                       .best_round = run->best_round};
-    if (p != NULL) {
-        out->run = p->run;
-        out->name = p->name;
-        out->rounds = p->rounds;
-        out->n_wanted = p->target;
-        out->n_minimum = p->minimum;
-    }
-    if (co->phase == TB_PHASE_TRAINING) {
-        out->deadline_ms = co->round.deadline_ms;
-    }
+                       .bytes_out = co->bytes_out};
     for (size_t i = 0; i < co->n_rows; i++) {
         out->n_enrolled += !co->rows[i]->revoked;
         out->n_connected += co->rows[i]->connected;
         out->n_ready += co->rows[i]->ready;
     }
     memcpy(out->n_refused, co->n_refused, sizeof out->n_refused);
-    tb_co_waits(co, out->waits_for);
 }

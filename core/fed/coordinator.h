@@ -1,5 +1,5 @@
-/* core/fed/coordinator.h - the coordinator as a pure machine: sessions, rounds
- * and one run at a time. No thread, clock, file, socket or chance: time and
+/* core/fed/coordinator.h - the coordinator as a pure machine: sessions, runs
+ * and their rounds. No thread, clock, file, socket or chance: time and
  * events come in, actions go out (event.h says what the driver owes). Crash
  * only: when a step fails, stop the process and replay the journal.
  *
@@ -45,7 +45,7 @@ tb_rc tb_coordinator_resume(tb_coordinator *co, int64_t now_ms, tb_actions *out,
 /* Takes one event at now_ms (milliseconds of up-time, never falling) and
  * appends actions. A bad message is never an error here: its sender is
  * refused. Errors: USAGE, LIMIT, BUSY (START only: the run was not started,
- * nothing changed), NOT_FOUND (CANCEL: no run), MISMATCH, EXISTS (RECORD:
+ * nothing changed), NOT_FOUND (CANCEL: no such run), MISMATCH, EXISTS (RECORD:
  * nothing changed), NOMEM and BUG (stop the process). */
 tb_rc tb_coordinator_step(tb_coordinator *co, const tb_event *event,
                           int64_t now_ms, tb_actions *out, tb_err *err)
@@ -54,14 +54,25 @@ tb_rc tb_coordinator_step(tb_coordinator *co, const tb_event *event,
 /* When to step next with a TICK; INT64_MAX: not before another event. */
 int64_t tb_coordinator_next_ms(const tb_coordinator *co) TB_NONNULL(1);
 
-/* The open round: its configuration, its canonical bytes and their hash, all
- * borrowed until the next step; false when no round is open. */
-bool tb_coordinator_round(const tb_coordinator *co,
-                          const tb_round_config **config, tb_span *bytes,
-                          tb_hash *hash) TB_NONNULL(1);
+/* An open round; all that it points at is borrowed until the next step. */
+typedef struct tb_open {
+    const tb_run_params *run; /* whose round it is */
+    const tb_round_config *config;
+    tb_span bytes; /* of the configuration, canonical */
+    tb_hash hash;  /* of those bytes */
+    uint32_t n_clients;
+} tb_open;
 
-/* Parameters of the run that lives, or NULL; borrowed until the next step. */
-const tb_run_params *tb_coordinator_run(const tb_coordinator *co) TB_NONNULL(1);
+/* The open round of this configuration hash; false when there is none. */
+bool tb_coordinator_round(const tb_coordinator *co, const tb_hash *config,
+                          tb_open *out) TB_NONNULL(1, 2, 3);
+
+/* Runs that live: they are counted from 0 in the order of their start. */
+size_t tb_coordinator_runs(const tb_coordinator *co) TB_NONNULL(1);
+
+/* Parameters of run i, borrowed until the next step; NULL past the end. */
+const tb_run_params *tb_coordinator_run(const tb_coordinator *co, size_t i)
+    TB_NONNULL(1);
 
 typedef enum tb_phase {
     TB_PHASE_IDLE,
@@ -79,26 +90,37 @@ typedef enum tb_phase {
 /* A short stable name such as "training". */
 const char *tb_phase_name(tb_phase phase);
 
-typedef struct tb_status {
-    tb_phase phase;
-    bool has_run;
+/* Where a run stands. */
+typedef struct tb_run_status {
     tb_run_id run;
-    tb_name name; /* of the run's model */
+    tb_name name; /* of its model */
+    tb_phase phase;
     tb_task task;
     uint32_t round, rounds, attempt;
+    bool open;           /* a round is open: */
+    tb_hash config;      /* its hash */
     int64_t since_ms;    /* when this phase began, up-time */
     int64_t deadline_ms; /* of the round, up-time; INT64_MAX: none */
-    uint32_t n_enrolled, n_connected, n_ready;
     uint32_t n_asked, n_accepted, n_wanted, n_minimum; /* of the round */
-    uint64_t bytes_in;  /* payload of uploads, since the process started */
-    uint64_t bytes_out; /* chunks asked for */
     tb_model_ref model; /* the newest committed one */
     tb_metrics metrics; /* of the last committed round */
     tb_model_ref best;
     tb_metrics best_metrics;
     uint32_t best_round;
+    char waits_for[TB_TEXT_BYTES]; /* in words, and which setting helps */
+} tb_run_status;
+
+/* Fills *out for run i; false when i is past the end. */
+bool tb_coordinator_run_status(const tb_coordinator *co, size_t i,
+                               tb_run_status *out) TB_NONNULL(1, 3);
+
+/* What concerns no run alone. */
+typedef struct tb_status {
+    uint32_t n_runs;
+    uint32_t n_enrolled, n_connected, n_ready;
+    uint64_t bytes_in;  /* payload of uploads, since the process started */
+    uint64_t bytes_out; /* chunks asked for */
     uint32_t n_refused[TB_REFUSE_END]; /* refusals sent, by code */
-    char waits_for[TB_TEXT_BYTES];     /* in words, and which setting helps */
 } tb_status;
 
 /* Fills *out. */

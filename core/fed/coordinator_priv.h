@@ -1,17 +1,20 @@
 /* core/fed/coordinator_priv.h - the inside of the coordinator machine, for its
  * own files: coordinator.c (doors), emit.c (what goes out), apply.c (records
- * into state), roster.c (members), session.c (messages), ingest.c (uploads),
- * round.c (phases). */
+ * into state), roster.c (members), runs.c (the list of runs), session.c
+ * (messages), ingest.c (uploads), round.c (phases), cohort.c (selection),
+ * round_orders.c (what a round has computed), waits.c (time, and what is waited
+ * for in words). */
 #ifndef TB_FED_COORDINATOR_PRIV_H
 #define TB_FED_COORDINATOR_PRIV_H
 
 #include "fed/coordinator.h"
 
 #define TB_WINDOW_MAX  16u /* blocks that one upload may have granted */
-#define TB_PAST_ROUNDS 32u /* closed rounds that are known by their hash */
+#define TB_PAST_ROUNDS 64u /* closed rounds that are known by their hash */
 #define TB_STRIKES_MAX 3u  /* bad updates of a client in one run */
 
 struct tb_seat;
+struct tb_run;
 
 /* One member of the federation; lives as long as the machine. */
 typedef struct tb_row {
@@ -67,6 +70,7 @@ typedef struct tb_upload {
 /* One client of the cohort. */
 typedef struct tb_seat {
     tb_row *row;
+    struct tb_run *run; /* whose open round it is */
     tb_seat_state state;
     tb_refusal code; /* why OUT; 0: declined */
     bool stored;     /* DONE before a restart: not yet in the new sum */
@@ -94,13 +98,20 @@ typedef struct tb_round {
     tb_metrics metrics;
 } tb_round;
 
+/* A run, from its start to its end: where it stands, and its open round. */
 typedef struct tb_run {
-    tb_run_params *params; /* owned; NULL: no run */
-    uint32_t round;        /* of training: the open or the next one */
-    uint32_t attempt;      /* of it */
-    tb_task task;          /* of the open or next exchange */
-    bool finishing;        /* all rounds are over */
+    tb_run_params *params; /* owned */
+    tb_round round;
+    tb_phase phase;
+    int64_t since_ms; /* in this phase */
+    int64_t sweep_ms; /* next look at stalls and losses */
+    uint64_t census;  /* of the machine, when its clients were last counted */
+    uint32_t number;  /* of the training round: the open or the next one */
+    uint32_t attempt; /* of it */
+    tb_task task;     /* of the open or next exchange */
+    bool finishing;   /* all rounds are over */
     bool cancelled;
+    bool ended;        /* RUN_ENDED is journalled: it leaves the list */
     uint32_t failures; /* abandoned attempts of this exchange */
     tb_model_ref model, best, ranges;
     tb_metrics metrics, best_metrics; /* of model and best */
@@ -108,7 +119,9 @@ typedef struct tb_run {
     double mark;           /* accuracy, or -loss, of the last gain */
     uint32_t without_gain; /* evaluated rounds since then */
     uint64_t seq;          /* journal row that a next order depends on */
+    uint32_t grant_from;   /* seat to begin with, for fairness */
     char why[TB_TEXT_BYTES];
+    char host_why[TB_TEXT_BYTES]; /* what the host lacked last; "" when well */
 } tb_run;
 
 typedef struct tb_invite_row {
@@ -130,10 +143,9 @@ struct tb_coordinator {
     size_t n_invites, cap_invites;
     tb_version_row *versions;
     size_t n_versions, cap_versions;
-    tb_run run;
-    tb_round round;
-    tb_phase phase;
-    int64_t since_ms;
+    tb_run **runs; /* that live, in order of start */
+    size_t n_runs, cap_runs;
+    uint64_t census;       /* counts what changes who is ready, and for whom */
     tb_rec_restored epoch; /* the one we are in; number 0: never restored */
     uint64_t epoch_row;    /* its row */
     tb_hash past[TB_PAST_ROUNDS]; /* closed rounds, as a ring */
@@ -141,14 +153,10 @@ struct tb_coordinator {
     uint64_t next_key, next_order;
     uint32_t pool_blocks; /* granted blocks that are not done */
     uint32_t pool_max;
-    bool starving;       /* some upload waits for the pool */
-    uint32_t grant_from; /* seat to begin with, for fairness */
-    bool recount;        /* who is ready has changed */
-    int64_t sweep_ms;    /* next look at stalls and losses */
-    int64_t clock_ms;    /* next CLOCK record */
+    bool starving;     /* some upload waits for the pool */
+    size_t grant_from; /* run to begin with, for fairness */
     uint64_t bytes_in, bytes_out;
     uint32_t n_refused[TB_REFUSE_END];
-    char host_why[TB_TEXT_BYTES]; /* what the host lacked last; "" when well */
 
     /* of the step that runs; the first failure sticks */
     tb_actions *out;
@@ -177,9 +185,9 @@ tb_msg_refuse *tb_co_refuse(tb_coordinator *co, const tb_name *to,
                             tb_msg_kind about, tb_refusal code,
                             uint64_t retry_ms, const char *why)
     TB_NONNULL(1, 2, 6);
-/* An order to fill, with its id; never NULL. */
-tb_order *tb_co_order(tb_coordinator *co, tb_order_kind kind, uint64_t after)
-    TB_NONNULL(1);
+/* An order of a run to fill, with its id; never NULL. */
+tb_order *tb_co_order(tb_coordinator *co, const tb_run *run, tb_order_kind kind,
+                      uint64_t after) TB_NONNULL(1, 2);
 void tb_co_discard(tb_coordinator *co, uint64_t payload) TB_NONNULL(1);
 /* An action of one of the small kinds; never NULL. */
 tb_action *tb_co_action(tb_coordinator *co, tb_action_kind kind, uint64_t after)
@@ -200,13 +208,26 @@ tb_row *tb_co_find(const tb_coordinator *co, const tb_name *name)
 tb_rc tb_co_apply_member(tb_coordinator *co, const tb_record *record,
                          tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 void tb_co_free_roster(tb_coordinator *co) TB_NONNULL(1);
-/* Whether a row could take part in the run that lives. */
-bool tb_co_eligible(const tb_coordinator *co, const tb_row *row)
+/* Whether a client could take part in the run now. */
+bool tb_co_eligible(const tb_run *run, const tb_row *row) TB_NONNULL(1, 2);
+
+/* runs.c. A new run at the end of the list, which takes the parameters' copy.
+ * Errors: NOMEM. */
+tb_rc tb_co_add_run(tb_coordinator *co, const tb_run_params *params,
+                    tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+/* The run that lives under this id, or whose open round this is; or NULL. */
+tb_run *tb_co_find_run(const tb_coordinator *co, const tb_run_id *id)
     TB_NONNULL(1, 2);
+tb_run *tb_co_find_round(const tb_coordinator *co, const tb_hash *config)
+    TB_NONNULL(1, 2);
+/* Takes the runs that have ended out of the list and frees them. */
+void tb_co_reap(tb_coordinator *co) TB_NONNULL(1);
+void tb_co_free_runs(tb_coordinator *co) TB_NONNULL(1);
 
 /* session.c */
 void tb_co_message(tb_coordinator *co, const tb_event *event) TB_NONNULL(1, 2);
 void tb_co_gone(tb_coordinator *co, tb_row *row) TB_NONNULL(1, 2);
+/* Offers the round that the client sits in. */
 void tb_co_offer(tb_coordinator *co, tb_row *row) TB_NONNULL(1, 2);
 /* Sends WAIT to the client that checked in, when it got no offer. */
 void tb_co_greet(tb_coordinator *co) TB_NONNULL(1);
@@ -222,35 +243,64 @@ void tb_co_upload_end(tb_coordinator *co, tb_row *row,
 /* Takes a verdict on an upload order; false when it is none of ours. */
 bool tb_co_upload_verdict(tb_coordinator *co, const tb_verdict *verdict)
     TB_NONNULL(1, 2);
-/* Orders what can be ordered, and grants what the pool has. */
+/* Orders what can be ordered in all runs, and grants what the pool has. */
 void tb_co_pump(tb_coordinator *co) TB_NONNULL(1);
 /* Takes back what is granted and has not come. */
 void tb_co_ungrant(tb_coordinator *co, tb_upload *upload) TB_NONNULL(1, 2);
 /* Marks an upload to be subtracted and forgotten. */
 void tb_co_drop(tb_coordinator *co, tb_seat *seat) TB_NONNULL(1, 2);
 /* Whether no upload order is out and no accepted update is missing. */
-bool tb_co_quiet(const tb_coordinator *co) TB_NONNULL(1);
+bool tb_co_quiet(const tb_run *run) TB_NONNULL(1);
 
-/* round.c */
+/* round.c. Moves every run as far as it can go now. */
 void tb_co_advance(tb_coordinator *co) TB_NONNULL(1);
-void tb_co_sweep(tb_coordinator *co) TB_NONNULL(1);
-bool tb_co_round_verdict(tb_coordinator *co, const tb_verdict *verdict)
+void tb_co_set_phase(tb_coordinator *co, tb_run *run, tb_phase next)
     TB_NONNULL(1, 2);
 /* Decides to abandon the open round; the first reason stays. */
-void tb_co_doom(tb_coordinator *co, const char *why) TB_NONNULL(1, 2);
-/* Notes that the host lacks something, and when to try again. */
-int64_t tb_co_lack(tb_coordinator *co, const tb_verdict *verdict)
-    TB_NONNULL(1, 2);
-/* After a restart: the phase that the records lead to. */
+void tb_co_doom(tb_run *run, const char *why) TB_NONNULL(1, 2);
+/* After a restart: the phases that the records lead to. */
 void tb_co_resume(tb_coordinator *co) TB_NONNULL(1);
-/* In words, for what the machine waits. */
-void tb_co_waits(const tb_coordinator *co, char out[static TB_TEXT_BYTES])
+/* Clients of the cohort from whom an update may still come. */
+uint32_t tb_co_hopeful(const tb_coordinator *co, const tb_run *run)
     TB_NONNULL(1, 2);
+
+/* cohort.c. Opens a round when enough clients are ready; true when it did. */
+bool tb_co_select(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+
+/* round_orders.c: each gives one order of the round itself. */
+void tb_co_order_sum(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+void tb_co_order_aggregate(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+void tb_co_order_evaluate(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+void tb_co_order_finish(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+/* Takes a verdict on such an order; false when it is none of them. */
+bool tb_co_round_verdict(tb_coordinator *co, const tb_verdict *verdict)
+    TB_NONNULL(1, 2);
+/* Journals the end of a run. */
+void tb_co_end_run(tb_coordinator *co, tb_run *run, tb_outcome outcome,
+                   const char *why) TB_NONNULL(1, 2, 4);
+
+/* waits.c */
+static inline int64_t tb_co_later(int64_t now, uint64_t ms)
+{
+    return now + (int64_t)ms;
+}
+/* What time brings to open rounds: unused grants, the clock's rows. */
+void tb_co_sweep(tb_coordinator *co) TB_NONNULL(1);
+/* When the next sweep of a run that has just opened its sum is due. */
+void tb_co_sweep_later(const tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+/* Notes that the host lacks something, and when to try again. */
+int64_t tb_co_lack(const tb_coordinator *co, tb_run *run,
+                   const tb_verdict *verdict) TB_NONNULL(1, 2, 3);
+/* In words, for what a run waits. */
+void tb_co_waits(const tb_coordinator *co, const tb_run *run,
+                 char out[static TB_TEXT_BYTES]) TB_NONNULL(1, 2, 3);
+/* When to look again; INT64_MAX: not before another event. */
 int64_t tb_co_due(const tb_coordinator *co) TB_NONNULL(1);
 
-/* roundconfig.c: the configuration of the next exchange. */
-tb_rc tb_co_configure(const tb_coordinator *co, tb_round_config *out,
-                      tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+/* roundconfig.c: the configuration of the run's next exchange. */
+tb_rc tb_co_configure(const tb_coordinator *co, const tb_run *run,
+                      tb_round_config *out, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 /* The model that will be published, as far as is known. */
 const tb_model_ref *tb_co_chosen(const tb_run *run) TB_NONNULL(1);
 

@@ -99,7 +99,8 @@ tb_msg_refuse *tb_co_refuse(tb_coordinator *co, const tb_name *to,
     return refuse;
 }
 
-tb_order *tb_co_order(tb_coordinator *co, tb_order_kind kind, uint64_t after)
+tb_order *tb_co_order(tb_coordinator *co, const tb_run *run, tb_order_kind kind,
+                      uint64_t after)
 {
     tb_order *order = co->rc == TB_OK ? tb_mem_array(1, sizeof *order) : NULL;
     if (order == NULL) {
@@ -113,6 +114,7 @@ tb_order *tb_co_order(tb_coordinator *co, tb_order_kind kind, uint64_t after)
     }
     order->id = ++co->next_order;
     order->kind = kind;
+    order->run = run->params->run;
     order->metrics = tb_metrics_none();
     action->u.order = order;
     return order;

@@ -8,7 +8,7 @@
  *   overtake it, but not actions to the same client).
  * - Complete what the machine cannot know before it sends: OFFER (config and
  *   signature: tb_coordinator_round; drop the OFFER when the hash in
- *   action.config is no longer the open round), RECEIPT (head = chain hash of
+ *   action.config is of no open round), RECEIPT (head = chain hash of
  *   row `sequence`; signature), WELCOME (certificate).
  * - Run orders on any thread; hand each verdict back once, as an event. Orders
  *   that are out at the same time may run side by side.
@@ -31,7 +31,7 @@ typedef struct tb_upload_ref {
 
 typedef enum tb_order_kind {
     /* An empty sum for the open round (and, after a restart, the run's key).
-     * Verdict: rc. */
+     * upload.config names it, as in all orders of a round. Verdict: rc. */
     TB_ORDER_OPEN_ROUND = 1,
     /* Append sealed block `index` (payload) to the spool under the upload; feed
      * the update's hash; open it; block 0: read the weight; else decode and add
@@ -68,7 +68,9 @@ typedef enum tb_order_kind {
 typedef struct tb_order {
     uint64_t id; /* unique while the process lives */
     tb_order_kind kind;
-    tb_upload_ref upload; /* of the four upload orders */
+    tb_run_id run;
+    tb_upload_ref upload; /* of the four upload orders; config: of all that
+                           * are about a round */
     uint32_t index;       /* ADD_BLOCK: which; DROP_UPLOAD: blocks to undo */
     uint32_t weight;
     uint64_t payload;                      /* ADD_BLOCK: handle */
@@ -103,7 +105,7 @@ typedef enum tb_event_kind {
     TB_EV_GONE,    /* the client's connection is lost */
     TB_EV_VERDICT,
     TB_EV_START,  /* a new run; refused while one lives */
-    TB_EV_CANCEL, /* end the run */
+    TB_EV_CANCEL, /* end `run` */
     /* A fact from outside to be journalled: INVITED, ENROLLED, REVOKED or
      * VERSION. The JOURNAL action tells its sequence. */
     TB_EV_RECORD,
@@ -120,6 +122,7 @@ typedef struct tb_event {
     const tb_verdict *verdict;   /* VERDICT; borrowed */
     const tb_run_params *params; /* START; borrowed */
     const tb_record *record;     /* RECORD; borrowed */
+    tb_run_id run;               /* CANCEL */
     const char *why;             /* CANCEL; borrowed */
 } tb_event;
 
@@ -155,7 +158,7 @@ typedef struct tb_action {
         } chunk;
         tb_order *order;  /* owned */
         uint64_t payload; /* DISCARD */
-        tb_run_id run;    /* RUN_ENDED */
+        tb_run_id run;    /* RUN_ENDED, FORGET: whose */
     } u;
     tb_hash config; /* FORGET; SEND of an OFFER */
 } tb_action;

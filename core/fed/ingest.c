@@ -61,7 +61,7 @@ static void refuse_round(tb_coordinator *co, const tb_seat *seat,
                          tb_msg_kind about, tb_refusal code, const char *why)
 {
     tb_co_refuse(co, &seat->row->name, about, code, 0, why)->config =
-        co->round.hash;
+        seat->run->round.hash;
 }
 
 /* The client's update was bad: it is out of this round. Not while its update
@@ -74,7 +74,7 @@ static void expel(tb_coordinator *co, tb_seat *seat, tb_msg_kind about,
         return;
     }
     tb_record record = {.kind = TB_REC_EXPELLED,
-                        .u.expelled = {.config = co->round.hash,
+                        .u.expelled = {.config = seat->run->round.hash,
                                        .client = seat->row->name,
                                        .code = code}};
     (void)tb_co_journal(co, &record);
@@ -155,16 +155,18 @@ static tb_refusal begin_code(const tb_coordinator *co, const tb_row *row,
         *why = "another update of yours counts in this round";
         return TB_REFUSE_DUPLICATE;
     }
-    if (!co->round.open || !tb_hash_equal(&msg->config, &co->round.hash)) {
+    const tb_run *run = tb_co_find_round(co, &msg->config);
+    if (run == NULL) {
         bool late = is_past(co, &msg->config);
         *why = late ? "this round is over"
                : co->epoch_row > 0
                    ? "this round is not open: the coordinator was restored "
                      "from a backup and knows none from the time after it"
-                   : "this is not the configuration of the open round";
+                   : "this is not the configuration of an open round";
         return late ? TB_REFUSE_LATE : TB_REFUSE_WRONG_ROUND;
     }
-    if (seat == NULL || (seat->state == TB_SEAT_OUT && seat->code == 0)) {
+    if (seat == NULL || seat->run != run ||
+        (seat->state == TB_SEAT_OUT && seat->code == 0)) {
         *why = "you have no part in this round";
         return TB_REFUSE_NOT_SELECTED;
     }
@@ -173,7 +175,7 @@ static tb_refusal begin_code(const tb_coordinator *co, const tb_row *row,
         return seat->code;
     }
     *why = "the round has closed";
-    return co->phase != TB_PHASE_TRAINING ? TB_REFUSE_LATE : 0;
+    return run->phase != TB_PHASE_TRAINING ? TB_REFUSE_LATE : 0;
 }
 
 /* Answers a BEGIN that opens no upload; true when it did. */
@@ -193,7 +195,7 @@ static bool begin_refused(tb_coordinator *co, tb_row *row,
             ->config = msg->config;
         return true;
     }
-    if (msg->n_blocks != tb_round_config_blocks(co->round.config)) {
+    if (msg->n_blocks != tb_round_config_blocks(row->seat->run->round.config)) {
         expel(co, row->seat, TB_MSG_UPLOAD_BEGIN, TB_REFUSE_SIZE,
               "the number of blocks is wrong");
         return true;
@@ -225,7 +227,7 @@ void tb_co_upload_begin(tb_coordinator *co, tb_row *row,
     if (!upload->live) {
         *upload = (tb_upload){.live = true,
                               .ref = {.key = ++co->next_key,
-                                      .config = co->round.hash,
+                                      .config = msg->config,
                                       .client = row->name,
                                       .upload = msg->upload,
                                       .n_blocks = msg->n_blocks}};
@@ -267,7 +269,8 @@ bool tb_co_block(tb_coordinator *co, tb_row *row, const tb_msg_block *msg,
         restart(co, row, TB_MSG_BLOCK, "not the next block, or not granted");
         return false;
     }
-    size_t want = tb_update_block_bytes(co->round.config, msg->index);
+    size_t want =
+        tb_update_block_bytes(row->seat->run->round.config, msg->index);
     if (payload == 0 || payload_bytes != want + TB_SEAL_TAG_BYTES) {
         expel(co, row->seat, TB_MSG_BLOCK, TB_REFUSE_SIZE,
               "a block has the wrong length");
@@ -310,9 +313,10 @@ void tb_co_upload_end(tb_coordinator *co, tb_row *row,
     }
 }
 
-static void order(tb_coordinator *co, tb_upload *upload, tb_order_kind kind)
+static void order(tb_coordinator *co, tb_seat *seat, tb_order_kind kind)
 {
-    tb_order *o = tb_co_order(co, kind, 0);
+    tb_upload *upload = &seat->upload;
+    tb_order *o = tb_co_order(co, seat->run, kind, 0);
     o->upload = upload->ref;
     o->weight = upload->weight;
     if (kind == TB_ORDER_ADD_BLOCK) {
@@ -337,11 +341,11 @@ static void order_stored(tb_coordinator *co, tb_seat *seat)
                                .weight = last->weight,
                                .order_kind = TB_ORDER_ADD_STORED,
                                .ref = {.key = ++co->next_key,
-                                       .config = co->round.hash,
+                                       .config = last->config,
                                        .client = seat->row->name,
                                        .upload = last->upload,
                                        .n_blocks = last->n_blocks}};
-    tb_order *o = tb_co_order(co, TB_ORDER_ADD_STORED, 0);
+    tb_order *o = tb_co_order(co, seat->run, TB_ORDER_ADD_STORED, 0);
     o->upload = seat->upload.ref;
     o->weight = last->weight;
     o->update = last->update;
@@ -352,7 +356,7 @@ static void order_stored(tb_coordinator *co, tb_seat *seat)
 static void pump_seat(tb_coordinator *co, tb_seat *seat)
 {
     tb_upload *upload = &seat->upload;
-    bool training = co->phase == TB_PHASE_TRAINING;
+    bool training = seat->run->phase == TB_PHASE_TRAINING;
     if (upload->order != 0 || co->now < upload->retry_ms) {
         return;
     }
@@ -363,43 +367,58 @@ static void pump_seat(tb_coordinator *co, tb_seat *seat)
     } else if (!upload->live) {
         return;
     } else if (upload->dropping) {
-        order(co, upload, TB_ORDER_DROP_UPLOAD);
+        order(co, seat, TB_ORDER_DROP_UPLOAD);
     } else if (training && upload->done < upload->received) {
-        order(co, upload, TB_ORDER_ADD_BLOCK);
+        order(co, seat, TB_ORDER_ADD_BLOCK);
     } else if (training && upload->has_end) {
-        order(co, upload, TB_ORDER_END_UPLOAD);
+        order(co, seat, TB_ORDER_END_UPLOAD);
     }
 }
 
-void tb_co_pump(tb_coordinator *co)
+/* One look at all uploads of a run; true when one of them was granted more. */
+static bool pump_run(tb_coordinator *co, tb_run *run, bool grants)
 {
-    tb_round *round = &co->round;
+    tb_round *round = &run->round;
+    bool granted = false;
     if (!round->open || !round->sum_open || round->doomed) {
-        return;
+        return false;
     }
-    bool grants = co->starving && co->pool_blocks < co->pool_max;
-    co->starving = co->starving && !grants;
-    uint32_t first = round->n_seats > 0 ? co->grant_from % round->n_seats : 0;
+    uint32_t first = round->n_seats > 0 ? run->grant_from % round->n_seats : 0;
     for (uint32_t i = 0; i < round->n_seats; i++) {
         uint32_t s = (first + i) % round->n_seats;
         tb_seat *seat = &round->seats[s];
         pump_seat(co, seat);
         if (grants && grant(co, seat)) {
             credit(co, seat->row, &seat->upload);
-            co->grant_from = s + 1;
+            run->grant_from = s + 1;
+            granted = true;
+        }
+    }
+    return granted;
+}
+
+void tb_co_pump(tb_coordinator *co)
+{
+    bool grants = co->starving && co->pool_blocks < co->pool_max;
+    size_t first = co->n_runs > 0 ? co->grant_from % co->n_runs : 0;
+    co->starving = co->starving && !grants;
+    for (size_t i = 0; i < co->n_runs; i++) {
+        size_t r = (first + i) % co->n_runs;
+        if (pump_run(co, co->runs[r], grants)) {
+            co->grant_from = r + 1;
         }
     }
 }
 
-bool tb_co_quiet(const tb_coordinator *co)
+bool tb_co_quiet(const tb_run *run)
 {
-    for (uint32_t i = 0; i < co->round.n_seats; i++) {
-        const tb_seat *seat = &co->round.seats[i];
+    for (uint32_t i = 0; i < run->round.n_seats; i++) {
+        const tb_seat *seat = &run->round.seats[i];
         bool missing = seat->state == TB_SEAT_DONE && seat->stored;
         if (seat->upload.order != 0) {
             return false;
         }
-        if (!co->round.doomed && (missing || seat->upload.live)) {
+        if (!run->round.doomed && (missing || seat->upload.live)) {
             return false;
         }
     }
@@ -425,7 +444,7 @@ static void accept(tb_coordinator *co, tb_seat *seat)
 {
     const tb_upload *upload = &seat->upload;
     tb_record record = {.kind = TB_REC_ACCEPTED,
-                        .u.accepted = {.config = co->round.hash,
+                        .u.accepted = {.config = upload->ref.config,
                                        .client = seat->row->name,
                                        .upload = upload->ref.upload,
                                        .update = upload->update,
@@ -442,11 +461,11 @@ static void accept(tb_coordinator *co, tb_seat *seat)
 static void host_lacks(tb_coordinator *co, tb_seat *seat, tb_order_kind kind,
                        const tb_verdict *verdict)
 {
-    seat->upload.retry_ms = tb_co_lack(co, verdict);
+    seat->upload.retry_ms = tb_co_lack(co, seat->run, verdict);
     if (kind == TB_ORDER_ADD_BLOCK && !seat->upload.dropping) {
         tb_co_refuse(co, &seat->row->name, TB_MSG_BLOCK, TB_REFUSE_FULL,
                      co->params.retry_ms, "the coordinator has no room now")
-            ->config = co->round.hash;
+            ->config = seat->upload.ref.config;
     }
 }
 
@@ -467,7 +486,7 @@ static void upload_failed(tb_coordinator *co, tb_seat *seat,
     } else if (tb_rc_fault(verdict->rc) == TB_FAULT_HOST) {
         host_lacks(co, seat, kind, verdict);
     } else {
-        tb_co_doom(co, verdict->why);
+        tb_co_doom(seat->run, verdict->why);
     }
 }
 
@@ -487,14 +506,23 @@ static void upload_served(tb_coordinator *co, tb_seat *seat,
     }
 }
 
-bool tb_co_upload_verdict(tb_coordinator *co, const tb_verdict *verdict)
+/* The seat whose order this is, or NULL. */
+static tb_seat *seat_of(const tb_coordinator *co, uint64_t order)
 {
-    tb_seat *seat = NULL;
-    for (uint32_t i = 0; i < co->round.n_seats && seat == NULL; i++) {
-        if (co->round.seats[i].upload.order == verdict->order) {
-            seat = &co->round.seats[i];
+    for (size_t r = 0; order != 0 && r < co->n_runs; r++) {
+        const tb_round *round = &co->runs[r]->round;
+        for (uint32_t i = 0; i < round->n_seats; i++) {
+            if (round->seats[i].upload.order == order) {
+                return &round->seats[i];
+            }
         }
     }
+    return NULL;
+}
+
+bool tb_co_upload_verdict(tb_coordinator *co, const tb_verdict *verdict)
+{
+    tb_seat *seat = seat_of(co, verdict->order);
     if (seat == NULL) {
         return false;
     }

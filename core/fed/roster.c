@@ -136,7 +136,7 @@ static tb_rc revoked(tb_coordinator *co, const tb_rec_revoked *r, tb_err *err)
                        r->client.text);
     }
     row->revoked = true;
-    co->recount = true;
+    co->census++;
     return TB_OK;
 }
 
@@ -192,13 +192,13 @@ void tb_co_free_roster(tb_coordinator *co)
     tb_mem_free(co->versions);
 }
 
-bool tb_co_eligible(const tb_coordinator *co, const tb_row *row)
+bool tb_co_eligible(const tb_run *run, const tb_row *row)
 {
     if (row->revoked || !row->connected || row->strikes >= TB_STRIKES_MAX) {
         return false;
     }
     for (uint32_t i = 0; i < row->n_data_sets; i++) {
-        if (tb_name_equal(&row->data_sets[i], &co->run.params->data_set)) {
+        if (tb_name_equal(&row->data_sets[i], &run->params->data_set)) {
             return true;
         }
     }

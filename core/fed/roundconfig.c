@@ -5,10 +5,9 @@
 #include "fed/select.h"
 #include "fed/strategy.h"
 
-tb_rc tb_co_configure(const tb_coordinator *co, tb_round_config *out,
-                      tb_err *err)
+tb_rc tb_co_configure(const tb_coordinator *co, const tb_run *run,
+                      tb_round_config *out, tb_err *err)
 {
-    const tb_run *run = &co->run;
     const tb_run_params *p = run->params;
     bool calibrate = run->task == TB_TASK_CALIBRATE;
     const tb_model_ref *model = calibrate ? tb_co_chosen(run) : &run->model;
@@ -17,7 +16,7 @@ tb_rc tb_co_configure(const tb_coordinator *co, tb_round_config *out,
     out->federation = p->federation;
     out->job = p->job;
     out->run = p->run;
-    out->round = run->round;
+    out->round = run->number;
     out->attempt = run->attempt;
     out->task = run->task;
     out->model = model->raw;
@@ -33,7 +32,7 @@ tb_rc tb_co_configure(const tb_coordinator *co, tb_round_config *out,
     out->deadline_ms = p->deadline_ms;
     out->data_set = p->data_set;
     out->masked = run->task == TB_TASK_TRAIN && p->masked_from > 0 &&
-                  run->round >= p->masked_from;
+                  run->number >= p->masked_from;
     const tb_strategy_sizes sizes = {.n_params = (size_t)p->n_params,
                                      .n_statistics = (size_t)p->n_statistics,
                                      .n_observed = (size_t)p->n_observed};

@@ -10,10 +10,10 @@
  * told to wait does not come back all at once. */
 static uint64_t pace(const tb_coordinator *co, const tb_row *row)
 {
-    const tb_run_params *params = co->run.params;
+    const tb_run *run = co->n_runs > 0 ? co->runs[0] : NULL;
     tb_stream stream;
-    tb_stream_init(&stream, params == NULL ? 0 : params->seed,
-                   params == NULL ? 0 : co->run.round, "pace", row->name.text);
+    tb_stream_init(&stream, run == NULL ? 0 : run->params->seed,
+                   run == NULL ? 0 : run->number, "pace", row->name.text);
     double factor = 0.75 + 0.5 * tb_stream_uniform(&stream);
     return (uint64_t)((double)co->params.wait_ms * factor);
 }
@@ -25,11 +25,14 @@ void tb_co_greet(tb_coordinator *co)
     if (row == NULL || !row->ready) {
         return; /* it got an offer */
     }
-    const char *why = "no job runs now";
-    if (co->run.params != NULL) {
-        why = tb_co_eligible(co, row)
-                  ? "you will be asked when a cohort is chosen"
-                  : "the running job needs a data set that you do not offer";
+    const char *why =
+        co->n_runs == 0
+            ? "no job runs now"
+            : "the running job needs a data set that you do not offer";
+    for (size_t i = 0; i < co->n_runs; i++) {
+        if (tb_co_eligible(co->runs[i], row)) {
+            why = "you will be asked when a cohort is chosen";
+        }
     }
     tb_msg_wait *wait = &tb_co_send(co, &row->name, TB_MSG_WAIT, 0)->u.wait;
     wait->retry_ms = pace(co, row);
@@ -38,10 +41,11 @@ void tb_co_greet(tb_coordinator *co)
 
 void tb_co_offer(tb_coordinator *co, tb_row *row)
 {
+    const tb_round *round = &row->seat->run->round;
     row->ready = false;
-    (void)tb_co_send(co, &row->name, TB_MSG_OFFER, co->round.seq);
+    (void)tb_co_send(co, &row->name, TB_MSG_OFFER, round->seq);
     if (co->rc == TB_OK) {
-        co->out->at[co->out->n - 1].config = co->round.hash;
+        co->out->at[co->out->n - 1].config = round->hash;
     }
 }
 
@@ -53,7 +57,7 @@ void tb_co_gone(tb_coordinator *co, tb_row *row)
     row->connected = false;
     row->ready = false;
     row->away_ms = co->now;
-    co->recount = true;
+    co->census++;
     if (row->seat != NULL && row->seat->upload.live) {
         tb_co_ungrant(co, &row->seat->upload);
     }
@@ -96,13 +100,13 @@ static void check_in(tb_coordinator *co, tb_row *row)
     tb_seat *seat = row->seat;
     bool asked = seat != NULL &&
                  (seat->state == TB_SEAT_ASKED || seat->state == TB_SEAT_TAKEN);
-    if (asked && co->phase == TB_PHASE_TRAINING) {
+    if (asked && seat->run->phase == TB_PHASE_TRAINING) {
         tb_co_offer(co, row);
         return;
     }
     row->ready = true;
     row->ready_ms = co->now;
-    co->recount = true;
+    co->census++;
     co->greeted = row;
 }
 
@@ -110,7 +114,7 @@ static void answer(tb_coordinator *co, tb_row *row, const tb_msg *msg)
 {
     tb_seat *seat = row->seat;
     if (seat == NULL ||
-        !tb_hash_equal(&msg->u.answer.config, &co->round.hash)) {
+        !tb_hash_equal(&msg->u.answer.config, &seat->run->round.hash)) {
         tb_co_refuse(co, &row->name, msg->kind, TB_REFUSE_WRONG_ROUND, 0,
                      "this round is not open")
             ->config = msg->u.answer.config;

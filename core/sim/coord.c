@@ -29,43 +29,55 @@ static tb_rc send(tb_sim *sim, tb_action *action, tb_err *err)
         return rc;
     }
     if (msg->kind == TB_MSG_OFFER) {
-        tb_hash hash;
-        if (!tb_coordinator_round(sim->co, NULL, &msg->u.offer.config, &hash) ||
-            !tb_hash_equal(&hash, &action->config)) {
+        tb_open open;
+        if (!tb_coordinator_round(sim->co, &action->config, &open)) {
             return TB_OK; /* that round is over */
         }
+        msg->u.offer.config = open.bytes;
     } else if (msg->kind == TB_MSG_WELCOME) {
         msg->u.welcome.certificate = (tb_span){certificate, sizeof certificate};
     }
     return tb_sim_send(sim, i, false, msg, (tb_span){0}, err);
 }
 
-/* Only the model of the open round is asked for. */
+/* The size of a blob: only models of open rounds are asked for; 0: it is none
+ * of them. */
+static uint64_t blob_bytes(const tb_sim *sim, const tb_hash *blob)
+{
+    tb_run_status status;
+    tb_open open;
+    for (size_t i = 0; tb_coordinator_run_status(sim->co, i, &status); i++) {
+        if (tb_coordinator_round(sim->co, &status.config, &open) &&
+            tb_hash_equal(&open.config->model_stored, blob)) {
+            return open.config->model_stored_bytes;
+        }
+    }
+    return 0;
+}
+
 static tb_rc chunk(tb_sim *sim, const tb_action *action, tb_err *err)
 {
     static const uint8_t zeros[TB_FETCH_BYTES_MAX];
-    const tb_round_config *config = NULL;
     size_t i = 0;
     tb_rc rc = find_device(sim, &action->client, &i, err);
     if (rc != TB_OK) {
         return rc;
     }
     uint64_t offset = action->u.chunk.offset;
-    if (!tb_coordinator_round(sim->co, &config, NULL, NULL) ||
-        !tb_hash_equal(&config->model_stored, &action->u.chunk.blob) ||
-        offset >= config->model_stored_bytes) {
+    uint64_t total = blob_bytes(sim, &action->u.chunk.blob);
+    if (offset >= total) {
         tb_msg no = {
             .kind = TB_MSG_REFUSE,
             .u.refuse = {.code = TB_REFUSE_NOT_FOUND, .about = TB_MSG_FETCH}};
         return tb_sim_send(sim, i, false, &no, (tb_span){0}, err);
     }
-    uint64_t left = config->model_stored_bytes - offset;
+    uint64_t left = total - offset;
     size_t n =
         left < action->u.chunk.length ? (size_t)left : action->u.chunk.length;
     tb_msg msg = {.kind = TB_MSG_CHUNK,
                   .u.chunk = {.blob = action->u.chunk.blob,
                               .offset = offset,
-                              .total = config->model_stored_bytes}};
+                              .total = total}};
     return tb_sim_send(sim, i, false, &msg, (tb_span){zeros, n}, err);
 }
 
@@ -113,9 +125,7 @@ static tb_rc carry_out(tb_sim *sim, tb_action *action, tb_err *err)
         tb_sim_discard(sim, action->u.payload);
         return TB_OK;
     case TB_ACT_FORGET:
-        if (sim->has_sum && tb_hash_equal(&sim->sum_for, &action->config)) {
-            tb_sim_sum_drop(sim);
-        }
+        tb_sim_sum_drop(sim, &action->config);
         tb_sim_spool_drop(sim, &action->config);
         return TB_OK;
     case TB_ACT_CUT:
@@ -233,8 +243,11 @@ static tb_rc show_rows(tb_sim *sim, uint64_t from, uint64_t to, tb_err *err)
         if (sim->jobs.row != NULL) {
             sim->jobs.row(sim->jobs.arg, &record, seq, sim->now);
         }
-        if (record.kind == TB_REC_RUN_ENDED) {
-            sim->over = true;
+        if (record.kind == TB_REC_RUN_STARTED) {
+            sim->n_live++;
+        } else if (record.kind == TB_REC_RUN_ENDED) {
+            sim->n_live--;
+            sim->over = sim->n_live == 0 && tb_coordinator_runs(sim->co) == 0;
             sim->ended = record.u.run_ended;
         }
         tb_record_release(&record);
@@ -293,7 +306,7 @@ void tb_sim_coordinator_drop(tb_sim *sim)
     while (sim->payloads != NULL) {
         tb_sim_discard(sim, (uint64_t)(uintptr_t)sim->payloads);
     }
-    tb_sim_sum_drop(sim);
+    tb_sim_sum_drop(sim, NULL);
     sim->life++;
 }
 

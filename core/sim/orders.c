@@ -142,9 +142,18 @@ static const tb_sim_payload *payload_of(const tb_sim *sim, uint64_t handle)
     return p;
 }
 
-static tb_update_sink sink_of(tb_sim *sim)
+static tb_sim_round *round_of(const tb_sim *sim, const tb_hash *config)
 {
-    return (tb_update_sink){sim->config, sim->sum, sim->scratch};
+    tb_sim_round *r = sim->rounds;
+    while (r != NULL && !tb_hash_equal(&r->hash, config)) {
+        r = r->next;
+    }
+    return r;
+}
+
+static tb_update_sink sink_of(tb_sim *sim, const tb_sim_round *round)
+{
+    return (tb_update_sink){round->config, round->sum, sim->scratch};
 }
 
 static tb_rc blame(tb_verdict *v, tb_refusal refusal, tb_rc rc)
@@ -154,9 +163,10 @@ static tb_rc blame(tb_verdict *v, tb_refusal refusal, tb_rc rc)
 }
 
 /* Checks the tag and adds what is in the block. */
-static tb_rc add(tb_sim *sim, tb_sim_upload *u, uint32_t index,
-                 const tb_buf *block, tb_verdict *v, tb_err *err)
+static tb_rc add(tb_sim *sim, const tb_sim_round *round, tb_sim_upload *u,
+                 uint32_t index, tb_verdict *v, tb_err *err)
 {
+    const tb_buf *block = &u->blocks[index];
     uint8_t tag[TAG_BYTES];
     tb_buf plain = {.data = block->data, .len = block->len - TAG_BYTES};
     tb_sim_tag(tag, &u->config, &u->client, &u->id, index, &plain);
@@ -165,16 +175,16 @@ static tb_rc add(tb_sim *sim, tb_sim_upload *u, uint32_t index,
             v, TB_REFUSE_SEAL,
             tb_fail(err, TB_E_DENIED, "block %u does not open", index));
     }
-    tb_update_sink sink = sink_of(sim);
-    tb_rc rc = index == 0 ? tb_update_head_decode(sim->config, plain.data,
+    tb_update_sink sink = sink_of(sim, round);
+    tb_rc rc = index == 0 ? tb_update_head_decode(round->config, plain.data,
                                                   plain.len, &v->weight, err)
                           : tb_update_block_add(&sink, index, plain.data,
                                                 plain.len, v->weight, err);
     return rc == TB_OK ? rc : blame(v, tb_update_refusal(index, rc), rc);
 }
 
-static tb_rc add_block(tb_sim *sim, const tb_order *o, tb_verdict *v,
-                       tb_err *err)
+static tb_rc add_block(tb_sim *sim, const tb_sim_round *round,
+                       const tb_order *o, tb_verdict *v, tb_err *err)
 {
     if (sim->now < sim->full_until_ms) {
         return tb_fail(err, TB_E_FULL, "no space under the spool");
@@ -191,7 +201,7 @@ static tb_rc add_block(tb_sim *sim, const tb_order *o, tb_verdict *v,
     tb_rc rc = tb_buf_put(block, p->bytes, p->len, err);
     if (rc == TB_OK) {
         v->weight = o->weight;
-        rc = add(sim, u, o->index, block, v, err);
+        rc = add(sim, round, u, o->index, v, err);
     }
     if (rc == TB_OK) {
         u->n_held++;
@@ -201,8 +211,8 @@ static tb_rc add_block(tb_sim *sim, const tb_order *o, tb_verdict *v,
     return rc;
 }
 
-static tb_rc end_upload(tb_sim *sim, const tb_order *o, tb_verdict *v,
-                        tb_err *err)
+static tb_rc end_upload(tb_sim *sim, const tb_sim_round *round,
+                        const tb_order *o, tb_verdict *v, tb_err *err)
 {
     tb_sim_upload *u = find(sim, &o->upload);
     if (u == NULL || u->n_held != u->n_blocks) {
@@ -213,17 +223,18 @@ static tb_rc end_upload(tb_sim *sim, const tb_order *o, tb_verdict *v,
         return blame(v, TB_REFUSE_HASH,
                      tb_fail(err, TB_E_MISMATCH, "blocks and hash disagree"));
     }
-    tb_rc rc = tb_sum_count(sim->sum, o->weight, err);
+    tb_rc rc = tb_sum_count(round->sum, o->weight, err);
     if (rc == TB_OK) {
         u->synced = true;
     }
     return rc;
 }
 
-static tb_rc drop_upload(tb_sim *sim, const tb_order *o, tb_err *err)
+static tb_rc drop_upload(tb_sim *sim, const tb_sim_round *round,
+                         const tb_order *o, tb_err *err)
 {
     tb_sim_upload *u = find(sim, &o->upload);
-    tb_update_sink sink = sink_of(sim);
+    tb_update_sink sink = sink_of(sim, round);
     tb_rc rc = TB_OK;
     for (uint32_t b = 1; rc == TB_OK && b < o->index; b++) {
         if (u == NULL || b >= u->n_held) {
@@ -237,8 +248,8 @@ static tb_rc drop_upload(tb_sim *sim, const tb_order *o, tb_err *err)
     return rc;
 }
 
-static tb_rc add_stored(tb_sim *sim, const tb_order *o, tb_verdict *v,
-                        tb_err *err)
+static tb_rc add_stored(tb_sim *sim, const tb_sim_round *round,
+                        const tb_order *o, tb_verdict *v, tb_err *err)
 {
     tb_sim_upload *u = find(sim, &o->upload);
     if (u == NULL || !u->synced) {
@@ -252,37 +263,83 @@ static tb_rc add_stored(tb_sim *sim, const tb_order *o, tb_verdict *v,
     }
     tb_rc rc = TB_OK;
     for (uint32_t b = 0; rc == TB_OK && b < u->n_blocks; b++) {
-        rc = add(sim, u, b, &u->blocks[b], v, err);
+        rc = add(sim, round, u, b, v, err);
     }
     if (rc == TB_OK) {
-        rc = tb_sum_count(sim->sum, v->weight, err);
+        rc = tb_sum_count(round->sum, v->weight, err);
     }
     return rc;
 }
 
 /* orders of a round */
 
-void tb_sim_sum_drop(tb_sim *sim)
+static void free_round(tb_sim_round *r)
 {
-    tb_sum_free(&sim->sum);
-    sim->has_sum = false;
+    tb_sum_free(&r->sum);
+    tb_mem_free(r->config);
+    tb_mem_free(r);
 }
 
-static tb_rc open_round(tb_sim *sim, tb_err *err)
+void tb_sim_sum_drop(tb_sim *sim, const tb_hash *config)
 {
-    const tb_round_config *config = NULL;
-    const tb_run_params *run = tb_coordinator_run(sim->co);
-    tb_status status;
-    tb_sim_sum_drop(sim);
-    tb_coordinator_status(sim->co, &status);
-    if (run == NULL ||
-        !tb_coordinator_round(sim->co, &config, NULL, &sim->sum_for)) {
-        return tb_fail(err, TB_E_BUG, "simulator: no round is open");
+    tb_sim_round **at = &sim->rounds;
+    while (*at != NULL) {
+        tb_sim_round *r = *at;
+        if (config == NULL || tb_hash_equal(&r->hash, config)) {
+            *at = r->next;
+            free_round(r);
+        } else {
+            at = &r->next;
+        }
     }
-    *sim->config = *config;
-    tb_rc rc = tb_sum_new(&sim->sum, sim->config, status.n_asked, err);
-    sim->has_sum = rc == TB_OK;
-    return rc;
+}
+
+static tb_rc open_round(tb_sim *sim, const tb_order *o, tb_err *err)
+{
+    tb_open open;
+    tb_sim_sum_drop(sim, &o->upload.config);
+    if (!tb_coordinator_round(sim->co, &o->upload.config, &open)) {
+        return tb_fail(err, TB_E_BUG, "simulator: the round is not open");
+    }
+    tb_sim_round *r = tb_mem_array(1, sizeof *r);
+    if (r == NULL || (r->config = tb_mem_array(1, sizeof *r->config)) == NULL) {
+        tb_mem_free(r);
+        return tb_fail(err, TB_E_NOMEM, "simulator: a round");
+    }
+    *r->config = *open.config;
+    r->hash = open.hash;
+    tb_rc rc = tb_sum_new(&r->sum, r->config, open.n_clients, err);
+    if (rc != TB_OK) {
+        free_round(r);
+        return rc;
+    }
+    r->next = sim->rounds;
+    sim->rounds = r;
+    return TB_OK;
+}
+
+/* What is done with the sum of a round. */
+static tb_rc of_round(tb_sim *sim, const tb_order *o, tb_verdict *v,
+                      tb_err *err)
+{
+    const tb_sim_round *round = round_of(sim, &o->upload.config);
+    if (round == NULL) {
+        return tb_fail(err, TB_E_BUG, "simulator: no sum of this round");
+    }
+    if (o->kind == TB_ORDER_ADD_BLOCK) {
+        return add_block(sim, round, o, v, err);
+    }
+    if (o->kind == TB_ORDER_END_UPLOAD) {
+        return end_upload(sim, round, o, v, err);
+    }
+    if (o->kind == TB_ORDER_DROP_UPLOAD) {
+        return drop_upload(sim, round, o, err);
+    }
+    if (o->kind == TB_ORDER_ADD_STORED) {
+        return add_stored(sim, round, o, v, err);
+    }
+    return sim->jobs.aggregate(sim->jobs.arg, o, round->config, round->sum, v,
+                               err);
 }
 
 static tb_rc carry_out(tb_sim *sim, const tb_order *o, tb_verdict *v,
@@ -290,18 +347,13 @@ static tb_rc carry_out(tb_sim *sim, const tb_order *o, tb_verdict *v,
 {
     switch (o->kind) {
     case TB_ORDER_OPEN_ROUND:
-        return open_round(sim, err);
+        return open_round(sim, o, err);
     case TB_ORDER_ADD_BLOCK:
-        return add_block(sim, o, v, err);
     case TB_ORDER_END_UPLOAD:
-        return end_upload(sim, o, v, err);
     case TB_ORDER_DROP_UPLOAD:
-        return drop_upload(sim, o, err);
     case TB_ORDER_ADD_STORED:
-        return add_stored(sim, o, v, err);
     case TB_ORDER_AGGREGATE:
-        return sim->jobs.aggregate(sim->jobs.arg, o, sim->config, sim->sum, v,
-                                   err);
+        return of_round(sim, o, v, err);
     case TB_ORDER_EVALUATE:
         return sim->jobs.evaluate(sim->jobs.arg, o, v, err);
     case TB_ORDER_FINISH:

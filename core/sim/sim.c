@@ -68,12 +68,10 @@ tb_rc tb_sim_new(tb_sim **out, const tb_sim_params *params, tb_err *err)
     (void)pthread_mutex_init(&sim->lock, NULL);
     (void)pthread_cond_init(&sim->done, NULL);
     sim->devices = tb_mem_array(params->n_clients, sizeof *sim->devices);
-    sim->config = tb_mem_array(1, sizeof *sim->config);
     sim->scratch = tb_mem_array(TB_BLOCK_VALUES, sizeof *sim->scratch);
     sim->busy = tb_mem_array(params->n_workers, sizeof *sim->busy);
     tb_rc rc = TB_OK;
-    if (sim->devices == NULL || sim->config == NULL || sim->scratch == NULL ||
-        sim->busy == NULL) {
+    if (sim->devices == NULL || sim->scratch == NULL || sim->busy == NULL) {
         rc = tb_fail(err, TB_E_NOMEM, "simulator: %zu clients",
                      params->n_clients);
     }
@@ -115,7 +113,6 @@ void tb_sim_free(tb_sim **sim)
     }
     tb_mem_free(s->rows);
     tb_mem_free(s->devices);
-    tb_mem_free(s->config);
     tb_mem_free(s->scratch);
     tb_mem_free(s->busy);
     (void)pthread_mutex_destroy(&s->lock);
@@ -131,9 +128,10 @@ tb_rc tb_sim_start(tb_sim *sim, const tb_run_params *run, tb_err *err)
     return tb_sim_coordinator_step(sim, &event, err);
 }
 
-tb_rc tb_sim_cancel(tb_sim *sim, const char *why, tb_err *err)
+tb_rc tb_sim_cancel(tb_sim *sim, const tb_run_id *run, const char *why,
+                    tb_err *err)
 {
-    tb_event event = {.kind = TB_EV_CANCEL, .why = why};
+    tb_event event = {.kind = TB_EV_CANCEL, .run = *run, .why = why};
     return tb_sim_coordinator_step(sim, &event, err);
 }
 

@@ -93,9 +93,9 @@ void tb_sim_free(tb_sim **sim) TB_NONNULL(1);
 tb_rc tb_sim_start(tb_sim *sim, const tb_run_params *run, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Handles events up to until_ms, or until the run is over: its last record
- * goes to *ended and *over is true. Errors: of the machines (a bug), TIMEOUT
- * (until_ms came first). */
+/* Handles events up to until_ms, or until no run lives: the last one's last
+ * record goes to *ended and *over is true. Errors: of the machines (a bug),
+ * TIMEOUT (until_ms came first). */
 tb_rc tb_sim_run(tb_sim *sim, int64_t until_ms, bool *over,
                  tb_rec_run_ended *ended, tb_err *err)
     TB_NONNULL(1, 3, 4) TB_MUST_CHECK;
@@ -133,8 +133,8 @@ tb_rc tb_sim_inject(tb_sim *sim, size_t client, const tb_msg *msg,
                     const uint8_t *payload, size_t len, tb_err *err)
     TB_NONNULL(1, 3) TB_MUST_CHECK;
 
-/* Cancels the run. */
-tb_rc tb_sim_cancel(tb_sim *sim, const char *why, tb_err *err)
-    TB_NONNULL(1, 2) TB_MUST_CHECK;
+/* Cancels a run. */
+tb_rc tb_sim_cancel(tb_sim *sim, const tb_run_id *run, const char *why,
+                    tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
 #endif

@@ -82,6 +82,14 @@ typedef struct tb_sim_payload {
     size_t len;
 } tb_sim_payload;
 
+/* A round whose updates come together. */
+typedef struct tb_sim_round {
+    struct tb_sim_round *next;
+    tb_hash hash;
+    tb_round_config *config; /* owned */
+    tb_sum *sum;             /* owned */
+} tb_sim_round;
+
 typedef struct tb_sim_device {
     tb_name name;
     tb_client *machine; /* NULL: down */
@@ -125,13 +133,11 @@ struct tb_sim {
     tb_sim_payload *payloads;
     tb_sim_upload *spool;
     int64_t full_until_ms;
-    bool has_sum;
-    tb_hash sum_for;
-    tb_round_config *config; /* owned: of the sum */
-    tb_sum *sum;
-    float *scratch; /* owned [TB_BLOCK_VALUES] */
+    tb_sim_round *rounds; /* owned */
+    float *scratch;       /* owned [TB_BLOCK_VALUES] */
     uint64_t kill_row;
     bool kill_durable;
+    size_t n_live; /* runs, as durable rows say */
     bool over;
     tb_rec_run_ended ended;
 
@@ -176,7 +182,8 @@ tb_rc tb_sim_ordered(tb_sim *sim, const tb_order *order, tb_err *err)
 void tb_sim_discard(tb_sim *sim, uint64_t payload) TB_NONNULL(1);
 /* Drops uploads: of a round, or (NULL) all that were not synced. */
 void tb_sim_spool_drop(tb_sim *sim, const tb_hash *config) TB_NONNULL(1);
-void tb_sim_sum_drop(tb_sim *sim) TB_NONNULL(1);
+/* Drops the sum of a round, or (NULL) all. */
+void tb_sim_sum_drop(tb_sim *sim, const tb_hash *config) TB_NONNULL(1);
 /* The check that stands for a block's tag. */
 void tb_sim_tag(uint8_t tag[static 16], const tb_hash *config,
                 const tb_name *client, const tb_upload_id *id, uint32_t index,

@@ -372,11 +372,12 @@ void fleet_finish(fleet *f, int64_t until_ms)
     bool over = false;
     tb_rc rc = tb_sim_run(f->sim, until_ms, &over, &f->ended, &err);
     if (rc != TB_OK) {
-        tb_status status;
-        if (tb_sim_coordinator(f->sim) != NULL) {
-            tb_coordinator_status(tb_sim_coordinator(f->sim), &status);
-            print_error("phase %s, waits for %s\n", tb_phase_name(status.phase),
-                        status.waits_for);
+        tb_run_status s;
+        const tb_coordinator *co = tb_sim_coordinator(f->sim);
+        for (size_t i = 0; co != NULL && tb_coordinator_run_status(co, i, &s);
+             i++) {
+            print_error("%s: phase %s, waits for %s\n", s.name.text,
+                        tb_phase_name(s.phase), s.waits_for);
         }
         for (size_t i = 0; i < f->params.n_clients; i++) {
             tb_client_status cs;
@@ -409,6 +410,13 @@ void fleet_until(fleet *f, fleet_condition *condition, int64_t until_ms)
         CHECK(tb_sim_now(f->sim) < until_ms && f->ended.outcome == 0);
         fleet_pass(f, 1);
     }
+}
+
+tb_run_status fleet_status(const fleet *f)
+{
+    tb_run_status status;
+    CHECK(tb_coordinator_run_status(tb_sim_coordinator(f->sim), 0, &status));
+    return status;
 }
 
 const fleet_round *fleet_newest(const fleet *f)

@@ -73,6 +73,9 @@ void fleet_pass(fleet *f, int64_t ms);
 typedef bool fleet_condition(const fleet *f);
 void fleet_until(fleet *f, fleet_condition *condition, int64_t until_ms);
 
+/* Where the oldest run stands. */
+tb_run_status fleet_status(const fleet *f);
+
 /* The round with most accepted updates so far, or the newest. */
 const fleet_round *fleet_newest(const fleet *f);
 

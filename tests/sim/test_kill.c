@@ -39,7 +39,7 @@ static void kill_at_each_row(bool durable)
         CHECK_OK(tb_sim_start(f.sim, &f.run, &err), err);
         if (!durable) {
             fleet_pass(&f, 5);
-            if (tb_coordinator_run(tb_sim_coordinator(f.sim)) == NULL) {
+            if (tb_coordinator_runs(tb_sim_coordinator(f.sim)) == 0) {
                 /* the start was lost, and nobody was told it had worked */
                 CHECK(row <= first + 1);
                 CHECK_OK(tb_sim_start(f.sim, &f.run, &err), err);
@@ -103,8 +103,7 @@ static void a_deadline_counts_up_time_only(void **state)
     fleet_pass(&f, 10000);
     CHECK_OK(tb_sim_kill_coordinator(f.sim, 50000, &err), err);
     fleet_pass(&f, 50100);
-    tb_status status;
-    tb_coordinator_status(tb_sim_coordinator(f.sim), &status);
+    tb_run_status status = fleet_status(&f);
     CHECK(status.phase == TB_PHASE_TRAINING);
     int64_t left = status.deadline_ms - tb_sim_now(f.sim);
     /* 6 s were left, known to an eighth of the deadline and a sweep */
@@ -121,14 +120,12 @@ static void a_replayed_machine_knows_what_the_first_one_knew(void **state)
     set_up(&f);
     fleet_start(&f);
     fleet_pass(&f, 150);
-    tb_status before;
-    tb_status after;
-    tb_coordinator_status(tb_sim_coordinator(f.sim), &before);
+    tb_run_status before = fleet_status(&f);
     CHECK(before.phase == TB_PHASE_TRAINING);
     fleet_pass(&f, 5); /* its rows are durable */
     CHECK_OK(tb_sim_kill_coordinator(f.sim, 0, &err), err);
     fleet_pass(&f, 0);
-    tb_coordinator_status(tb_sim_coordinator(f.sim), &after);
+    tb_run_status after = fleet_status(&f);
     CHECK(after.round == before.round && after.task == before.task);
     CHECK(after.n_accepted >= before.n_accepted);
     CHECK(after.n_asked == before.n_asked);

@@ -178,8 +178,7 @@ static void clients_without_the_data_set_are_not_asked(void **state)
     CHECK(tb_name_set(&f.params.client.data_sets[0], "letters"));
     fleet_start(&f);
     fleet_pass(&f, 20000);
-    tb_status status;
-    tb_coordinator_status(tb_sim_coordinator(f.sim), &status);
+    tb_run_status status = fleet_status(&f);
     CHECK(status.phase == TB_PHASE_SELECTING && f.n_rounds == 0);
     CHECK(strstr(status.waits_for, "numbers") != NULL);
     fleet_release(&f);
@@ -210,8 +209,7 @@ static void a_full_disk_stops_the_round_until_there_is_room(void **state)
     fleet_start(&f);
     tb_sim_disk_full(f.sim, 15000);
     fleet_pass(&f, 10000);
-    tb_status status;
-    tb_coordinator_status(tb_sim_coordinator(f.sim), &status);
+    tb_run_status status = fleet_status(&f);
     CHECK(status.phase == TB_PHASE_TRAINING && status.n_accepted == 0);
     CHECK(strstr(status.waits_for, "no space") != NULL);
     fleet_finish(&f, 60000);
@@ -255,11 +253,12 @@ static void a_cancelled_run_ends_with_the_operators_reason(void **state)
     fleet_init(&f, 3, 5, 1);
     fleet_start(&f);
     fleet_until(&f, uploading, 1000);
-    CHECK_OK(tb_sim_cancel(f.sim, "wrong job", &err), err);
+    CHECK_OK(tb_sim_cancel(f.sim, &f.run.run, "wrong job", &err), err);
     fleet_finish(&f, 60000);
     CHECK(f.ended.outcome == TB_OUTCOME_CANCELLED);
     CHECK(strcmp(f.ended.why, "wrong job") == 0);
-    CHECK_ERR(tb_sim_cancel(f.sim, "twice", &err), TB_E_NOT_FOUND, err, "run");
+    CHECK_ERR(tb_sim_cancel(f.sim, &f.run.run, "twice", &err), TB_E_NOT_FOUND,
+              err, "run");
     fleet_release(&f);
 }
 

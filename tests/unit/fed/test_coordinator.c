@@ -224,9 +224,9 @@ static void open_round(bench *b)
 
 static tb_hash open_hash(const bench *b)
 {
-    tb_hash hash = {0};
-    CHECK(tb_coordinator_round(b->co, NULL, NULL, &hash));
-    return hash;
+    tb_run_status status;
+    CHECK(tb_coordinator_run_status(b->co, 0, &status) && status.open);
+    return status.config;
 }
 
 static tb_msg begin_of(const bench *b, uint8_t id)
@@ -240,9 +240,10 @@ static tb_msg begin_of(const bench *b, uint8_t id)
 
 static size_t sealed_bytes(const bench *b, uint32_t index)
 {
-    const tb_round_config *config = NULL;
-    CHECK(tb_coordinator_round(b->co, &config, NULL, NULL));
-    return tb_update_block_bytes(config, index) + TB_SEAL_TAG_BYTES;
+    tb_open open;
+    tb_hash hash = open_hash(b);
+    CHECK(tb_coordinator_round(b->co, &hash, &open));
+    return tb_update_block_bytes(open.config, index) + TB_SEAL_TAG_BYTES;
 }
 
 static void send_block(bench *b, const char *client, uint8_t id, uint32_t index)
@@ -532,8 +533,8 @@ static void a_client_cannot_undo_what_is_about_to_be_accepted(void **state)
     tb_event revoke = {.kind = TB_EV_RECORD, .record = &r};
     step_ok(&b, &revoke);
     answer(&b, (tb_verdict){.order = order});
-    tb_status status;
-    tb_coordinator_status(b.co, &status);
+    tb_run_status status;
+    CHECK(tb_coordinator_run_status(b.co, 0, &status));
     CHECK(status.n_accepted == 1);
     tear_down(&b);
 }

@@ -161,21 +161,22 @@ static void uploads_from_before_the_restore_are_of_a_wrong_round(void **state)
 static void the_round_begins_anew_under_the_new_epoch(void **state)
 {
     bench b;
-    const tb_round_config *config = NULL;
+    tb_open open;
+    tb_run_status status;
     static const uint8_t id[TB_EPOCH_ID_BYTES] = {9, 9};
-    tb_hash hash;
     (void)state;
     set_up(&b);
     restore(&b, 4);
-    CHECK(!tb_coordinator_round(b.co, NULL, NULL, NULL));
+    CHECK(tb_coordinator_run_status(b.co, 0, &status) && !status.open);
     hello(&b);
     tb_msg check_in = {.kind = TB_MSG_CHECK_IN};
     say(&b, &check_in);
-    CHECK(tb_coordinator_round(b.co, &config, NULL, &hash));
-    CHECK(config->round == 1 && config->attempt == 2);
-    CHECK(config->epoch == 4 && config->epoch_row == 6);
-    CHECK(memcmp(config->epoch_id, id, sizeof id) == 0);
-    CHECK(!tb_hash_equal(&hash, &b.round));
+    CHECK(tb_coordinator_run_status(b.co, 0, &status) && status.open);
+    CHECK(tb_coordinator_round(b.co, &status.config, &open));
+    CHECK(open.config->round == 1 && open.config->attempt == 2);
+    CHECK(open.config->epoch == 4 && open.config->epoch_row == 6);
+    CHECK(memcmp(open.config->epoch_id, id, sizeof id) == 0);
+    CHECK(!tb_hash_equal(&open.hash, &b.round));
     tear_down(&b);
 }
 
