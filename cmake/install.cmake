@@ -1,5 +1,5 @@
-# What `cmake --install` puts in place: programs, man pages, the C library with
-# its header, and how CMake and pkg-config find it.
+# What `cmake --install` puts in place: programs, man pages, systemd units, the C
+# library with its header, and how CMake and pkg-config find it.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -12,6 +12,8 @@ foreach(program tributary tributaryd tributary-sim)
       DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
   endif()
 endforeach()
+
+include(cmake/systemd.cmake)
 
 if(TARGET libtributary)
   set(package ${CMAKE_INSTALL_LIBDIR}/cmake/tributary)

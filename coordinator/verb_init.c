@@ -11,6 +11,7 @@
 
 typedef struct options {
     char master_key[TB_PATH_BYTES];
+    bool if_missing;
 } options;
 
 static const tb_setting rows[] = {
@@ -19,7 +20,12 @@ static const tb_setting rows[] = {
              "DIR.master-key)",
      .value = "FILE",
      .type = TB_SETTING_PATH,
-     TB_FIELD(options, master_key)}};
+     TB_FIELD(options, master_key)},
+    {.key = "if_missing",
+     .help = "do nothing when there is a coordinator's folder already",
+     .preset = "false",
+     .type = TB_SETTING_BOOL,
+     TB_FIELD(options, if_missing)}};
 
 static const tb_setting_table table = {.env = "TRIBUTARY_",
                                        .rows = rows,
@@ -62,10 +68,23 @@ static tb_rc make(const char *dir, const char *master, tb_err *err)
     return rc;
 }
 
+/* Whether dir is a coordinator's folder that can be opened. */
+static bool is_made(const char *dir)
+{
+    tb_folder *folder = NULL;
+    tb_rc rc = tb_folder_open(&folder, dir, TB_FOLDER_COORDINATOR,
+                              TB_FOLDER_READ, NULL);
+    tb_folder_close(&folder);
+    return rc == TB_OK;
+}
+
 static tb_rc run(tb_cli_call *call, tb_err *err)
 {
     const options *o = call->values[0];
     const char *dir = call->args[0];
+    if (o->if_missing && is_made(dir)) {
+        return TB_OK;
+    }
     if (o->master_key[0] != '\0') {
         return make(dir, o->master_key, err);
     }
