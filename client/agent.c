@@ -324,6 +324,21 @@ static tb_rc loop(agent *a, tb_err *err)
     return rc;
 }
 
+/* What the coordinator is told of this machine, as labels. */
+static void report_host(tb_labels *labels)
+{
+    char text[TB_LABELS_BYTES];
+    long pages = sysconf(_SC_PHYS_PAGES);
+    long page_bytes = sysconf(_SC_PAGESIZE);
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    if (pages > 0 && page_bytes > 0 && cpus > 0) {
+        (void)snprintf(text, sizeof text, "cpus=%ld memory=%lluMB", cpus,
+                       (unsigned long long)pages *
+                           (unsigned long long)page_bytes / 1000000);
+        (void)!tb_labels_change(labels, text, NULL);
+    }
+}
+
 static tb_rc new_machine(agent *a, tb_err *err)
 {
     const home *h = a->options.home;
@@ -335,6 +350,7 @@ static tb_rc new_machine(agent *a, tb_err *err)
     params.federation = tb_federation_of(h->fed.root);
     (void)snprintf(params.software, sizeof params.software, "tributary %s",
                    TB_VERSION);
+    report_host(&params.labels);
     for (size_t i = 0; i < a->options.n_sets; i++) {
         params.data_sets[params.n_data_sets++] = a->options.sets[i].name;
     }

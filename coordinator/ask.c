@@ -84,6 +84,29 @@ tb_rc tb_ask_once(tb_json **out, const tb_dir_settings *at,
     return ask_keep(out, at, request, &answered, err);
 }
 
+tb_rc tb_ask_labels(tb_control_request *request, const char *const *labels,
+                    size_t n, tb_err *err)
+{
+    tb_buf text;
+    tb_buf_init(&text, TB_CONTROL_JSON_BYTES_MAX / 2);
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; rc == TB_OK && i < n; i++) {
+        rc = tb_buf_put(&text, labels[i], strlen(labels[i]), err);
+        if (rc == TB_OK) {
+            rc = tb_buf_put_u8(&text, ' ', err);
+        }
+    }
+    if (rc == TB_OK) {
+        rc = tb_buf_put_u8(&text, 0, err);
+    }
+    if (rc == TB_OK) {
+        rc =
+            tb_control_arg_add(request, "labels", (const char *)text.data, err);
+    }
+    tb_buf_release(&text);
+    return rc;
+}
+
 static tb_rc read_folder(tb_json **out, const tb_dir_settings *at,
                          const char *what, tb_err *err)
 {

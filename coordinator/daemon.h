@@ -7,6 +7,7 @@
 #include "base/mailbox.h"
 #include "base/pool.h"
 #include "host/control.h"
+#include "host/json.h"
 #include "host/notify.h"
 #include "host/transport.h"
 #include "keys.h"
@@ -154,6 +155,16 @@ tb_rc tb_daemon_enrol(tb_daemon *d, const tb_inbound *in, tb_err *err)
 tb_rc tb_daemon_request(tb_daemon *d, tb_control_request *request, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* Answers a request: rc and, on TB_OK, the value (taken), else why's text. */
+void tb_daemon_answer(tb_daemon *d, uint64_t id, tb_rc rc, tb_json **value_take,
+                      const tb_err *why) TB_NONNULL(1);
+
+/* Answers what failed in a request. Errors: rc, when the daemon cannot go on
+ * after it. */
+tb_rc tb_daemon_answer_failed(tb_daemon *d, uint64_t id, tb_rc rc,
+                              const tb_err *why, tb_err *err)
+    TB_NONNULL(1, 4) TB_MUST_CHECK;
+
 /* Tells the watchers what is new in the history. */
 void tb_daemon_tell_watchers(tb_daemon *d) TB_NONNULL(1);
 
@@ -162,6 +173,16 @@ void tb_daemon_tell_watchers(tb_daemon *d) TB_NONNULL(1);
 /* Reads the settings again, opens the log file again, and says what came of
  * it. */
 void tb_daemon_reload(tb_daemon *d) TB_NONNULL(1);
+
+/* --- members.c: requests about members ------------------------------------ */
+
+/* Each answers one request. Errors: as tb_daemon_request. */
+tb_rc tb_daemon_invite(tb_daemon *d, const tb_control_request *r, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_daemon_label(tb_daemon *d, const tb_control_request *r, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_daemon_revoke(tb_daemon *d, const tb_control_request *r, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* --- daemon.c ------------------------------------------------------------- */
 

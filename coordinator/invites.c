@@ -18,7 +18,10 @@ tb_rc tb_invite_make(char text[static TB_INVITE_TEXT_BYTES], tb_record *record,
                        "0-9 . _ -, a letter or digit first",
                        wish->client);
     }
-    tb_rc rc = tb_invite_init(&invite, err);
+    tb_rc rc = tb_labels_change(&r->labels, wish->labels, err);
+    if (rc == TB_OK) {
+        rc = tb_invite_init(&invite, err);
+    }
     if (rc == TB_OK) {
         memcpy(invite.root_public, keys->root_public,
                sizeof invite.root_public);

@@ -179,6 +179,8 @@ tb_rc tb_report_clients(tb_json **out, const tb_state *state, tb_err *err)
         text(&w, "state",
              m.revoked ? "revoked" : (m.connected ? "connected" : "away"));
         flag(&w, "ready", m.ready);
+        text(&w, "labels", m.labels.text);
+        text(&w, "reported", m.reported.text);
         number(&w, "accepted", m.n_accepted);
         number(&w, "expelled", m.n_expelled);
         rc = append(array, &w, err);

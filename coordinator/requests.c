@@ -4,17 +4,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/text.h"
-#include "crypto/crypto.h"
 #include "daemon.h"
-#include "invites.h"
 #include "model/params.h"
 #include "report.h"
 #include "work/finish.h"
 #include "work/model.h"
 #include "work/round.h"
 
-#define DEFAULT_INVITE_S (24u * 3600)
 #define TOO_LONG                                                               \
     "{\"error\":\"the answer is too long for one reply: stop the daemon, "     \
     "then "                                                                    \
@@ -85,6 +81,18 @@ static void answer_text(tb_daemon *d, uint64_t id, const char *key,
     tb_json *object = tb_json_object();
     tb_rc rc = tb_json_put_text(object, key, text, &err);
     answer(d, id, rc, &object, &err, false);
+}
+
+void tb_daemon_answer(tb_daemon *d, uint64_t id, tb_rc rc, tb_json **value_take,
+                      const tb_err *why)
+{
+    answer(d, id, rc, value_take, why, false);
+}
+
+tb_rc tb_daemon_answer_failed(tb_daemon *d, uint64_t id, tb_rc rc,
+                              const tb_err *why, tb_err *err)
+{
+    return answer_failed(d, id, rc, why, err);
 }
 
 /* --- reading -------------------------------------------------------------- */
@@ -204,39 +212,7 @@ static tb_rc watch(tb_daemon *d, const tb_control_request *r, tb_err *err)
     return TB_OK;
 }
 
-/* --- invite, cancel ------------------------------------------------------- */
-
-static tb_rc invite(tb_daemon *d, const tb_control_request *r, tb_err *err)
-{
-    tb_err why = {0};
-    tb_record record;
-    char text[TB_INVITE_TEXT_BYTES];
-    const char *client = tb_control_arg_get(r, "client");
-    const char *valid = tb_control_arg_get(r, "valid_s");
-    tb_invite_wish wish = {.client = client != NULL ? client : "",
-                           .endpoint = d->enrol_endpoint,
-                           .valid_s = DEFAULT_INVITE_S};
-    tb_rc rc = valid != NULL ? tb_text_u64(valid, &wish.valid_s, &why) : TB_OK;
-    if (rc == TB_OK) {
-        rc = tb_invite_make(text, &record, &d->keys, &wish, &why);
-    }
-    if (rc == TB_OK) {
-        tb_event event = {.kind = TB_EV_RECORD, .record = &record};
-        rc = tb_daemon_event(d, &event, &why);
-    }
-    if (rc != TB_OK) {
-        return answer_failed(d, r->id, rc, &why, err);
-    }
-    rc = tb_daemon_flush(d, err); /* known before it is handed out */
-    if (rc == TB_OK && !d->stalled) {
-        answer_text(d, r->id, "invite", text);
-    } else if (rc == TB_OK) {
-        (void)tb_fail(&why, TB_E_FULL, "the disk is full");
-        answer(d, r->id, TB_E_FULL, NULL, &why, false);
-    }
-    tb_wipe(text, sizeof text);
-    return rc;
-}
+/* --- cancel ------------------------------------------------------- */
 
 static tb_rc cancel(tb_daemon *d, const tb_control_request *r, tb_err *err)
 {
@@ -386,8 +362,14 @@ static tb_rc start(tb_daemon *d, const tb_control_request *r, tb_err *err)
 static const struct {
     const char *verb;
     tb_rc (*run)(tb_daemon *d, const tb_control_request *r, tb_err *err);
-} requests[] = {{"status", reading}, {"clients", reading}, {"models", reading},
-                {"watch", watch},    {"invite", invite},   {"cancel", cancel},
+} requests[] = {{"status", reading},
+                {"clients", reading},
+                {"models", reading},
+                {"watch", watch},
+                {"cancel", cancel},
+                {"invite", tb_daemon_invite},
+                {"label", tb_daemon_label},
+                {"revoke", tb_daemon_revoke},
                 {"start", start}};
 
 tb_rc tb_daemon_request(tb_daemon *d, tb_control_request *request, tb_err *err)

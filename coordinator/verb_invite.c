@@ -3,10 +3,12 @@
 
 #include "ask.h"
 #include "verbs.h"
+#include "wire/labels.h"
 
 typedef struct options {
     tb_dir_settings at;
     uint64_t expires;
+    tb_text_list labels;
 } options;
 
 static const tb_setting rows[] = {{.key = "dir",
@@ -22,7 +24,14 @@ static const tb_setting rows[] = {{.key = "dir",
                                    .min = 1000,
                                    .max = 365.0 * 24 * 3600 * 1000,
                                    .type = TB_SETTING_DURATION,
-                                   TB_FIELD(options, expires)}};
+                                   TB_FIELD(options, expires)},
+                                  {.key = "label",
+                                   .help = "a label of the client, for jobs "
+                                           "to choose by; again for more",
+                                   .value = "KEY=VALUE",
+                                   .check = tb_label_check,
+                                   .type = TB_SETTING_TEXTS,
+                                   TB_FIELD(options, labels)}};
 
 static const tb_setting_table table = {.env = "TRIBUTARY_",
                                        .rows = rows,
@@ -45,6 +54,10 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
         rc = tb_control_arg_add(&request, "valid_s", seconds, err);
     }
     if (rc == TB_OK) {
+        rc = tb_ask_labels(&request, (const char *const *)o->labels.at,
+                           o->labels.n, err);
+    }
+    if (rc == TB_OK) {
         rc = tb_ask_once(&reply, &o->at, &request, err);
     }
     if (rc == TB_OK) {
@@ -62,6 +75,8 @@ const tb_verb verb_invite = {
     .max_args = 1,
     .help = "print a one-time invite for a client of this name",
     .examples = "tributaryd invite --dir fleet kitchen\n"
+                "tributaryd invite --dir fleet kitchen --label site=lyon "
+                "--expires 2h\n"
                 "tributaryd invite --dir fleet kitchen --expires 7d | ssh "
                 "kitchen tributary join -\n",
     .notes = "Whoever holds the invite can become this client, once: pass it "

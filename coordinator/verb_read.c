@@ -92,7 +92,9 @@ static tb_rc run_clients(tb_cli_call *call, tb_err *err)
         {"state", "STATE", TB_CELL_TEXT, 0},
         {"ready", "READY", TB_CELL_TEXT, 0},
         {"accepted", "UPDATES", TB_CELL_INT, 0},
-        {"expelled", "EXPELLED", TB_CELL_INT, 0}};
+        {"expelled", "EXPELLED", TB_CELL_INT, 0},
+        {"labels", "LABELS", TB_CELL_TEXT, 0},
+        {"reported", "REPORTED", TB_CELL_TEXT, 0}};
     tb_json *report = NULL;
     tb_rc rc = tb_ask_report(&report, call->values[0], "clients", err);
     if (rc == TB_OK) {
@@ -121,8 +123,10 @@ const tb_verb verb_clients = {
     .name = "clients",
     .min_args = 0,
     .max_args = 0,
-    .help = "list the enrolled clients",
+    .help = "list the enrolled clients and their labels",
     .examples = "tributaryd clients --dir fleet\n",
+    .notes = "LABELS are the operator's, REPORTED what the client says of "
+             "itself: it counts where\nthe operator says nothing.\n",
     .json = true,
     .tables = {&tb_dir_table},
     .run = run_clients,

@@ -174,6 +174,7 @@ static bool is_ours(const replay *r, const tb_record *record)
     case TB_REC_RUN_ENDED:
     case TB_REC_RESTORED:
     case TB_REC_SWEPT:
+    case TB_REC_LABELLED:
     case TB_REC_KIND_END:
     default:
         return false;

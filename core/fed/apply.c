@@ -352,6 +352,7 @@ static tb_rc apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
     case TB_REC_ENROLLED:
     case TB_REC_REVOKED:
     case TB_REC_VERSION:
+    case TB_REC_LABELLED:
         return tb_co_apply_member(co, record, err);
     case TB_REC_RUN_STARTED:
         return run_started(co, record->u.run_started, err);

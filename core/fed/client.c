@@ -173,6 +173,7 @@ static void hello(tb_client *cl)
     memcpy(msg->software, cl->params.software, sizeof msg->software);
     msg->n_data_sets = cl->params.n_data_sets;
     memcpy(msg->data_sets, cl->params.data_sets, sizeof msg->data_sets);
+    msg->labels = cl->params.labels;
     cl->welcomed = false;
     tb_cl_wait(cl, TB_CPHASE_HELLO, cl->params.answer_ms);
 }

@@ -28,6 +28,7 @@ typedef struct tb_client_params {
     char software[TB_NAME_BYTES];
     uint32_t n_data_sets;
     tb_name data_sets[TB_DATA_SETS_MAX];
+    tb_labels labels;        /* that HELLO reports */
     uint64_t answer_ms;      /* without an answer: say it again */
     uint64_t backoff_ms;     /* first pause before connecting again */
     uint64_t backoff_max_ms; /* pauses double up to this */

@@ -132,6 +132,7 @@ typedef struct tb_member {
     tb_name client;
     uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
     uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
+    tb_labels labels, reported; /* by the operator; by the client itself */
     bool revoked, connected, ready;
     uint32_t n_accepted; /* updates, over all runs */
     uint32_t n_expelled;

@@ -22,6 +22,7 @@ typedef struct tb_row {
     uint8_t invite[16];
     uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
     uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
+    tb_labels labels; /* by the operator */
     bool revoked;
     bool connected;   /* said HELLO, and its connection lives */
     bool ready;       /* checked in, waits for an offer */
@@ -29,6 +30,7 @@ typedef struct tb_row {
     int64_t away_ms;  /* since when not connected */
     uint32_t n_data_sets;
     tb_name *data_sets; /* owned; NULL while away */
+    tb_labels reported; /* by the client; "" while away */
     uint32_t strikes;   /* in this run */
     uint32_t n_accepted, n_expelled;
     tb_rec_accepted last; /* last acceptance; n_blocks 0: none */

@@ -106,8 +106,8 @@ typedef enum tb_event_kind {
     TB_EV_VERDICT,
     TB_EV_START,  /* a new run; refused while one lives */
     TB_EV_CANCEL, /* end `run` */
-    /* A fact from outside to be journalled: INVITED, ENROLLED, REVOKED or
-     * VERSION. The JOURNAL action tells its sequence. */
+    /* A fact from outside to be journalled: INVITED, ENROLLED, REVOKED,
+     * LABELLED or VERSION. The JOURNAL action tells its sequence. */
     TB_EV_RECORD,
     TB_EV_KIND_END
 } tb_event_kind;

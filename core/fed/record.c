@@ -118,6 +118,24 @@ static void name(walk *w, tb_name *v)
     }
 }
 
+static void labels(walk *w, tb_labels *v)
+{
+    text(w, v->text, sizeof v->text);
+    if (reading(w) && !tb_labels_valid(v->text)) {
+        fail(w, "labels are not in their one form");
+    }
+}
+
+static void eligible(walk *w, tb_eligible *v)
+{
+    text(w, v->text, sizeof v->text);
+    if (reading(w)) {
+        tb_eligible read;
+        w->rc = tb_eligible_read(&read, v->text, w->err);
+        *v = read;
+    }
+}
+
 static void model(walk *w, tb_model_ref *v)
 {
     hash(w, &v->raw);
@@ -141,6 +159,7 @@ static void invited(walk *w, tb_record *r)
     raw(w, v->public_key, sizeof v->public_key);
     name(w, &v->client);
     u64(w, &v->expires_s);
+    labels(w, &v->labels);
 }
 
 static void enrolled(walk *w, tb_record *r)
@@ -156,6 +175,12 @@ static void revoked(walk *w, tb_record *r)
 {
     name(w, &r->u.revoked.client);
     text(w, r->u.revoked.why, sizeof r->u.revoked.why);
+}
+
+static void labelled(walk *w, tb_record *r)
+{
+    name(w, &r->u.labelled.client);
+    labels(w, &r->u.labelled.labels);
 }
 
 static void job_text(walk *w, tb_run_params *v)
@@ -213,6 +238,7 @@ static void run_started(walk *w, tb_record *r)
     hash(w, &v->job);
     name(w, &v->name);
     name(w, &v->data_set);
+    eligible(w, &v->eligible);
     name(w, &v->codec);
     name(w, &v->strategy);
     raw(w, v->aggregation_key, sizeof v->aggregation_key);
@@ -404,6 +430,7 @@ static const struct {
     [TB_REC_RUN_ENDED] = {"run_ended", run_ended},
     [TB_REC_RESTORED] = {"restored", restored},
     [TB_REC_SWEPT] = {"swept", swept},
+    [TB_REC_LABELLED] = {"labelled", labelled},
 };
 
 static bool known(uint32_t kind)

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "fed/run.h"
+#include "wire/labels.h"
 #include "wire/msg.h"
 
 #define TB_RECORD_BYTES_MAX (8u << 20)
@@ -28,6 +29,7 @@ typedef enum tb_record_kind {
     TB_REC_VERSION,
     TB_REC_RUN_ENDED,
     TB_REC_RESTORED = 18,
+    TB_REC_LABELLED = 22,
     TB_REC_SWEPT = 24,
     TB_REC_KIND_END
 } tb_record_kind;
@@ -37,6 +39,7 @@ typedef struct tb_rec_invited {
     uint8_t public_key[32]; /* of the invite; its secret is not kept */
     tb_name client;
     uint64_t expires_s; /* unix seconds */
+    tb_labels labels;   /* that its client will have */
 } tb_rec_invited;
 
 typedef struct tb_rec_enrolled {
@@ -50,6 +53,12 @@ typedef struct tb_rec_revoked {
     tb_name client;
     char why[TB_TEXT_BYTES];
 } tb_rec_revoked;
+
+/* All labels that the operator gives a client from here on. */
+typedef struct tb_rec_labelled {
+    tb_name client;
+    tb_labels labels;
+} tb_rec_labelled;
 
 typedef struct tb_rec_round_opened {
     tb_run_id run;
@@ -152,6 +161,7 @@ typedef struct tb_record {
         tb_rec_run_ended run_ended;
         tb_rec_restored restored;
         tb_rec_swept swept;
+        tb_rec_labelled labelled;
     } u;
     void *owned; /* what pointers of a decoded record point into */
 } tb_record;

@@ -125,6 +125,19 @@ static tb_rc enrolled(tb_coordinator *co, const tb_rec_enrolled *r, tb_err *err)
     memcpy(row->invite, r->invite, sizeof row->invite);
     memcpy(row->sign_key, r->sign_key, sizeof row->sign_key);
     memcpy(row->curve_key, r->curve_key, sizeof row->curve_key);
+    row->labels = invite->invite.labels;
+    return TB_OK;
+}
+
+static tb_rc labelled(tb_coordinator *co, const tb_rec_labelled *r, tb_err *err)
+{
+    tb_row *row = tb_co_find(co, &r->client);
+    if (row == NULL || row->revoked) {
+        return tb_fail(err, TB_E_NOT_FOUND, "there is no member %s",
+                       r->client.text);
+    }
+    row->labels = r->labels;
+    co->census++;
     return TB_OK;
 }
 
@@ -178,6 +191,9 @@ tb_rc tb_co_apply_member(tb_coordinator *co, const tb_record *record,
     if (record->kind == TB_REC_REVOKED) {
         return revoked(co, &record->u.revoked, err);
     }
+    if (record->kind == TB_REC_LABELLED) {
+        return labelled(co, &record->u.labelled, err);
+    }
     return version(co, &record->u.version, err);
 }
 
@@ -197,9 +213,10 @@ bool tb_co_eligible(const tb_run *run, const tb_row *row)
     if (row->revoked || !row->connected || row->strikes >= TB_STRIKES_MAX) {
         return false;
     }
+    const tb_run_params *p = run->params;
     for (uint32_t i = 0; i < row->n_data_sets; i++) {
-        if (tb_name_equal(&row->data_sets[i], &run->params->data_set)) {
-            return true;
+        if (tb_name_equal(&row->data_sets[i], &p->data_set)) {
+            return tb_eligible_fits(&p->eligible, &row->labels, &row->reported);
         }
     }
     return false;
@@ -208,6 +225,8 @@ bool tb_co_eligible(const tb_run *run, const tb_row *row)
 static void describe(const tb_row *row, tb_member *out)
 {
     *out = (tb_member){.client = row->name,
+                       .labels = row->labels,
+                       .reported = row->reported,
                        .revoked = row->revoked,
                        .connected = row->connected,
                        .ready = row->ready,

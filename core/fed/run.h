@@ -4,6 +4,7 @@
 #define TB_FED_RUN_H
 
 #include "wire/config.h"
+#include "wire/labels.h"
 
 #define TB_ROUNDS_MAX      1000000u
 #define TB_ATTEMPTS_MAX    100u
@@ -48,6 +49,7 @@ typedef struct tb_run_params {
     tb_hash job;                 /* hash of the whole job */
     tb_name name;                /* of the model to register */
     tb_name data_set;            /* which clients must offer it */
+    tb_eligible eligible;        /* what their labels must say */
     tb_name codec;               /* "f32", ... */
     tb_name strategy;            /* "fedavg", ... */
     uint8_t aggregation_key[32]; /* public key of the run */

@@ -28,7 +28,7 @@ void tb_co_greet(tb_coordinator *co)
     const char *why =
         co->n_runs == 0
             ? "no job runs now"
-            : "the running job needs a data set that you do not offer";
+            : "the running job needs a data set or labels that you do not have";
     for (size_t i = 0; i < co->n_runs; i++) {
         if (tb_co_eligible(co->runs[i], row)) {
             why = "you will be asked when a cohort is chosen";
@@ -54,6 +54,7 @@ void tb_co_gone(tb_coordinator *co, tb_row *row)
     tb_mem_free(row->data_sets);
     row->data_sets = NULL;
     row->n_data_sets = 0;
+    row->reported = (tb_labels){""};
     row->connected = false;
     row->ready = false;
     row->away_ms = co->now;
@@ -91,6 +92,7 @@ static void hello(tb_coordinator *co, tb_row *row, const tb_msg_hello *msg)
     memcpy(sets, msg->data_sets, msg->n_data_sets * sizeof *sets);
     row->data_sets = sets;
     row->n_data_sets = msg->n_data_sets;
+    row->reported = msg->labels;
     row->connected = true;
     tb_co_send(co, &row->name, TB_MSG_WELCOME, 0)->u.welcome.protocol = newest;
 }

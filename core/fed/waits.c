@@ -106,6 +106,28 @@ int64_t tb_co_due(const tb_coordinator *co)
     return due;
 }
 
+static void waits_for_clients(const tb_coordinator *co, const tb_run *run,
+                              char out[static TB_TEXT_BYTES])
+{
+    const tb_run_params *p = run->params;
+    const char *labels = p->eligible.n > 0 ? p->eligible.text : "any";
+    uint32_t n_connected = 0;
+    uint32_t n_eligible = 0;
+    uint32_t n_ready = 0;
+    for (size_t i = 0; i < co->n_rows; i++) {
+        const tb_row *row = co->rows[i];
+        bool eligible = tb_co_eligible(run, row);
+        n_connected += row->connected && !row->revoked;
+        n_eligible += eligible;
+        n_ready += eligible && row->ready;
+    }
+    (void)snprintf(out, TB_TEXT_BYTES,
+                   "%u of %u connected clients are eligible (data.set: %s; "
+                   "eligible: %.60s), %u of them ready; cohort.minimum: %u",
+                   n_eligible, n_connected, p->data_set.text, labels, n_ready,
+                   p->minimum);
+}
+
 void tb_co_waits(const tb_coordinator *co, const tb_run *run,
                  char out[static TB_TEXT_BYTES])
 {
@@ -116,10 +138,7 @@ void tb_co_waits(const tb_coordinator *co, const tb_run *run,
         return;
     }
     if (run->phase == TB_PHASE_SELECTING) {
-        (void)snprintf(out, TB_TEXT_BYTES,
-                       "clients that offer data set %s: at least %u "
-                       "(cohort.minimum)",
-                       p->data_set.text, p->minimum);
+        waits_for_clients(co, run, out);
         return;
     }
     if (run->phase == TB_PHASE_TRAINING) {

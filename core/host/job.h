@@ -87,8 +87,9 @@ typedef struct tb_job {
         double norm, value; /* clip.*; 0: none */
     } clip;
     uint32_t batch, local_epochs, rounds;
-    uint32_t micro_batch; /* 0: the batch */
-    bool bn_local;        /* bn: local (else average) */
+    uint32_t micro_batch;  /* 0: the batch */
+    bool bn_local;         /* bn: local (else average) */
+    tb_job_texts eligible; /* conditions on clients' labels: wire/labels.h */
     struct {
         uint32_t target, minimum;
         double over_selection;

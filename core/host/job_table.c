@@ -2,6 +2,8 @@
  * defaults and help, in the order of the canonical text. */
 #include "host/job.h"
 
+#include "wire/labels.h"
+
 #define LOCAL    TB_SETTING_LOCAL
 #define REQUIRED TB_SETTING_REQUIRED
 
@@ -337,6 +339,14 @@ static const tb_setting rows[] = {
      .flags = REQUIRED,
      TB_FIELD(tb_job, rounds)},
 
+    {.key = "eligible",
+     .help = "what a client's labels must say, such as site=lyon|paris, "
+             "tag!=old or memory>=512MB; again for more: all must hold",
+     .value = "CONDITION",
+     .check = tb_condition_check,
+     .type = TB_SETTING_TEXTS,
+     .flags = LOCAL,
+     TB_FIELD(tb_job, eligible)},
     {.key = "cohort.target",
      .help = "updates that make a round",
      .value = "N",

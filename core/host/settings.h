@@ -72,6 +72,8 @@ typedef struct tb_setting {
     const char *preset;         /* the default, as a user would write it; NULL:
                                  * zero, "" or an empty list */
     const char *const *choices; /* ENUM, PLACE, TEXT: words, then NULL */
+    /* TEXTS: a further syntax of each item, or NULL; USAGE: what is wrong. */
+    tb_rc (*check)(const char *text, tb_err *err);
     double min, max; /* of a number, each number of a list; both 0: any */
     size_t offset;   /* of the field, see TB_FIELD */
     size_t size;

@@ -247,6 +247,12 @@ static tb_rc append_text(const tb_setting *row, const char *text,
     if (list->n >= TB_SETTINGS_ITEMS_MAX) {
         return tb_fail(err, TB_E_LIMIT, "over %u items", TB_SETTINGS_ITEMS_MAX);
     }
+    if (row->check != NULL) {
+        tb_rc rc = row->check(text, err);
+        if (rc != TB_OK) {
+            return rc;
+        }
+    }
     char *item = tb_mem_text(text);
     char **at = tb_mem_resize(list->at, list->n + 1, sizeof *at);
     if (at != NULL) {

@@ -29,6 +29,9 @@ static tb_rc check_rules(const tb_msg *msg, tb_err *err)
         return tb_fail(err, TB_E_LIMIT, "%u data sets, at most %u",
                        hello->n_data_sets, TB_DATA_SETS_MAX);
     }
+    if (msg->kind == TB_MSG_HELLO && !tb_labels_valid(hello->labels.text)) {
+        return tb_fail(err, TB_E_MALFORMED, "labels: not in their one form");
+    }
     if (msg->kind == TB_MSG_CREDIT &&
         msg->u.credit.next > msg->u.credit.until) {
         return tb_fail(err, TB_E_MALFORMED, "next over until");

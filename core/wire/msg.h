@@ -30,6 +30,7 @@
 #include "base/hash.h"
 #include "crypto/cert.h"
 #include "crypto/seal.h" /* sizes of keys, signatures, upload header */
+#include "wire/labels.h"
 #include "wire/name.h"
 
 typedef enum tb_msg_kind {
@@ -87,6 +88,7 @@ typedef struct tb_msg_hello {
     char software[TB_NAME_BYTES];
     uint32_t n_data_sets;
     tb_name data_sets[TB_DATA_SETS_MAX];
+    tb_labels labels; /* what the client says of itself */
 } tb_msg_hello;
 
 typedef struct tb_msg_welcome {

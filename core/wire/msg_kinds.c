@@ -13,6 +13,7 @@ static const tb_field hello_fields[] = {
     TB_U32(protocol_max, 1, UINT32_MAX),
     TB_NAME(client),
     TB_TEXT(software, 1),
+    TB_FIELD(TB_FIELD_TEXT, char *, labels.text, labels, 0, 0),
 };
 #undef OURS
 #undef PB

@@ -57,6 +57,15 @@ static tb_rc put_names(tb_run_params *out, const tb_job *job, tb_err *err)
     return TB_OK;
 }
 
+static tb_rc put_eligible(tb_run_params *out, const tb_job *job, tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; rc == TB_OK && i < job->eligible.n; i++) {
+        rc = tb_eligible_add(&out->eligible, job->eligible.at[i], err);
+    }
+    return rc == TB_OK ? rc : tb_err_prefix(err, rc, "eligible");
+}
+
 static tb_rc put_job(tb_run_params *out, const tb_job *job, tb_err *err)
 {
     tb_buf text;
@@ -117,6 +126,9 @@ tb_rc tb_work_plan(tb_run_params *out, const tb_job *job, tb_err *err)
     }
     if (rc == TB_OK) {
         rc = put_names(out, job, err);
+    }
+    if (rc == TB_OK) {
+        rc = put_eligible(out, job, err);
     }
     return rc == TB_OK ? put_job(out, job, err) : rc;
 }

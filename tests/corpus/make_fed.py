@@ -34,13 +34,15 @@ def f64(*v):
 H = bytes(range(32))  # a hash
 MODEL = H + u64(800000) + H + u64(700000)
 METRICS = f64(0.5, 0.4, 0.87) + u64(10000)
-RUN = (bytes(16) + H + H + text("model") + text("images") + text("f32")
+RUN = (bytes(16) + H + H + text("model") + text("images")
+       + text("site=lyon|paris, memory>=512MB") + text("f32")
        + text("fedavg") + bytes(32) + MODEL + u64(199210, 6, 4, 42)
        + u32(30, 10, 5) + f64(1.25, 1.0) + struct.pack("<ff", 16, 1024)
        + u32(60000) + u64(60000, 5000, 0) + u32(3) + u32(1, 0, 1) + u32(0)
        + f64(0.0) + u32(0) + text("batch: 32\n"))
 RECORDS = {
-    1: bytes(16) + bytes(32) + text("client-01") + u64(1800000000),
+    1: bytes(16) + bytes(32) + text("client-01") + u64(1800000000)
+    + text("site=lyon tag=a tag=b"),
     2: bytes(16) + text("client-01") + bytes(64),
     3: text("client-01") + text("lost phone"),
     4: RUN,
@@ -56,6 +58,7 @@ RECORDS = {
     13: bytes(16) + u32(1) + MODEL + text("the model is registered"),
     18: u32(2) + bytes(range(1, 17)) + u64(1800000000),
     24: u32(2, 1) + H + bytes(32) + bytes(16),
+    22: text("client-01") + text("memory=512MB site=lyon"),
 }
 for kind, body in RECORDS.items():
     put("record", "kind-%02d" % kind, bytes([kind, 1]) + body)

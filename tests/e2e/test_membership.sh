@@ -42,3 +42,35 @@ same "connected" 0 "$(tributaryd status --json | json_field connected)"
 # The member himself does get in.
 client client-00
 until_ok 10 sh -c "tributaryd clients | grep -q connected"
+
+# Labels choose: with nobody eligible the run waits, and status says so in words.
+waits() {
+    tributaryd status --json | grep -qF -- "$1"
+}
+same "labels" "client-00: site=lyon tag=a tag=b" \
+    "$(tributaryd label client-00 site=lyon tag=b tag=a)"
+job "rounds: 1" "model: {new: mlp:784-16-10}" "eligible: [site=paris]"
+tributaryd start "$tmp/job.yaml" --cohort-target 1 --cohort-minimum 1 >/dev/null
+until_ok 10 waits "0 of 1 connected clients are eligible"
+waits "eligible: site=paris" || fail "$(tributaryd status)"
+tributaryd label client-00 site=paris >/dev/null
+tributaryd watch >/dev/null
+# What the client says of itself counts where the operator says nothing.
+tributaryd clients | grep -q "site=paris tag=a tag=b .*cpus=" ||
+    fail "$(tributaryd clients)"
+tributaryd start "$tmp/job.yaml" --cohort-target 1 --cohort-minimum 1 \
+    --eligible "memory>=1MB" --eligible "cpus >= 1" >/dev/null
+tributaryd watch >/dev/null
+tributaryd label client-00 memory=1kB >/dev/null
+tributaryd start "$tmp/job.yaml" --cohort-target 1 --cohort-minimum 1 \
+    --eligible "memory>=1MB" >/dev/null
+until_ok 10 waits "0 of 1 connected clients are eligible"
+tributaryd cancel >/dev/null
+# An invite's labels; they outlive the daemon.
+tributaryd invite labelled --label tag=x --label site=rome >"$tmp/invite"
+tributary join - --home "$tmp/labelled.home" <"$tmp/invite" >/dev/null
+kill_hard daemon
+tributaryd clients --json | grep -q '"labels": "site=rome tag=x"' ||
+    fail "$(tributaryd clients --json)"
+expect_code 2 tributaryd invite more --label "tag x"
+expect_text "KEY=VALUE"

@@ -85,7 +85,7 @@ static tb_invite invite(bench *b, const char *client, uint64_t valid_s)
     tb_invite out;
     tb_record record;
     char text[TB_INVITE_TEXT_BYTES];
-    tb_invite_wish wish = {client, "tcp://127.0.0.1:7", valid_s};
+    tb_invite_wish wish = {client, "tcp://127.0.0.1:7", valid_s, "site=lyon"};
     CHECK_OK(tb_invite_make(text, &record, &b->d.keys, &wish, &err), err);
     tb_event event = {.kind = TB_EV_RECORD, .record = &record};
     CHECK_OK(tb_daemon_event(&b->d, &event, &err), err);

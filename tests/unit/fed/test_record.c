@@ -39,6 +39,8 @@ static void make_params(void)
     CHECK(tb_name_set(&params.codec, "q8"));
     CHECK(tb_name_set(&params.strategy, "fedavg"));
     memcpy(params.job_text, "batch: 32\nx", 11);
+    CHECK(tb_eligible_add(&params.eligible, "site=lyon|paris", NULL) == TB_OK);
+    CHECK(tb_eligible_add(&params.eligible, "memory>=1GB", NULL) == TB_OK);
 }
 
 /* A record of each kind, with something in every field. */
@@ -53,6 +55,7 @@ static tb_record sample(tb_record_kind kind)
         r.u.invited = (tb_rec_invited){.invite = {9}, .expires_s = 77};
         r.u.invited.public_key[31] = 5;
         CHECK(tb_name_set(&r.u.invited.client, "client-01"));
+        memcpy(r.u.invited.labels.text, "site=lyon tag=a", 16);
         break;
     case TB_REC_ENROLLED:
         r.u.enrolled = (tb_rec_enrolled){.invite = {9}, .sign_key = {8}};
@@ -125,6 +128,10 @@ static tb_record sample(tb_record_kind kind)
     case TB_REC_SWEPT:
         r.u.swept = (tb_rec_swept){
             .n_blobs = 2, .n_runs = 1, .blobs = swept, .runs = swept_runs};
+        break;
+    case TB_REC_LABELLED:
+        CHECK(tb_name_set(&r.u.labelled.client, "client-01"));
+        memcpy(r.u.labelled.labels.text, "site=lyon", 10);
         break;
     case TB_REC_KIND_END:
         break;

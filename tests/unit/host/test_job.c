@@ -86,6 +86,8 @@ static void keys_that_do_not_fit_together_are_refused(void **state)
         {LEAST "after.prune.kind: structured\n", "after.guard wants data"},
         {LEAST "loss: mse\ndata.target: value\nafter.softmax: true\n",
          "after.softmax wants"},
+        {LEAST "eligible:\n  - site=lyon\n  - memory>>3\n",
+         "job.yaml:8:5: eligible: \"memory>>3\", column 7: = != >= or <="},
         {LEAST "roudns: 3\n", "job.yaml:6:1: unknown key \"roudns\"; did you "
                               "mean \"rounds\"?"},
         {LEAST "after: {guard: {max_drop: nan}}\n",

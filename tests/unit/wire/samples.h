@@ -33,6 +33,8 @@ static inline void sample_opening(tb_msg *m)
         m->u.hello.n_data_sets = 2;
         CHECK(tb_name_set(&m->u.hello.data_sets[0], "fashion"));
         CHECK(tb_name_set(&m->u.hello.data_sets[1], "digits"));
+        sample_text(m->u.hello.labels.text, TB_LABELS_BYTES,
+                    "cpus=4 memory=512MB");
         break;
     case TB_MSG_WELCOME:
         m->u.welcome.protocol = 1;
