@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon.h"
-#include "fed/select.h"
 #include "work/finish.h"
 #include "work/round.h"
 
@@ -186,7 +185,7 @@ static void run_task(void *arg)
         tb_intake_drop(intake, order, v);
         break;
     case TB_ORDER_ADD_STORED:
-        tb_intake_add_stored(intake, order, v);
+        tb_intake_add_stored(intake, intake, order, v);
         break;
     case TB_ORDER_AGGREGATE:
         aggregate(t);
@@ -304,8 +303,7 @@ static tb_rc open_round(tb_daemon *d, const tb_order *order, tb_err *err)
         tb_intake_options options = {
             .config = open.config,
             .hash = open.hash,
-            .max_updates = tb_select_wanted(live->params.target,
-                                            live->params.over_selection),
+            .max_updates = tb_run_updates_max(&live->params, open.config->task),
             .key = live->key,
             .spool = spool};
         rc = tb_intake_new(&r->intake, &options, err);

@@ -6,7 +6,6 @@
 
 #include "ask.h"
 #include "base/mem.h"
-#include "fed/select.h"
 #include "live.h"
 #include "state.h"
 #include "verbs.h"
@@ -77,8 +76,7 @@ static tb_rc open_round(replay *r, const tb_rec_round_opened *o, tb_err *err)
         tb_intake_options options = {
             .config = config,
             .hash = r->config,
-            .max_updates =
-                tb_select_wanted(r->params.target, r->params.over_selection),
+            .max_updates = tb_run_updates_max(&r->params, config->task),
             .key = r->key,
             .spool = spool};
         tb_intake_free(&r->intake);
@@ -93,19 +91,24 @@ static tb_rc open_round(replay *r, const tb_rec_round_opened *o, tb_err *err)
 
 static tb_rc add(replay *r, const tb_rec_accepted *a, tb_err *err)
 {
-    tb_order order = {.kind = TB_ORDER_ADD_STORED, .update = a->update};
+    tb_order order = {.kind = TB_ORDER_ADD_STORED,
+                      .update = a->update,
+                      .weight = a->weight,
+                      .full = a->full};
     tb_verdict verdict = {0};
     order.upload.key = 1;
     order.upload.config = a->config;
     order.upload.client = a->client;
     order.upload.upload = a->upload;
     order.upload.n_blocks = a->n_blocks;
-    tb_intake_add_stored(r->intake, &order, &verdict);
-    if (verdict.rc == TB_OK && verdict.weight != a->weight) {
+    tb_intake_add_stored(r->intake, r->intake, &order, &verdict);
+    tb_weights w = tb_run_weights(&r->params, tb_intake_config(r->intake)->task,
+                                  verdict.weight, a->staleness);
+    if (verdict.rc == TB_OK && (w.weight != a->weight || w.full != a->full)) {
         return tb_fail(err, TB_E_MISMATCH,
-                       "the update of %s weighs %u in the spool and %u in the "
-                       "journal",
-                       a->client.text, verdict.weight, a->weight);
+                       "the update of %s weighs %u of %u in the spool and %u "
+                       "of %u in the journal",
+                       a->client.text, w.weight, w.full, a->weight, a->full);
     }
     r->n_updates += verdict.rc == TB_OK;
     return verdict.rc == TB_OK ? TB_OK

@@ -113,6 +113,10 @@ static void take_record(tb_coordinator *co, const tb_record *record)
 static void start(tb_coordinator *co, const tb_run_params *params)
 {
     co->rc = tb_run_params_check(params, co->err);
+    if (co->rc == TB_OK && params->mode != TB_MODE_SYNC) {
+        co->rc =
+            tb_fail(co->err, TB_E_USAGE, "run: mode: sync is all there is");
+    }
     tb_run_params *copy = NULL;
     if (co->rc == TB_OK) {
         copy = tb_mem_array(1, sizeof *copy); /* a record is not const */

@@ -34,22 +34,25 @@ typedef enum tb_order_kind {
      * upload.config names it, as in all orders of a round. Verdict: rc. */
     TB_ORDER_OPEN_ROUND = 1,
     /* Append sealed block `index` (payload) to the spool under the upload; feed
-     * the update's hash; open it; block 0: read the weight; else decode and add
-     * it with order.weight. Blocks of an upload come in order from 0 and one at
-     * a time; index 0 starts it anew, whatever the spool holds of it. Verdict:
-     * rc, weight (index 0), refusal (SEAL, VALUES, WEIGHT, SIZE). The order
-     * owns the payload, also when it fails. */
+     * the update's hash; open it; block 0: read the number of samples; else
+     * decode and add it with order.weight (deferred: check it only). Blocks of
+     * an upload come in order from 0 and one at a time; index 0 starts it anew,
+     * whatever the spool holds of it. Verdict: rc, weight (index 0: samples),
+     * refusal (SEAL, VALUES, WEIGHT, SIZE). The order owns the payload, also
+     * when it fails. */
     TB_ORDER_ADD_BLOCK,
     /* Compare the hash of header and blocks with `update`, check the client's
-     * signature of it, count the update (tb_sum_count with order.weight), sync
-     * the spool. Verdict: rc, refusal (HASH, IDENTITY). After a refusal nothing
-     * is counted. */
+     * signature of it, count the update (with order.weight and full; deferred:
+     * not yet), sync the spool. Verdict: rc, refusal (HASH, IDENTITY). After a
+     * refusal nothing is counted. */
     TB_ORDER_END_UPLOAD,
     /* Subtract blocks 1 .. index-1 (read back from the spool) with
-     * order.weight and forget the upload. Verdict: rc. */
+     * order.weight (deferred: nothing) and forget the upload. Verdict: rc. */
     TB_ORDER_DROP_UPLOAD,
-    /* Restart: read an accepted update from the spool, compare its hash with
-     * `update`, add all of it and count it. Verdict: rc, weight. */
+    /* Read an accepted update from the spool, compare its hash with `update`,
+     * add all of it with order.weight to the sum of round `into`, and count it.
+     * After a restart; and how every update of an asynchronous run is added.
+     * Verdict: rc, weight (samples). */
     TB_ORDER_ADD_STORED,
     /* The sum becomes a result, durable in the blob store. TRAIN: strategy over
      * `model` -> new model (masked: zeros kept; gradual pruning of the round);
@@ -72,10 +75,14 @@ typedef struct tb_order {
     tb_upload_ref upload; /* of the four upload orders; config: of all that
                            * are about a round */
     uint32_t index;       /* ADD_BLOCK: which; DROP_UPLOAD: blocks to undo */
-    uint32_t weight;
-    uint64_t payload;                      /* ADD_BLOCK: handle */
-    size_t payload_bytes;                  /* ADD_BLOCK: its length, checked */
-    tb_hash update;                        /* END_UPLOAD, ADD_STORED */
+    uint32_t weight;      /* in the sum */
+    uint32_t full;        /* END_UPLOAD, ADD_STORED: what the mean divides by */
+    bool deferred;        /* of the first three upload orders: the sum is left
+                           * alone, since it is not known yet which one */
+    tb_hash into;         /* ADD_STORED: hash of the configuration */
+    uint64_t payload;     /* ADD_BLOCK: handle */
+    size_t payload_bytes; /* ADD_BLOCK: its length, checked */
+    tb_hash update;       /* END_UPLOAD, ADD_STORED */
     uint8_t signature[TB_SIGNATURE_BYTES]; /* END_UPLOAD */
     uint32_t round;                        /* AGGREGATE, EVALUATE, FINISH */
     tb_task task;                          /* AGGREGATE */

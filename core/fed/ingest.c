@@ -319,6 +319,7 @@ static void order(tb_coordinator *co, tb_seat *seat, tb_order_kind kind)
     tb_order *o = tb_co_order(co, seat->run, kind, 0);
     o->upload = upload->ref;
     o->weight = upload->weight;
+    o->full = upload->weight;
     if (kind == TB_ORDER_ADD_BLOCK) {
         const tb_held *held = &upload->held[upload->done % TB_WINDOW_MAX];
         o->index = upload->done;
@@ -347,7 +348,9 @@ static void order_stored(tb_coordinator *co, tb_seat *seat)
                                        .n_blocks = last->n_blocks}};
     tb_order *o = tb_co_order(co, seat->run, TB_ORDER_ADD_STORED, 0);
     o->upload = seat->upload.ref;
+    o->into = last->config;
     o->weight = last->weight;
+    o->full = last->full;
     o->update = last->update;
     seat->upload.order = o->id;
 }
@@ -430,7 +433,9 @@ static void block_added(tb_coordinator *co, tb_seat *seat,
 {
     tb_upload *upload = &seat->upload;
     if (upload->done == 0) {
-        upload->weight = verdict->weight;
+        upload->weight = tb_run_weights(seat->run->params, seat->run->task,
+                                        verdict->weight, 0)
+                             .weight;
     }
     upload->done++;
     upload->moved_ms = co->now;
@@ -449,7 +454,8 @@ static void accept(tb_coordinator *co, tb_seat *seat)
                                        .upload = upload->ref.upload,
                                        .update = upload->update,
                                        .n_blocks = upload->ref.n_blocks,
-                                       .weight = upload->weight}};
+                                       .weight = upload->weight,
+                                       .full = upload->weight}};
     (void)tb_co_journal(co, &record);
     seat->stored = false; /* it is in the sum already */
     forget(&seat->upload);

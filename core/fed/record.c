@@ -220,6 +220,10 @@ static void run_numbers(walk *w, tb_run_params *v)
     u32(w, &v->patience);
     f64(w, &v->min_delta);
     u32(w, &v->masked_from);
+    v->mode = (tb_mode)choice(w, v->mode, 0, TB_MODE_COUNT);
+    v->weights = (tb_weighting)choice(w, v->weights, 0, TB_WEIGHTS_COUNT);
+    u32(w, &v->buffer);
+    u32(w, &v->max_staleness);
 }
 
 static void run_started(walk *w, tb_record *r)
@@ -314,6 +318,11 @@ static void accepted(walk *w, tb_record *r)
     hash(w, &v->update);
     u32(w, &v->n_blocks);
     u32(w, &v->weight);
+    u32(w, &v->full);
+    u32(w, &v->staleness);
+    if (w->rc == TB_OK && (v->weight == 0 || v->weight > v->full)) {
+        fail(w, "a weight is 0, or more than whole");
+    }
 }
 
 static void expelled(walk *w, tb_record *r)

@@ -74,14 +74,19 @@ typedef struct tb_rec_clock {
     uint64_t left_ms; /* of the round's deadline */
 } tb_rec_clock;
 
-/* The unique insert: (config, client) -> update. */
+/* The unique insert: (config, client) -> update. It counts in the round that is
+ * open; in an asynchronous run `config` is what the client trained from, and
+ * the update counts in the first buffer that is open, and not CLOSED, at this
+ * row or after it. */
 typedef struct tb_rec_accepted {
     tb_hash config; /* federation, job, run, round, attempt, task, model */
     tb_name client;
     tb_upload_id upload; /* its header and blocks lie in the spool under it */
     tb_hash update;
     uint32_t n_blocks;
-    uint32_t weight;
+    uint32_t weight;    /* in the sum */
+    uint32_t full;      /* what the mean divides by: weight, unless damped */
+    uint32_t staleness; /* buffers that its model is older than the round */
 } tb_rec_accepted;
 
 /* A client of the cohort whose update was bad: out of this round. */

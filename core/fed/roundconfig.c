@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "fed/coordinator_priv.h"
-#include "fed/select.h"
 #include "fed/strategy.h"
 
 tb_rc tb_co_configure(const tb_coordinator *co, const tb_run *run,
@@ -47,7 +46,9 @@ tb_rc tb_co_configure(const tb_coordinator *co, const tb_run *run,
         /* metrics and ranges travel as they are, not in steps */
         (void)tb_name_set(&out->codec, "f32");
     }
+    uint32_t heaviest = tb_run_weight_max(p, run->task);
+    out->sum_weight = heaviest == p->max_weight ? 0 : heaviest;
     return tb_sum_fraction_bits(&out->fraction_bits,
-                                tb_select_wanted(p->target, p->over_selection),
-                                p->max_weight, out->max_abs, err);
+                                tb_run_updates_max(p, run->task), heaviest,
+                                out->max_abs, err);
 }

@@ -20,6 +20,44 @@ const char *tb_outcome_name(tb_outcome outcome)
     return outcome < TB_OUTCOME_END ? names[outcome] : "unknown";
 }
 
+uint32_t tb_run_wanted(const tb_run_params *params)
+{
+    return params->mode == TB_MODE_ASYNC ? params->buffer : params->target;
+}
+
+static bool buffered(const tb_run_params *params, tb_task task)
+{
+    return params->mode == TB_MODE_ASYNC && task == TB_TASK_TRAIN;
+}
+
+static uint32_t base(const tb_run_params *params, tb_task task,
+                     uint32_t samples)
+{
+    bool alike = params->weights == TB_WEIGHTS_UNIFORM && task == TB_TASK_TRAIN;
+    return alike ? 1 : samples;
+}
+
+tb_weights tb_run_weights(const tb_run_params *params, tb_task task,
+                          uint32_t samples, uint32_t staleness)
+{
+    uint32_t w = base(params, task, samples);
+    return buffered(params, task)
+               ? (tb_weights){w * tb_stale_factor(staleness), w * TB_STALE_ONE}
+               : (tb_weights){w, w};
+}
+
+uint32_t tb_run_weight_max(const tb_run_params *params, tb_task task)
+{
+    return tb_run_weights(params, task, params->max_weight, 0).full;
+}
+
+uint32_t tb_run_updates_max(const tb_run_params *params, tb_task task)
+{
+    return buffered(params, task) ? params->buffer
+                                  : tb_select_wanted(tb_run_wanted(params),
+                                                     params->over_selection);
+}
+
 static tb_rc check_names(const tb_run_params *p, tb_err *err)
 {
     if (!tb_name_valid(p->name.text) || !tb_name_valid(p->data_set.text)) {
@@ -44,11 +82,13 @@ static tb_rc check_counts(const tb_run_params *p, tb_err *err)
         return tb_fail(err, TB_E_USAGE, "run: rounds %u is not in 1 to %u",
                        p->rounds, TB_ROUNDS_MAX);
     }
-    if (p->minimum == 0 || p->minimum > p->target ||
-        p->target > TB_COHORT_MAX) {
+    if (p->minimum == 0 || p->minimum > tb_run_wanted(p) ||
+        tb_run_wanted(p) > TB_COHORT_MAX) {
         return tb_fail(err, TB_E_USAGE,
-                       "run: 1 <= minimum %u <= target %u <= %u does not hold",
-                       p->minimum, p->target, TB_COHORT_MAX);
+                       "run: 1 <= minimum %u <= %s %u <= %u does not hold",
+                       p->minimum,
+                       p->mode == TB_MODE_ASYNC ? "buffer" : "target",
+                       tb_run_wanted(p), TB_COHORT_MAX);
     }
     if (!(p->over_selection >= 1.0 && p->over_selection <= 10.0)) {
         return tb_fail(err, TB_E_USAGE,
@@ -73,14 +113,45 @@ static tb_rc check_counts(const tb_run_params *p, tb_err *err)
     return TB_OK;
 }
 
+/* What only an asynchronous run has; weights fit 32 bits. */
+static tb_rc check_mode(const tb_run_params *p, tb_err *err)
+{
+    if (p->mode >= TB_MODE_COUNT || p->weights >= TB_WEIGHTS_COUNT) {
+        return tb_fail(err, TB_E_USAGE, "run: mode or weights");
+    }
+    if (p->mode == TB_MODE_SYNC) {
+        return TB_OK;
+    }
+    if (p->target == 0 || p->target > TB_COHORT_MAX ||
+        p->max_staleness > TB_STALENESS_MAX) {
+        return tb_fail(err, TB_E_USAGE,
+                       "run: target %u is not in 1 to %u, or max_staleness %u "
+                       "over %u",
+                       p->target, TB_COHORT_MAX, p->max_staleness,
+                       TB_STALENESS_MAX);
+    }
+    if ((uint64_t)p->buffer * (p->max_staleness + 2) > TB_STALE_WAIT_MAX) {
+        return tb_fail(err, TB_E_LIMIT,
+                       "run: buffer %u * (max_staleness %u + 2) is over %u: "
+                       "lower one of them",
+                       p->buffer, p->max_staleness, TB_STALE_WAIT_MAX);
+    }
+    if (p->weights == TB_WEIGHTS_SAMPLES && p->max_weight > TB_STALE_SAMPLES) {
+        return tb_fail(err, TB_E_LIMIT,
+                       "run: max_weight %u is over %u, the most that an "
+                       "asynchronous run takes: lower it, or weights: uniform",
+                       p->max_weight, TB_STALE_SAMPLES);
+    }
+    return TB_OK;
+}
+
 /* All sections of a task, as one round of it sums them. */
 static tb_rc check_sum(const tb_run_params *p, tb_task task, float max_abs,
                        tb_err *err)
 {
     uint32_t f = 0;
-    tb_rc rc =
-        tb_sum_fraction_bits(&f, tb_select_wanted(p->target, p->over_selection),
-                             p->max_weight, max_abs, err);
+    tb_rc rc = tb_sum_fraction_bits(&f, tb_run_updates_max(p, task),
+                                    tb_run_weight_max(p, task), max_abs, err);
     uint64_t n = task == TB_TASK_CALIBRATE ? p->n_observed : p->n_params;
     n = p->n_statistics > n && n > 0 ? p->n_statistics : n;
     if (rc == TB_OK && (n == 0 || n > TB_SECTION_VALUES)) {
@@ -115,6 +186,9 @@ tb_rc tb_run_params_check(const tb_run_params *params, tb_err *err)
     tb_rc rc = check_names(params, err);
     if (rc == TB_OK) {
         rc = check_counts(params, err);
+    }
+    if (rc == TB_OK) {
+        rc = check_mode(params, err);
     }
     if (rc == TB_OK) {
         rc = check_ends(params, err);

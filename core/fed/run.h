@@ -3,12 +3,28 @@
 #ifndef TB_FED_RUN_H
 #define TB_FED_RUN_H
 
+#include "fed/stale.h"
 #include "wire/config.h"
 #include "wire/labels.h"
 
 #define TB_ROUNDS_MAX      1000000u
 #define TB_ATTEMPTS_MAX    100u
 #define TB_DEADLINE_MS_MAX (30ull * 24 * 3600 * 1000)
+#define TB_STALE_WAIT_MAX  (1u << 20) /* buffer * (max_staleness + 2) */
+#define TB_STALE_SAMPLES   65535u     /* max_weight of an asynchronous run */
+
+typedef enum tb_mode {
+    TB_MODE_SYNC,
+    TB_MODE_ASYNC, /* a round is a buffer that fills up */
+    TB_MODE_COUNT
+} tb_mode;
+
+/* What an update of a training round counts. */
+typedef enum tb_weighting {
+    TB_WEIGHTS_SAMPLES, /* its number of samples */
+    TB_WEIGHTS_UNIFORM, /* all the same */
+    TB_WEIGHTS_COUNT
+} tb_weighting;
 
 typedef enum tb_where {
     TB_WHERE_NOWHERE,
@@ -74,7 +90,11 @@ typedef struct tb_run_params {
     uint32_t patience;    /* rounds without gain before stopping; 0: never */
     double min_delta;     /* what counts as a gain */
     uint32_t masked_from; /* first round that keeps zeros; 0: none */
-    size_t n_job;         /* bytes used of job_text */
+    tb_mode mode;         /* ASYNC: `target` clients train at a time */
+    tb_weighting weights;
+    uint32_t buffer;        /* ASYNC: updates that make a round */
+    uint32_t max_staleness; /* ASYNC: buffers that a model may be old */
+    size_t n_job;           /* bytes used of job_text */
     char job_text[TB_JOB_BYTES_MAX]; /* what clients need of the job */
 } tb_run_params;
 
@@ -85,6 +105,29 @@ typedef enum tb_outcome {
     TB_OUTCOME_CANCELLED, /* by the operator */
     TB_OUTCOME_END
 } tb_outcome;
+
+/* Updates that make a round: the target, or the buffer. */
+uint32_t tb_run_wanted(const tb_run_params *params) TB_NONNULL(1);
+
+/* An update's weight in the sum, and what the mean divides by for it. */
+typedef struct tb_weights {
+    uint32_t weight, full; /* 1 <= weight <= full */
+} tb_weights;
+
+/* Weights of an update of this many samples (1 to max_weight) in a round with
+ * this task of a run that was checked: the samples, or 1. In a buffer both are
+ * Q16 and `weight` is damped by staleness: the mean divides by `full`, so that
+ * stale updates make a smaller step, as dividing by K does in FedBuff's
+ * algorithm 1. */
+tb_weights tb_run_weights(const tb_run_params *params, tb_task task,
+                          uint32_t samples, uint32_t staleness) TB_NONNULL(1);
+
+/* The largest weight in a round with this task, and how many updates it sums at
+ * most: f of the exact sum follows from both. */
+uint32_t tb_run_weight_max(const tb_run_params *params, tb_task task)
+    TB_NONNULL(1);
+uint32_t tb_run_updates_max(const tb_run_params *params, tb_task task)
+    TB_NONNULL(1);
 
 /* Ranges of every field, and that f of the exact sum can be chosen. Errors:
  * USAGE, LIMIT (name the field and its range). */

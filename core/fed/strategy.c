@@ -72,8 +72,11 @@ double tb_strategy_metric(const tb_round_config *config, const tb_sum *sum,
 {
     float mean = 0.0F;
     size_t offset = tb_strategy_offset(config, section);
-    return offset != SIZE_MAX &&
-                   tb_sum_mean(sum, offset, &mean, 1, NULL) == TB_OK
-               ? (double)mean
-               : (double)NAN;
+    if (offset == SIZE_MAX ||
+        tb_sum_mean(sum, offset, &mean, 1, NULL) != TB_OK) {
+        return (double)NAN;
+    }
+    /* a step is damped, what clients measured is not */
+    return (double)mean *
+           ((double)tb_sum_full(sum) / (double)tb_sum_weight(sum));
 }

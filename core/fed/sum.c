@@ -9,10 +9,10 @@
 #include "fed/sum_priv.h"
 
 #define SUM_BITS     62 /* of the 63 of an int64; one bit is spare */
-#define SUM_VERSION  1u
+#define SUM_VERSION  2u
 #define FIXED_BYTES  (4 + 4 + 4 + 4 + 4 + 4 + 4)
 #define SECTION_SIZE 9
-#define COUNTS_SIZE  12
+#define COUNTS_SIZE  20
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -26,6 +26,7 @@ struct tb_sum {
     tb_section sections[TB_SECTIONS_MAX]; /* names are not used */
     size_t n_values;
     uint64_t weight;    /* of the counted updates */
+    uint64_t full;      /* what it would be if none were damped */
     uint32_t n_updates; /* counted */
     int64_t *acc;       /* [n_values], owned */
     const tb_sum_kernel *kernel;
@@ -94,8 +95,10 @@ tb_rc tb_sum_new(tb_sum **out, const tb_round_config *config,
     *out = NULL;
     uint32_t f = 0;
     size_t n = 0;
-    tb_rc rc = tb_sum_fraction_bits(&f, max_updates, config->max_weight,
-                                    config->max_abs, err);
+    uint32_t heaviest =
+        config->sum_weight > 0 ? config->sum_weight : config->max_weight;
+    tb_rc rc =
+        tb_sum_fraction_bits(&f, max_updates, heaviest, config->max_abs, err);
     if (rc != TB_OK) {
         return rc;
     }
@@ -118,7 +121,7 @@ tb_rc tb_sum_new(tb_sum **out, const tb_round_config *config,
         return tb_fail(err, TB_E_NOMEM, "exact sum: %zu values", n);
     }
     *sum = (tb_sum){.fraction_bits = config->fraction_bits,
-                    .max_weight = config->max_weight,
+                    .max_weight = heaviest,
                     .max_updates = max_updates,
                     .max_abs = config->max_abs,
                     .scale = ldexp(1.0, (int)config->fraction_bits),
@@ -186,21 +189,26 @@ static tb_rc check_weight(const tb_sum *sum, uint32_t weight, tb_err *err)
     return TB_OK;
 }
 
-static tb_rc check_values(const tb_sum *sum, const float *x, size_t n,
-                          tb_err *err)
+static tb_rc check_values(const tb_sum_kernel *kernel, float max_abs,
+                          const float *x, size_t n, tb_err *err)
 {
-    if (sum->kernel->fits(x, n, sum->max_abs)) {
+    if (kernel->fits(x, n, max_abs)) {
         return TB_OK;
     }
     size_t i = 0;
-    while (fabsf(x[i]) <= sum->max_abs) {
+    while (fabsf(x[i]) <= max_abs) {
         i++;
     }
     if (!isfinite(x[i])) {
         return tb_fail(err, TB_E_MALFORMED, "value %zu is not finite", i);
     }
     return tb_fail(err, TB_E_LIMIT, "value %zu is %g, over max_abs %g", i,
-                   (double)x[i], (double)sum->max_abs);
+                   (double)x[i], (double)max_abs);
+}
+
+tb_rc tb_sum_check_values(float max_abs, const float *x, size_t n, tb_err *err)
+{
+    return check_values(tb_sum_kernel_best(), max_abs, x, n, err);
 }
 
 /* A weight under 0 subtracts. */
@@ -212,7 +220,7 @@ static tb_rc add(tb_sum *sum, size_t offset, const float *x, size_t n,
         rc = check_weight(sum, (uint32_t)(weight < 0 ? -weight : weight), err);
     }
     if (rc == TB_OK && n > 0) {
-        rc = check_values(sum, x, n, err);
+        rc = check_values(sum->kernel, sum->max_abs, x, n, err);
     }
     if (rc != TB_OK) {
         return rc;
@@ -241,9 +249,23 @@ tb_rc tb_sum_subtract(tb_sum *sum, size_t offset, const float *x, size_t n,
     return add(sum, offset, x, n, -(int64_t)weight, err);
 }
 
-tb_rc tb_sum_count(tb_sum *sum, uint32_t weight, tb_err *err)
+static tb_rc check_damped(const tb_sum *sum, uint32_t weight, uint32_t full,
+                          tb_err *err)
 {
     tb_rc rc = check_weight(sum, weight, err);
+    if (rc == TB_OK) {
+        rc = check_weight(sum, full, err);
+    }
+    if (rc == TB_OK && weight > full) {
+        rc = tb_fail(err, TB_E_LIMIT, "weight %u of at most %u", weight, full);
+    }
+    return rc;
+}
+
+tb_rc tb_sum_count_damped(tb_sum *sum, uint32_t weight, uint32_t full,
+                          tb_err *err)
+{
+    tb_rc rc = check_damped(sum, weight, full, err);
     if (rc == TB_OK && sum->n_updates == sum->max_updates) {
         rc = tb_fail(err, TB_E_LIMIT, "exact sum: holds %u updates already",
                      sum->n_updates);
@@ -251,27 +273,46 @@ tb_rc tb_sum_count(tb_sum *sum, uint32_t weight, tb_err *err)
     if (rc == TB_OK) {
         sum->n_updates++;
         sum->weight += weight;
+        sum->full += full;
     }
     return rc;
 }
 
-tb_rc tb_sum_uncount(tb_sum *sum, uint32_t weight, tb_err *err)
+tb_rc tb_sum_uncount_damped(tb_sum *sum, uint32_t weight, uint32_t full,
+                            tb_err *err)
 {
-    tb_rc rc = check_weight(sum, weight, err);
-    if (rc == TB_OK && (sum->n_updates == 0 || weight > sum->weight)) {
+    tb_rc rc = check_damped(sum, weight, full, err);
+    if (rc == TB_OK &&
+        (sum->n_updates == 0 || weight > sum->weight || full > sum->full)) {
         rc = tb_fail(err, TB_E_LIMIT, "exact sum: no update of weight %u",
                      weight);
     }
     if (rc == TB_OK) {
         sum->n_updates--;
         sum->weight -= weight;
+        sum->full -= full;
     }
     return rc;
+}
+
+tb_rc tb_sum_count(tb_sum *sum, uint32_t weight, tb_err *err)
+{
+    return tb_sum_count_damped(sum, weight, weight, err);
+}
+
+tb_rc tb_sum_uncount(tb_sum *sum, uint32_t weight, tb_err *err)
+{
+    return tb_sum_uncount_damped(sum, weight, weight, err);
 }
 
 uint64_t tb_sum_weight(const tb_sum *sum)
 {
     return sum->weight;
+}
+
+uint64_t tb_sum_full(const tb_sum *sum)
+{
+    return sum->full;
 }
 
 uint32_t tb_sum_updates(const tb_sum *sum)
@@ -312,6 +353,7 @@ tb_rc tb_sum_merge(tb_sum *into, const tb_sum *from, tb_err *err)
     }
     into->n_updates += from->n_updates;
     into->weight += from->weight;
+    into->full += from->full;
     return TB_OK;
 }
 
@@ -327,8 +369,7 @@ tb_rc tb_sum_mean(const tb_sum *sum, size_t offset, float *out, size_t n,
     }
     for (size_t at = offset; at < offset + n;) {
         span s = span_at(sum, at, offset + n);
-        double count =
-            s.weighted ? (double)sum->weight : (double)sum->n_updates;
+        double count = s.weighted ? (double)sum->full : (double)sum->n_updates;
         for (size_t i = s.at; i < s.at + s.n; i++) {
             out[i - offset] = (float)((double)sum->acc[i] / count / sum->scale);
         }
@@ -358,7 +399,8 @@ static void put_head(const tb_sum *sum, uint8_t *at)
         at[8] = sum->sections[i].weighted;
     }
     tb_le64_put(at, sum->weight);
-    tb_le32_put(at + 8, sum->n_updates);
+    tb_le64_put(at + 8, sum->full);
+    tb_le32_put(at + 16, sum->n_updates);
 }
 
 #define HEAD_MAX (FIXED_BYTES + SECTION_SIZE * TB_SECTIONS_MAX + COUNTS_SIZE)
@@ -401,9 +443,11 @@ tb_rc tb_sum_encode(const tb_sum *sum, tb_buf *out, tb_err *err)
 static tb_rc read_values(tb_sum *sum, const uint8_t *counts, tb_err *err)
 {
     sum->weight = tb_le64_get(counts);
-    sum->n_updates = tb_le32_get(counts + 8);
+    sum->full = tb_le64_get(counts + 8);
+    sum->n_updates = tb_le32_get(counts + 16);
     if (sum->n_updates > sum->max_updates || sum->weight < sum->n_updates ||
-        sum->weight > (uint64_t)sum->n_updates * sum->max_weight) {
+        sum->weight > sum->full ||
+        sum->full > (uint64_t)sum->n_updates * sum->max_weight) {
         return tb_fail(err, TB_E_MALFORMED,
                        "exact sum: %u updates of weight %llu", sum->n_updates,
                        (unsigned long long)sum->weight);

@@ -4,10 +4,10 @@
  * of sums can change the result, and a subtracted update leaves no trace.
  * Not thread-safe: one owner at a time.
  *
- * Serialised, little-endian: "TBSM" | version u32 = 1 | layout: fraction_bits
+ * Serialised, little-endian: "TBSM" | version u32 = 2 | layout: fraction_bits
  * u32, max_abs f32, max_weight u32, max_updates u32, n_sections u32, then per
- * section n_values u64 and weighted u8 | weight u64 | n_updates u32 |
- * int64 [n_values] | BLAKE2b-256 of all before it. */
+ * section n_values u64 and weighted u8 | weight u64 | full u64 | n_updates u32
+ * | int64 [n_values] | BLAKE2b-256 of all before it. */
 #ifndef TB_FED_SUM_H
 #define TB_FED_SUM_H
 
@@ -25,8 +25,9 @@ tb_rc tb_sum_fraction_bits(uint32_t *out, uint32_t max_updates,
     TB_NONNULL(1) TB_MUST_CHECK;
 
 /* An empty sum for the sections and bounds of a round that adds at most
- * max_updates updates. Errors: LIMIT (config's f is too large for its bounds:
- * a sum could overflow; or too many values), NOMEM. */
+ * max_updates updates, of weights up to its sum_weight. Errors: LIMIT (config's
+ * f is too large for its bounds: a sum could overflow; or too many values),
+ * NOMEM. */
 tb_rc tb_sum_new(tb_sum **out, const tb_round_config *config,
                  uint32_t max_updates, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
@@ -47,6 +48,11 @@ tb_rc tb_sum_add(tb_sum *sum, size_t offset, const float *x, size_t n,
 tb_rc tb_sum_subtract(tb_sum *sum, size_t offset, const float *x, size_t n,
                       uint32_t weight, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
+/* Whether x [n] could be added to a sum with this bound. Errors: MALFORMED,
+ * LIMIT, as tb_sum_add. */
+tb_rc tb_sum_check_values(float max_abs, const float *x, size_t n, tb_err *err)
+    TB_NONNULL(2) TB_MUST_CHECK;
+
 /* Counts one whole update of this weight, or takes it back. Errors: LIMIT
  * (more than max_updates, weight out of bounds, none to take back). */
 tb_rc tb_sum_count(tb_sum *sum, uint32_t weight, tb_err *err)
@@ -54,8 +60,16 @@ tb_rc tb_sum_count(tb_sum *sum, uint32_t weight, tb_err *err)
 tb_rc tb_sum_uncount(tb_sum *sum, uint32_t weight, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
-/* Weights and number of the counted updates. */
+/* The same for an update that was added with a weight below its full one: the
+ * mean divides by the full weights. Errors: also a weight over full. */
+tb_rc tb_sum_count_damped(tb_sum *sum, uint32_t weight, uint32_t full,
+                          tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+tb_rc tb_sum_uncount_damped(tb_sum *sum, uint32_t weight, uint32_t full,
+                            tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Weights (as added, and full) and number of the counted updates. */
 uint64_t tb_sum_weight(const tb_sum *sum) TB_NONNULL(1);
+uint64_t tb_sum_full(const tb_sum *sum) TB_NONNULL(1);
 uint32_t tb_sum_updates(const tb_sum *sum) TB_NONNULL(1);
 
 /* into += from. Errors: MISMATCH (another layout or other bounds), LIMIT (more
@@ -64,9 +78,9 @@ tb_rc tb_sum_merge(tb_sum *into, const tb_sum *from, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Means of values [offset, offset + n) into out [n]: the integer, as a double,
- * divided by the total weight (weighted sections) or by the number of updates,
- * times 2^-f, rounded to float32. Errors: MISMATCH (outside, or nothing was
- * counted). */
+ * divided by the total full weight (weighted sections) or by the number of
+ * updates, times 2^-f, rounded to float32. Errors: MISMATCH (outside, or
+ * nothing was counted). */
 tb_rc tb_sum_mean(const tb_sum *sum, size_t offset, float *out, size_t n,
                   tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 

@@ -159,6 +159,16 @@ tb_rc tb_update_block_add(const tb_update_sink *sink, uint32_t index,
     return rc;
 }
 
+tb_rc tb_update_block_check(const tb_update_sink *sink, uint32_t index,
+                            const uint8_t *bytes, size_t len, tb_err *err)
+{
+    tb_rc rc = decode(sink, index, bytes, len, err);
+    return rc == TB_OK ? tb_sum_check_values(
+                             sink->config->max_abs, sink->scratch,
+                             tb_update_block_values(sink->config, index), err)
+                       : rc;
+}
+
 tb_rc tb_update_block_subtract(const tb_update_sink *sink, uint32_t index,
                                const uint8_t *bytes, size_t len,
                                uint32_t weight, tb_err *err)

@@ -54,6 +54,11 @@ tb_rc tb_update_block_add(const tb_update_sink *sink, uint32_t index,
                           const uint8_t *bytes, size_t len, uint32_t weight,
                           tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
+/* The same checks, but adds nothing: sink->sum may be NULL. */
+tb_rc tb_update_block_check(const tb_update_sink *sink, uint32_t index,
+                            const uint8_t *bytes, size_t len, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
 /* Takes back a block that was added before, from the same bytes. */
 tb_rc tb_update_block_subtract(const tb_update_sink *sink, uint32_t index,
                                const uint8_t *bytes, size_t len,

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "fed/run.h"
+
 static tb_rc check_model(const tb_job *job, tb_err *err)
 {
     bool file = job->model.file[0] != '\0';
@@ -55,9 +57,35 @@ static tb_rc check_data(const tb_job *job, tb_err *err)
     return TB_OK;
 }
 
+static tb_rc check_mode(const tb_job *job, tb_err *err)
+{
+    if (job->mode == TB_JOB_SYNC) {
+        return job->buffer == 0
+                   ? TB_OK
+                   : tb_fail(err, TB_E_USAGE, "buffer wants mode: async");
+    }
+    if (job->buffer == 0) {
+        return tb_fail(err, TB_E_USAGE,
+                       "mode: async wants buffer: the updates that make a "
+                       "round");
+    }
+    if (job->cohort.minimum > job->buffer) {
+        return tb_fail(err, TB_E_USAGE, "cohort.minimum %u is over buffer %u",
+                       job->cohort.minimum, job->buffer);
+    }
+    if (job->weights == TB_JOB_SAMPLES &&
+        job->update.max_weight > TB_STALE_SAMPLES) {
+        return tb_fail(err, TB_E_USAGE,
+                       "update.max_weight %u is over %u, the most that mode: "
+                       "async takes with weights: samples",
+                       job->update.max_weight, TB_STALE_SAMPLES);
+    }
+    return TB_OK;
+}
+
 static tb_rc check_rounds(const tb_job *job, tb_err *err)
 {
-    if (job->cohort.minimum > job->cohort.target) {
+    if (job->mode == TB_JOB_SYNC && job->cohort.minimum > job->cohort.target) {
         return tb_fail(err, TB_E_USAGE,
                        "cohort.minimum %u is over cohort.target %u",
                        job->cohort.minimum, job->cohort.target);
@@ -129,6 +157,23 @@ static void preset(const tb_settings *s, const char *key, double *to,
     }
 }
 
+/* What one client may weigh times 65536, the factor of a fresh update in an
+ * asynchronous sum, is a 32-bit number. */
+static void preset_mode(const tb_settings *s, tb_job *job)
+{
+    bool async = job->mode == TB_JOB_ASYNC;
+    if (tb_settings_from(s, "weights") == TB_FROM_NOWHERE) {
+        job->weights = async ? TB_JOB_UNIFORM : TB_JOB_SAMPLES;
+    }
+    if (async && job->weights == TB_JOB_SAMPLES &&
+        tb_settings_from(s, "update.max_weight") == TB_FROM_PRESET) {
+        job->update.max_weight = TB_STALE_SAMPLES;
+    }
+    if (job->cohort.minimum == 0) {
+        job->cohort.minimum = async ? job->buffer : job->cohort.target;
+    }
+}
+
 static void preset_optimiser(const tb_settings *s, tb_job *job)
 {
     for (size_t i = 0; i < sizeof optimisers / sizeof optimisers[0]; i++) {
@@ -160,9 +205,7 @@ static tb_rc finish(tb_settings *s, bool whole, tb_err *err)
         return rc;
     }
     preset_optimiser(s, job);
-    if (job->cohort.minimum == 0) {
-        job->cohort.minimum = job->cohort.target;
-    }
+    preset_mode(s, job);
     if (job->model.make[0] != '\0') {
         job->model.fresh = true;
     }
@@ -175,6 +218,9 @@ static tb_rc finish(tb_settings *s, bool whole, tb_err *err)
     }
     if (rc == TB_OK && whole) {
         rc = check_rounds(job, err);
+    }
+    if (rc == TB_OK && whole) {
+        rc = check_mode(job, err);
     }
     if (rc == TB_OK && whole) {
         rc = check_after(job, err);

@@ -29,6 +29,8 @@ typedef enum tb_job_schedule {
     TB_JOB_STEP,
     TB_JOB_COSINE
 } tb_job_schedule;
+typedef enum tb_job_mode { TB_JOB_SYNC, TB_JOB_ASYNC } tb_job_mode;
+typedef enum tb_job_weights { TB_JOB_SAMPLES, TB_JOB_UNIFORM } tb_job_weights;
 typedef enum tb_job_publish { TB_JOB_BEST, TB_JOB_LAST } tb_job_publish;
 typedef enum tb_job_prune {
     TB_JOB_PRUNE_NONE,
@@ -94,9 +96,13 @@ typedef struct tb_job {
         uint32_t target, minimum;
         double over_selection;
     } cohort;
-    uint64_t deadline_ms; /* deadline: of a round */
-    uint64_t select_ms;   /* cohort.patience: then the clients at hand do */
-    uint32_t attempts;    /* attempts: of one round before the run fails */
+    tb_job_mode mode;       /* mode */
+    uint32_t buffer;        /* buffer: updates a round, of mode: async */
+    uint32_t max_staleness; /* max_staleness: of mode: async */
+    tb_job_weights weights; /* weights; default: samples, async: uniform */
+    uint64_t deadline_ms;   /* deadline: of a round */
+    uint64_t select_ms;     /* cohort.patience: then the clients at hand do */
+    uint32_t attempts;      /* attempts: of one round before the run fails */
     uint64_t seed;
     struct {
         char codec[TB_JOB_WORD_BYTES]; /* update.codec: f32, q8 */

@@ -20,6 +20,8 @@ static const char *const statistics[] = {"average", "local", NULL};
 static const char *const codecs[] = {"f32", "q8", NULL};
 static const char *const strategies[] = {"fedavg", NULL};
 static const char *const places[] = {"none", "", "clients", NULL};
+static const char *const modes[] = {"sync", "async", NULL};
+static const char *const weights[] = {"samples", "uniform", NULL};
 static const char *const publishes[] = {"best", "last", NULL};
 static const char *const prunes[] = {"none", "unstructured", "structured",
                                      NULL};
@@ -377,6 +379,35 @@ static const tb_setting rows[] = {
      .max = 30 * 86400e3,
      .type = TB_SETTING_DURATION,
      TB_FIELD(tb_job, select_ms)},
+    {.key = "mode",
+     .help = "rounds of a cohort, or a buffer that takes updates as they come",
+     .value = "MODE",
+     .preset = "sync",
+     .choices = modes,
+     .type = TB_SETTING_ENUM,
+     TB_FIELD(tb_job, mode)},
+    {.key = "buffer",
+     .help = "async: updates that make a round; cohort.target then says how "
+             "many clients train at a time",
+     .value = "N",
+     .preset = "0",
+     .max = TB_COHORT_MAX,
+     .type = TB_SETTING_INT,
+     TB_FIELD(tb_job, buffer)},
+    {.key = "max_staleness",
+     .help = "async: an update whose model is more rounds old is refused",
+     .value = "N",
+     .preset = "10",
+     .max = 1000,
+     .type = TB_SETTING_INT,
+     TB_FIELD(tb_job, max_staleness)},
+    {.key = "weights",
+     .help = "what an update counts: its samples, or all the same; not given: "
+             "samples, of async uniform",
+     .value = "WHICH",
+     .choices = weights,
+     .type = TB_SETTING_ENUM,
+     TB_FIELD(tb_job, weights)},
     {.key = "deadline",
      .help = "of a round, from its offers on",
      .value = "TIME",

@@ -156,15 +156,21 @@ static tb_update_sink sink_of(tb_sim *sim, const tb_sim_round *round)
     return (tb_update_sink){round->config, round->sum, sim->scratch};
 }
 
+/* An order on the blocks of an upload, and where they go. */
+typedef struct work {
+    const tb_order *order;
+    tb_update_sink sink;
+} work;
+
 static tb_rc blame(tb_verdict *v, tb_refusal refusal, tb_rc rc)
 {
     v->refusal = refusal;
     return rc;
 }
 
-/* Checks the tag and adds what is in the block. */
-static tb_rc add(tb_sim *sim, const tb_sim_round *round, tb_sim_upload *u,
-                 uint32_t index, tb_verdict *v, tb_err *err)
+/* Checks the tag and adds what is in the block; block 0 tells the samples. */
+static tb_rc add(const work *w, const tb_sim_upload *u, uint32_t index,
+                 tb_verdict *v, tb_err *err)
 {
     const tb_buf *block = &u->blocks[index];
     uint8_t tag[TAG_BYTES];
@@ -175,11 +181,16 @@ static tb_rc add(tb_sim *sim, const tb_sim_round *round, tb_sim_upload *u,
             v, TB_REFUSE_SEAL,
             tb_fail(err, TB_E_DENIED, "block %u does not open", index));
     }
-    tb_update_sink sink = sink_of(sim, round);
-    tb_rc rc = index == 0 ? tb_update_head_decode(round->config, plain.data,
-                                                  plain.len, &v->weight, err)
-                          : tb_update_block_add(&sink, index, plain.data,
-                                                plain.len, v->weight, err);
+    tb_rc rc = TB_OK;
+    if (index == 0) {
+        rc = tb_update_head_decode(w->sink.config, plain.data, plain.len,
+                                   &v->weight, err);
+    } else if (w->order->deferred) {
+        rc = tb_update_block_check(&w->sink, index, plain.data, plain.len, err);
+    } else {
+        rc = tb_update_block_add(&w->sink, index, plain.data, plain.len,
+                                 w->order->weight, err);
+    }
     return rc == TB_OK ? rc : blame(v, tb_update_refusal(index, rc), rc);
 }
 
@@ -189,6 +200,7 @@ static tb_rc add_block(tb_sim *sim, const tb_sim_round *round,
     if (sim->now < sim->full_until_ms) {
         return tb_fail(err, TB_E_FULL, "no space under the spool");
     }
+    const work w = {o, sink_of(sim, round)};
     const tb_sim_payload *p = payload_of(sim, o->payload);
     tb_sim_upload *u =
         o->index == 0 ? begin(sim, &o->upload, err) : find(sim, &o->upload);
@@ -200,8 +212,7 @@ static tb_rc add_block(tb_sim *sim, const tb_sim_round *round,
     tb_buf_init(block, p->len);
     tb_rc rc = tb_buf_put(block, p->bytes, p->len, err);
     if (rc == TB_OK) {
-        v->weight = o->weight;
-        rc = add(sim, round, u, o->index, v, err);
+        rc = add(&w, u, o->index, v, err);
     }
     if (rc == TB_OK) {
         u->n_held++;
@@ -223,7 +234,9 @@ static tb_rc end_upload(tb_sim *sim, const tb_sim_round *round,
         return blame(v, TB_REFUSE_HASH,
                      tb_fail(err, TB_E_MISMATCH, "blocks and hash disagree"));
     }
-    tb_rc rc = tb_sum_count(round->sum, o->weight, err);
+    tb_rc rc = o->deferred
+                   ? TB_OK
+                   : tb_sum_count_damped(round->sum, o->weight, o->full, err);
     if (rc == TB_OK) {
         u->synced = true;
     }
@@ -236,7 +249,7 @@ static tb_rc drop_upload(tb_sim *sim, const tb_sim_round *round,
     tb_sim_upload *u = find(sim, &o->upload);
     tb_update_sink sink = sink_of(sim, round);
     tb_rc rc = TB_OK;
-    for (uint32_t b = 1; rc == TB_OK && b < o->index; b++) {
+    for (uint32_t b = 1; rc == TB_OK && !o->deferred && b < o->index; b++) {
         if (u == NULL || b >= u->n_held) {
             return tb_fail(err, TB_E_BUG, "simulator: nothing to subtract");
         }
@@ -261,12 +274,13 @@ static tb_rc add_stored(tb_sim *sim, const tb_sim_round *round,
     if (!tb_hash_equal(&hash, &o->update)) {
         return tb_fail(err, TB_E_MISMATCH, "the spool was altered");
     }
+    const work w = {o, sink_of(sim, round)};
     tb_rc rc = TB_OK;
     for (uint32_t b = 0; rc == TB_OK && b < u->n_blocks; b++) {
-        rc = add(sim, round, u, b, v, err);
+        rc = add(&w, u, b, v, err);
     }
     if (rc == TB_OK) {
-        rc = tb_sum_count(round->sum, v->weight, err);
+        rc = tb_sum_count_damped(round->sum, o->weight, o->full, err);
     }
     return rc;
 }

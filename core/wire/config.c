@@ -32,6 +32,7 @@ static const tb_field fields[] = {
     TB_U32(epoch, 0, UINT32_MAX),
     TB_FIXED(epoch_id),
     TB_U64(epoch_row, 0, UINT64_MAX),
+    TB_U32(sum_weight, 0, UINT32_MAX),
 };
 #undef OURS
 #undef PB

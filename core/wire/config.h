@@ -45,6 +45,8 @@ typedef struct tb_round_config {
     float max_abs;               /* a larger |value| is refused */
     uint32_t max_weight;         /* a larger weight is capped by the client and
                               * refused by the coordinator */
+    uint32_t sum_weight;         /* largest weight of an update in the sum,
+                              * when that is not max_weight; else 0 */
     uint64_t seed;               /* of the job */
     uint64_t deadline_ms; /* from the offer, on the coordinator's clock */
     tb_name data_set;     /* which of the client's data sets */

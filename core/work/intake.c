@@ -44,10 +44,12 @@ struct tb_intake {
 /* One order being carried out, and what went wrong with it. */
 typedef struct turn {
     tb_intake *in;
+    tb_intake *into; /* whose sum; NULL: deferred */
     upload *u;
     scratch *s;
-    uint32_t weight;
-    tb_refusal refusal; /* 0: not the client's fault */
+    uint32_t weight, full; /* in the sum */
+    uint32_t samples;      /* that the head told */
+    tb_refusal refusal;    /* 0: not the client's fault */
     tb_err err;
 } turn;
 
@@ -65,8 +67,9 @@ tb_rc tb_intake_new(tb_intake **out, const tb_intake_options *options,
     intake->config = *options->config;
     intake->hash = options->hash;
     intake->key = options->key;
-    tb_rc rc =
-        tb_sum_new(&intake->sum, &intake->config, options->max_updates, err);
+    tb_rc rc = options->max_updates > 0
+                   ? tb_intake_open_sum(intake, options->max_updates, err)
+                   : TB_OK;
     if (rc != TB_OK) {
         tb_intake_free(&intake);
         return rc;
@@ -74,6 +77,17 @@ tb_rc tb_intake_new(tb_intake **out, const tb_intake_options *options,
     intake->spool = options->spool;
     *out = intake;
     return TB_OK;
+}
+
+tb_rc tb_intake_open_sum(tb_intake *in, uint32_t max_updates, tb_err *err)
+{
+    return in->sum == NULL ? tb_sum_new(&in->sum, &in->config, max_updates, err)
+                           : TB_OK;
+}
+
+void tb_intake_close_sum(tb_intake *in)
+{
+    tb_sum_free(&in->sum);
 }
 
 static void free_upload(upload *u)
@@ -188,9 +202,13 @@ static tb_rc begin_upload(tb_intake *in, const tb_upload_ref *ref,
 
 /* --- one block ------------------------------------------------------------ */
 
-static tb_rc begin_turn(turn *t, tb_intake *in)
+static tb_rc begin_turn(turn *t, tb_intake *in, const tb_order *order)
 {
-    *t = (turn){.in = in, .s = take_scratch(in)};
+    *t = (turn){.in = in,
+                .into = order->deferred ? NULL : in,
+                .s = take_scratch(in),
+                .weight = order->weight,
+                .full = order->full};
     return t->s != NULL
                ? TB_OK
                : tb_fail(&t->err, TB_E_NOMEM, "no room to open an update");
@@ -202,7 +220,7 @@ static void end_turn(turn *t, tb_rc rc, tb_verdict *verdict)
         give_scratch(t->in, t->s);
     }
     verdict->rc = rc;
-    verdict->weight = t->weight;
+    verdict->weight = t->samples;
     if (rc != TB_OK) {
         verdict->refusal = t->refusal;
         (void)snprintf(verdict->why, sizeof verdict->why, "%.*s",
@@ -268,18 +286,27 @@ static tb_rc spool_block(turn *t, const tb_order *order, tb_span sealed)
     return rc;
 }
 
-/* Adds the values of an opened block. */
+static tb_update_sink sink_of(const turn *t)
+{
+    return (tb_update_sink){
+        &t->in->config, t->into != NULL ? t->into->sum : NULL, t->s->values};
+}
+
+/* Adds the values of an opened block, or only checks them. */
 static tb_rc add_values(turn *t, uint32_t index, size_t n)
 {
-    tb_update_sink sink = {&t->in->config, t->in->sum, t->s->values};
-    (void)pthread_mutex_lock(&t->in->sum_lock);
+    tb_update_sink sink = sink_of(t);
+    if (t->into == NULL) {
+        return tb_update_block_check(&sink, index, t->s->plain, n, &t->err);
+    }
+    (void)pthread_mutex_lock(&t->into->sum_lock);
     tb_rc rc =
         tb_update_block_add(&sink, index, t->s->plain, n, t->weight, &t->err);
-    (void)pthread_mutex_unlock(&t->in->sum_lock);
+    (void)pthread_mutex_unlock(&t->into->sum_lock);
     return rc;
 }
 
-/* Opens a sealed block and adds what is in it; index 0 gives the weight. */
+/* Opens a sealed block and adds what is in it; index 0 tells the samples. */
 static tb_rc open_and_add(turn *t, uint32_t index, tb_span sealed)
 {
     const tb_round_config *config = &t->in->config;
@@ -297,7 +324,7 @@ static tb_rc open_and_add(turn *t, uint32_t index, tb_span sealed)
         return blame(t, rc, TB_REFUSE_SEAL);
     }
     size_t n = sealed.len - TB_SEAL_TAG_BYTES;
-    rc = index == 0 ? tb_update_head_decode(config, t->s->plain, n, &t->weight,
+    rc = index == 0 ? tb_update_head_decode(config, t->s->plain, n, &t->samples,
                                             &t->err)
                     : add_values(t, index, n);
     return blame(t, rc, tb_update_refusal(index, rc));
@@ -308,8 +335,7 @@ void tb_intake_add(tb_intake *in, const tb_order *order, const uint8_t *sealed,
 {
     turn t;
     tb_span span = {sealed, len};
-    tb_rc rc = begin_turn(&t, in);
-    t.weight = order->weight;
+    tb_rc rc = begin_turn(&t, in, order);
     if (rc == TB_OK && order->index == 0) {
         rc = begin_upload(in, &order->upload, order->upload.header, &t.u,
                           &t.err);
@@ -354,9 +380,12 @@ static tb_rc sync_spool(turn *t)
 
 static tb_rc count(turn *t)
 {
-    (void)pthread_mutex_lock(&t->in->sum_lock);
-    tb_rc rc = tb_sum_count(t->in->sum, t->weight, &t->err);
-    (void)pthread_mutex_unlock(&t->in->sum_lock);
+    if (t->into == NULL) {
+        return TB_OK;
+    }
+    (void)pthread_mutex_lock(&t->into->sum_lock);
+    tb_rc rc = tb_sum_count_damped(t->into->sum, t->weight, t->full, &t->err);
+    (void)pthread_mutex_unlock(&t->into->sum_lock);
     return rc;
 }
 
@@ -365,8 +394,10 @@ void tb_intake_end(tb_intake *in, const tb_order *order,
                    tb_verdict *verdict)
 {
     turn t = {.in = in,
+              .into = order->deferred ? NULL : in,
               .u = find_upload(in, order->upload.key),
-              .weight = order->weight};
+              .weight = order->weight,
+              .full = order->full};
     tb_rc rc = t.u != NULL
                    ? check_hash(&t, &order->update)
                    : tb_fail(&t.err, TB_E_BUG, "end of an upload not begun");
@@ -403,7 +434,7 @@ static tb_rc read_block(turn *t, const tb_upload_id *id, uint32_t index)
 static tb_rc subtract(turn *t, const tb_upload_id *id, uint32_t end)
 {
     tb_rc rc = TB_OK;
-    tb_update_sink sink = {&t->in->config, t->in->sum, t->s->values};
+    tb_update_sink sink = sink_of(t);
     tb_buf *sealed = &t->s->sealed;
     for (uint32_t i = 1 + t->u->n_undone; i < end && rc == TB_OK; i++) {
         rc = read_block(t, id, i);
@@ -412,11 +443,11 @@ static tb_rc subtract(turn *t, const tb_upload_id *id, uint32_t end)
                                  t->s->plain, &t->err);
         }
         if (rc == TB_OK) {
-            (void)pthread_mutex_lock(&t->in->sum_lock);
+            (void)pthread_mutex_lock(&t->into->sum_lock);
             rc = tb_update_block_subtract(&sink, i, t->s->plain,
                                           sealed->len - TB_SEAL_TAG_BYTES,
                                           t->weight, &t->err);
-            (void)pthread_mutex_unlock(&t->in->sum_lock);
+            (void)pthread_mutex_unlock(&t->into->sum_lock);
         }
         t->u->n_undone += rc == TB_OK;
     }
@@ -426,10 +457,9 @@ static tb_rc subtract(turn *t, const tb_upload_id *id, uint32_t end)
 void tb_intake_drop(tb_intake *in, const tb_order *order, tb_verdict *verdict)
 {
     turn t;
-    tb_rc rc = begin_turn(&t, in);
+    tb_rc rc = begin_turn(&t, in, order);
     t.u = find_upload(in, order->upload.key);
-    t.weight = order->weight;
-    if (rc == TB_OK && t.u != NULL) {
+    if (rc == TB_OK && t.u != NULL && t.into != NULL) {
         rc = subtract(&t, &order->upload.upload, order->index);
     }
     if (rc == TB_OK) {
@@ -485,12 +515,13 @@ static tb_rc find_header(turn *t, const tb_upload_ref *ref,
     return rc;
 }
 
-void tb_intake_add_stored(tb_intake *in, const tb_order *order,
+void tb_intake_add_stored(tb_intake *in, tb_intake *into, const tb_order *order,
                           tb_verdict *verdict)
 {
     turn t;
     uint8_t header[TB_UPLOAD_HEADER_BYTES];
-    tb_rc rc = begin_turn(&t, in);
+    tb_rc rc = begin_turn(&t, in, order);
+    t.into = into;
     if (rc == TB_OK) {
         rc = find_header(&t, &order->upload, header);
     }

@@ -1,7 +1,9 @@
 /* core/work/intake.h - where the updates of one round come together at the
  * coordinator: sealed blocks go to the spool, are opened in memory and added to
  * the exact sum at once. The upload orders of core/fed (event.h) are carried
- * out here; the daemon, the replay and the tests all call this.
+ * out here; the daemon, the replay and the tests all call this. An intake
+ * without a sum takes in what will be added to another one's, of an
+ * asynchronous run.
  * Thread rule: any thread, several at a time, but one order of an upload at a
  * time; nobody may use the sum while orders run. */
 #ifndef TB_WORK_INTAKE_H
@@ -17,18 +19,25 @@ typedef struct tb_intake tb_intake;
 typedef struct tb_intake_options {
     const tb_round_config *config; /* copied */
     tb_hash hash;                  /* of its canonical bytes */
-    uint32_t max_updates;          /* that the sum must have room for */
+    uint32_t max_updates;          /* that the sum must have room for; 0: no
+                                    * sum */
     tb_box_key *key;               /* of the run; borrowed, outlives it */
     tb_spool *spool;               /* taken: closed with the intake */
 } tb_intake_options;
 
-/* An empty sum beside a spool. *options->spool is taken only on TB_OK. Errors:
- * LIMIT, NOMEM. */
+/* An empty sum, or none, beside a spool. *options->spool is taken only on
+ * TB_OK. Errors: LIMIT, NOMEM. */
 tb_rc tb_intake_new(tb_intake **out, const tb_intake_options *options,
                     tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Closes the spool, frees all and nulls *intake. NULL is fine. */
 void tb_intake_free(tb_intake **intake) TB_NONNULL(1);
+
+/* Gives an intake that has no sum an empty one, and frees it again; no order
+ * that uses it may run. Errors: LIMIT, NOMEM. */
+tb_rc tb_intake_open_sum(tb_intake *intake, uint32_t max_updates, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+void tb_intake_close_sum(tb_intake *intake) TB_NONNULL(1);
 
 /* TB_ORDER_ADD_BLOCK: verdict->rc, refusal and weight are filled; sealed is
  * borrowed. Errors that are the client's come with a refusal. */
@@ -45,11 +54,13 @@ void tb_intake_end(tb_intake *intake, const tb_order *order,
 void tb_intake_drop(tb_intake *intake, const tb_order *order,
                     tb_verdict *verdict) TB_NONNULL(1, 2, 3);
 
-/* TB_ORDER_ADD_STORED. */
-void tb_intake_add_stored(tb_intake *intake, const tb_order *order,
-                          tb_verdict *verdict) TB_NONNULL(1, 2, 3);
+/* TB_ORDER_ADD_STORED: from the spool of one intake to the sum of another, or
+ * of the same; both are rounds of one run. */
+void tb_intake_add_stored(tb_intake *intake, tb_intake *into,
+                          const tb_order *order, tb_verdict *verdict)
+    TB_NONNULL(1, 2, 3, 4);
 
-/* Borrowed. */
+/* Borrowed; the sum is NULL when there is none. */
 const tb_sum *tb_intake_sum(const tb_intake *intake) TB_NONNULL(1);
 const tb_round_config *tb_intake_config(const tb_intake *intake) TB_NONNULL(1);
 

@@ -90,28 +90,33 @@ static tb_rc put_job(tb_run_params *out, const tb_job *job, tb_err *err)
 
 tb_rc tb_work_plan(tb_run_params *out, const tb_job *job, tb_err *err)
 {
-    *out =
-        (tb_run_params){.seed = job->seed,
-                        .rounds = job->rounds,
-                        .target = job->cohort.target,
-                        .minimum = job->cohort.minimum,
-                        .over_selection = job->cohort.over_selection,
-                        .server_lr = job->strategy.server_lr,
-                        .max_abs = (float)job->update.max_abs,
-                        .calibrate_max_abs = CALIBRATE_MAX_ABS,
-                        .max_weight = job->update.max_weight,
-                        .deadline_ms = job->deadline_ms,
-                        .select_ms = job->select_ms,
-                        .lost_ms = LOST_MS,
-                        .max_attempts = job->attempts,
-                        .evaluate = where_of(job->evaluate.where),
-                        .calibrate = job->quantise.kind == TB_JOB_QUANTISE_INT8
-                                         ? where_of(job->calibrate.where)
-                                         : TB_WHERE_NOWHERE,
-                        .publish = publish_of(job),
-                        .patience = job->early_stop.patience,
-                        .min_delta = job->early_stop.min_delta,
-                        .masked_from = masked_from(job)};
+    *out = (tb_run_params){
+        .seed = job->seed,
+        .rounds = job->rounds,
+        .target = job->cohort.target,
+        .minimum = job->cohort.minimum,
+        .over_selection = job->cohort.over_selection,
+        .server_lr = job->strategy.server_lr,
+        .max_abs = (float)job->update.max_abs,
+        .calibrate_max_abs = CALIBRATE_MAX_ABS,
+        .max_weight = job->update.max_weight,
+        .deadline_ms = job->deadline_ms,
+        .select_ms = job->select_ms,
+        .lost_ms = LOST_MS,
+        .max_attempts = job->attempts,
+        .evaluate = where_of(job->evaluate.where),
+        .calibrate = job->quantise.kind == TB_JOB_QUANTISE_INT8
+                         ? where_of(job->calibrate.where)
+                         : TB_WHERE_NOWHERE,
+        .publish = publish_of(job),
+        .patience = job->early_stop.patience,
+        .min_delta = job->early_stop.min_delta,
+        .masked_from = masked_from(job),
+        .mode = job->mode == TB_JOB_ASYNC ? TB_MODE_ASYNC : TB_MODE_SYNC,
+        .weights = job->weights == TB_JOB_UNIFORM ? TB_WEIGHTS_UNIFORM
+                                                  : TB_WEIGHTS_SAMPLES,
+        .buffer = job->buffer,
+        .max_staleness = job->max_staleness};
     tb_trainer_options training;
     const tb_sample_spec spec = {.target = job->data.values ? TB_TARGET_VALUE
                                                             : TB_TARGET_CLASS,

@@ -39,7 +39,7 @@ RUN = (bytes(16) + H + H + text("model") + text("images")
        + text("fedavg") + bytes(32) + MODEL + u64(199210, 6, 4, 42)
        + u32(30, 10, 5) + f64(1.25, 1.0) + struct.pack("<ff", 16, 1024)
        + u32(60000) + u64(60000, 5000, 0) + u32(3) + u32(1, 0, 1) + u32(0)
-       + f64(0.0) + u32(0) + text("batch: 32\n"))
+       + f64(0.0) + u32(0) + u32(1, 1, 8, 10) + text("batch: 32\n"))
 RECORDS = {
     1: bytes(16) + bytes(32) + text("client-01") + u64(1800000000)
     + text("site=lyon tag=a tag=b"),
@@ -49,7 +49,7 @@ RECORDS = {
     5: bytes(16) + u32(3, 2, 0) + text("config") + u32(2) + text("anna")
     + text("bert"),
     6: H + u64(1234),
-    7: H + text("anna") + bytes(16) + H + u32(5, 6000),
+    7: H + text("anna") + bytes(16) + H + u32(5, 46341, 65536, 1),
     8: H + text("anna") + u32(9),
     9: H + u32(9) + text("the deadline is over"),
     10: H + u32(0, 3) + MODEL + METRICS + u32(9) + u64(54000),
@@ -63,9 +63,9 @@ RECORDS = {
 for kind, body in RECORDS.items():
     put("record", "kind-%02d" % kind, bytes([kind, 1]) + body)
 
-layout = (b"TBSM" + u32(1, 30) + struct.pack("<f", 8) + u32(1000, 4, 2)
+layout = (b"TBSM" + u32(2, 30) + struct.pack("<f", 8) + u32(1000, 4, 2)
           + u64(8) + b"\1" + u64(1) + b"\0")
-body = layout + u64(500) + u32(2) + struct.pack("<9q", *range(-4, 5))
+body = layout + u64(500, 500) + u32(2) + struct.pack("<9q", *range(-4, 5))
 put("sum", "two-updates",
     body + hashlib.blake2b(body, digest_size=32).digest())
 

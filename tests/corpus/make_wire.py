@@ -65,7 +65,8 @@ config = message(
     (15, 8.0), (16, 65536), (17, 42), (18, 60000), (19, "fashion"), (20, 1),
     (21, message((1, "parameters"), (2, 199210), (3, 1))),
     (21, message((1, "loss_sum"), (2, 1))),
-    (22, "loss=softmax_cross_entropy\nbatch=32\n"), (24, bytes(16)))
+    (22, "loss=softmax_cross_entropy\nbatch=32\n"), (24, bytes(16)),
+    (26, 4294901760))
 small_config = message(
     (1, 1), (2, h(1)), (3, h(2)), (4, ID), (5, 1), (6, 2), (7, 2), (8, h(3)),
     (9, 1), (10, h(4)), (11, 1), (12, h(5)), (13, "q8"), (14, 62),

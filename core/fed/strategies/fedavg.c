@@ -1,6 +1,8 @@
 /* core/fed/strategies/fedavg.c - federated averaging (McMahan et al. 2017,
  * algorithm 1, on differences): w <- w + server_lr * sum n_k d_k / sum n_k,
- * d_k = w_k - w. Keeps no state. */
+ * d_k = w_k - w. With damped weights (stale.h) the same line is the server's
+ * step of FedBuff: w <- w + server_lr * sum s_k n_k d_k / sum n_k, with n_k = 1
+ * where weights are uniform. Keeps no state. */
 #include "fed/strategy_priv.h"
 
 #define TILE 4096 /* means made at a time, on the stack */

@@ -87,8 +87,12 @@ static tb_record sample(tb_record_kind kind)
         r.u.clock = (tb_rec_clock){config, 1234};
         break;
     case TB_REC_ACCEPTED:
-        r.u.accepted = (tb_rec_accepted){
-            .config = config, .update = config, .n_blocks = 5, .weight = 6000};
+        r.u.accepted = (tb_rec_accepted){.config = config,
+                                         .update = config,
+                                         .n_blocks = 5,
+                                         .weight = 46341,
+                                         .full = 65536,
+                                         .staleness = 1};
         CHECK(tb_name_set(&r.u.accepted.client, "client-01"));
         break;
     case TB_REC_EXPELLED:
@@ -381,6 +385,52 @@ static void a_run_outside_its_ranges_is_refused_by_the_field(void **state)
 #undef BROKEN
 }
 
+static void make_async(void)
+{
+    make_params();
+    params.mode = TB_MODE_ASYNC;
+    params.weights = TB_WEIGHTS_UNIFORM;
+    params.target = 20;
+    params.buffer = 10;
+    params.max_staleness = 10;
+}
+
+static void an_asynchronous_run_has_ranges_of_its_own(void **state)
+{
+    tb_err err = {0};
+    (void)state;
+    make_async();
+    CHECK_OK(tb_run_params_check(&params, &err), err);
+    CHECK(tb_run_wanted(&params) == 10);
+    params.over_selection = 10.0; /* asks nobody more */
+    params.minimum = 10;
+    CHECK_OK(tb_run_params_check(&params, &err), err);
+#define BROKEN(field, value, rc, part)                                         \
+    do {                                                                       \
+        make_async();                                                          \
+        params.field = (value);                                                \
+        CHECK_ERR(tb_run_params_check(&params, &err), (rc), err, (part));      \
+    } while (0)
+    BROKEN(buffer, 0, TB_E_USAGE, "buffer 0");
+    BROKEN(minimum, 11, TB_E_USAGE, "buffer 10");
+    BROKEN(target, 0, TB_E_USAGE, "target 0");
+    BROKEN(max_staleness, 1001, TB_E_USAGE, "max_staleness 1001");
+    BROKEN(mode, TB_MODE_COUNT, TB_E_USAGE, "mode");
+    BROKEN(weights, TB_WEIGHTS_COUNT, TB_E_USAGE, "weights");
+#undef BROKEN
+    make_async();
+    params.buffer = 9000;
+    params.max_staleness = 1000;
+    CHECK_ERR(tb_run_params_check(&params, &err), TB_E_LIMIT, err, "lower");
+    make_async();
+    params.weights = TB_WEIGHTS_SAMPLES; /* 10 * 60000 * 2^16 * 2^4 <= 2^40 */
+    CHECK_OK(tb_run_params_check(&params, &err), err);
+    params.max_abs = 128.0F; /* three bits more: f would be 19 */
+    CHECK_ERR(tb_run_params_check(&params, &err), TB_E_LIMIT, err, "19 bits");
+    params.max_weight = 65536;
+    CHECK_ERR(tb_run_params_check(&params, &err), TB_E_LIMIT, err, "uniform");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +443,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_is_refused_by_name),
         cmocka_unit_test(it_survives_each_allocation_failing),
         cmocka_unit_test(a_run_outside_its_ranges_is_refused_by_the_field),
+        cmocka_unit_test(an_asynchronous_run_has_ranges_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

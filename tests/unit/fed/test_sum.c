@@ -231,6 +231,35 @@ static void a_subtracted_update_leaves_no_trace(void **state)
     tb_sum_free(&sum);
 }
 
+/* By hand: (100 * 4 + 300 * 2) / (400 + 300), of 700 full weights. */
+static void the_mean_divides_by_full_weights(void **state)
+{
+    tb_round_config config = round_config(1, 1, "f32");
+    tb_sum *sum = new_sum(&config, 2);
+    const float stale[2] = {4.0F, 4.0F};
+    const float fresh[2] = {2.0F, 3.0F};
+    float mean[2];
+    tb_err err = {0};
+    (void)state;
+    CHECK_OK(tb_sum_add(sum, 0, fresh, 2, 300, &err), err);
+    CHECK_OK(tb_sum_count(sum, 300, &err), err);
+    tb_hash before = tb_sum_hash(sum);
+    CHECK_OK(tb_sum_add(sum, 0, stale, 2, 100, &err), err);
+    CHECK_OK(tb_sum_count_damped(sum, 100, 400, &err), err);
+    CHECK(tb_sum_weight(sum) == 400 && tb_sum_full(sum) == 700);
+    CHECK_OK(tb_sum_mean(sum, 0, mean, 2, &err), err);
+    CHECK(mean[0] == (float)(1000.0 / 700.0));
+    CHECK(mean[1] == 3.5F); /* not weighted: one each */
+    CHECK_OK(tb_sum_subtract(sum, 0, stale, 2, 100, &err), err);
+    CHECK_OK(tb_sum_uncount_damped(sum, 100, 400, &err), err);
+    tb_hash after = tb_sum_hash(sum);
+    CHECK(tb_hash_equal(&before, &after));
+    CHECK_ERR(tb_sum_count_damped(sum, 5, 4, &err), TB_E_LIMIT, err,
+              "weight 5 of at most 4");
+    CHECK_ERR(tb_sum_count_damped(sum, 5, 1001, &err), TB_E_LIMIT, err, "1001");
+    tb_sum_free(&sum);
+}
+
 static void bad_values_are_refused_and_change_nothing(void **state)
 {
     tb_round_config config = round_config(N, 0, "f32");
@@ -341,12 +370,12 @@ static void cut_or_altered_bytes_are_refused(void **state)
         bytes.data[n] ^= 0x80;
     }
     size_t counts = 28 + 2 * 9;
-    tb_le32_put(bytes.data + counts + 8, 5); /* of at most 4 updates */
+    tb_le32_put(bytes.data + counts + 16, 5); /* of at most 4 updates */
     rehash(&bytes);
     CHECK_ERR(tb_sum_decode(&back, &config, 4, bytes.data, bytes.len, &err),
               TB_E_MALFORMED, err, "5 updates");
-    tb_le32_put(bytes.data + counts + 8, 3);
-    tb_le64_put(bytes.data + counts + 12, UINT64_C(1) << 61);
+    tb_le32_put(bytes.data + counts + 16, 3);
+    tb_le64_put(bytes.data + counts + 20, UINT64_C(1) << 61);
     rehash(&bytes);
     CHECK_ERR(tb_sum_decode(&back, &config, 4, bytes.data, bytes.len, &err),
               TB_E_MALFORMED, err, "cannot be");
@@ -387,6 +416,7 @@ int main(void)
         cmocka_unit_test(each_instruction_set_gives_the_same_integers),
         cmocka_unit_test(order_and_grouping_change_nothing),
         cmocka_unit_test(a_subtracted_update_leaves_no_trace),
+        cmocka_unit_test(the_mean_divides_by_full_weights),
         cmocka_unit_test(bad_values_are_refused_and_change_nothing),
         cmocka_unit_test(bytes_give_the_same_sum_back),
         cmocka_unit_test(bytes_packed_by_another_hand_are_read),

@@ -60,6 +60,16 @@ static void what_follows_from_other_keys_is_filled_in(void **state)
     CHECK_OK(read_job(&job, LEAST "data: {reader: idx, dtype: f32}\n", &err),
              err);
     CHECK(!job.data.bytes);
+    CHECK(job.mode == TB_JOB_SYNC && job.weights == TB_JOB_SAMPLES);
+    tb_job_release(&job);
+    CHECK_OK(read_job(&job, LEAST "mode: async\nbuffer: 7\n", &err), err);
+    CHECK(job.weights == TB_JOB_UNIFORM && job.max_staleness == 10);
+    CHECK(job.cohort.minimum == 7 && job.update.max_weight == 1000000);
+    tb_job_release(&job);
+    CHECK_OK(read_job(&job, LEAST "mode: async\nbuffer: 7\nweights: samples\n",
+                      &err),
+             err);
+    CHECK(job.weights == TB_JOB_SAMPLES && job.update.max_weight == 65535);
     tb_job_release(&job);
 }
 
@@ -75,6 +85,13 @@ static void keys_that_do_not_fit_together_are_refused(void **state)
         {LEAST "model.file: m.onnx\n", "model.file and model.new are both"},
         {LEAST "cohort.minimum: 6\n", "cohort.minimum 6 is over"},
         {LEAST "optimiser.nesterov: true\n", "wants optimiser.momentum"},
+        {LEAST "buffer: 3\n", "buffer wants mode: async"},
+        {LEAST "mode: async\n", "mode: async wants buffer"},
+        {LEAST "mode: async\nbuffer: 2\ncohort.minimum: 3\n",
+         "cohort.minimum 3 is over buffer 2"},
+        {LEAST "mode: async\nbuffer: 2\nweights: samples\n"
+               "update.max_weight: 70000\n",
+         "update.max_weight 70000 is over 65535"},
         {LEAST "publish: best\n", "publish: best wants evaluate"},
         {LEAST "early_stop.patience: 2\n", "early_stop.patience wants"},
         {LEAST "loss: mse\n", "loss mse wants data.target: value"},

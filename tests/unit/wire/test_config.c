@@ -77,7 +77,7 @@ static void any_field_changes_the_hash_and_so_the_round(void **state)
     (void)state;
     tb_buf first = encoded();
     tb_hash hash = tb_hash_of(first.data, first.len);
-    for (int field = 0; field < 9; field++) {
+    for (int field = 0; field < 10; field++) {
         tb_buf buf;
         tb_err err = {0};
         sample_config(&config);
@@ -90,6 +90,7 @@ static void any_field_changes_the_hash_and_so_the_round(void **state)
         config.epoch += field == 6;
         config.epoch_id[15] ^= field == 7;
         config.epoch_row += field == 8;
+        config.sum_weight += field == 9;
         tb_buf_init(&buf, TB_CONFIG_BYTES_MAX);
         CHECK_OK(tb_round_config_encode(&config, &buf, &err), err);
         tb_hash other = tb_hash_of(buf.data, buf.len);

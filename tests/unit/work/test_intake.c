@@ -111,6 +111,8 @@ static sent seal(const fixture *f, const char *client, uint32_t weight,
     o->upload.config = f->hash;
     o->upload.n_blocks = N_BLOCKS;
     o->weight = weight;
+    o->full = weight;
+    o->into = f->hash;
     CHECK(tb_name_set(&o->upload.client, client));
     memcpy(o->upload.header, tb_sealer_header(sealer), TB_UPLOAD_HEADER_BYTES);
     memcpy(o->upload.upload.bytes, o->upload.header + 36, TB_UPLOAD_ID_BYTES);
@@ -148,7 +150,7 @@ static void send_all(fixture *f, sent *s)
     for (uint32_t i = 0; i < N_BLOCKS; i++) {
         tb_verdict v = add_block(f, s, i);
         CHECK(v.rc == TB_OK);
-        CHECK(i > 0 || v.weight == s->order.weight);
+        CHECK(i > 0 || v.weight == s->order.full);
     }
     CHECK(end(f, s).rc == TB_OK);
 }
@@ -276,9 +278,9 @@ static void the_spool_gives_the_same_sum_after_a_restart(void **state)
     tb_intake_free(&f.intake);
     open_intake(&f);
     tb_verdict v = {0};
-    tb_intake_add_stored(f.intake, &b.order, &v);
+    tb_intake_add_stored(f.intake, f.intake, &b.order, &v);
     CHECK(v.rc == TB_OK && v.weight == 100);
-    tb_intake_add_stored(f.intake, &a.order, &v);
+    tb_intake_add_stored(f.intake, f.intake, &a.order, &v);
     CHECK(v.rc == TB_OK && v.weight == 300);
     tb_hash after = tb_sum_hash(tb_intake_sum(f.intake));
     CHECK(tb_hash_equal(&before, &after));
@@ -298,12 +300,12 @@ static void a_stored_update_with_another_hash_is_not_counted(void **state)
     tb_hash empty = tb_sum_hash(tb_intake_sum(f.intake));
     tb_verdict v = {0};
     a.order.update.bytes[3] ^= 1;
-    tb_intake_add_stored(f.intake, &a.order, &v);
+    tb_intake_add_stored(f.intake, f.intake, &a.order, &v);
     CHECK(v.rc == TB_E_MISMATCH && v.refusal == 0);
     tb_hash after = tb_sum_hash(tb_intake_sum(f.intake));
     CHECK(tb_hash_equal(&empty, &after));
     a.order.upload.upload.bytes[0] ^= 1;
-    tb_intake_add_stored(f.intake, &a.order, &v);
+    tb_intake_add_stored(f.intake, f.intake, &a.order, &v);
     CHECK(v.rc == TB_E_NOT_FOUND);
     release(&a);
     teardown(&f);
@@ -382,6 +384,90 @@ static void a_drop_that_failed_midway_goes_on_where_it_stopped(void **state)
     teardown(&f);
 }
 
+/* A second intake of the run, without a sum: of an older round. */
+static tb_intake *older_intake(fixture *f, const tb_hash *hash)
+{
+    tb_err err;
+    tb_intake *older = NULL;
+    tb_intake_options options = {
+        .config = &f->config, .hash = *hash, .key = f->key};
+    CHECK_OK(tb_spool_open(&options.spool, f->dir, &f->config.run, hash, &err),
+             err);
+    CHECK_OK(tb_intake_new(&older, &options, &err), err);
+    CHECK(tb_intake_sum(older) == NULL);
+    return older;
+}
+
+/* Blocks and end of a stale update, which go to an intake without a sum. */
+static void send_deferred(fixture *f, tb_intake *older, sent *s)
+{
+    tb_intake *open = f->intake;
+    f->intake = older;
+    s->order.deferred = true;
+    send_all(f, s);
+    f->intake = open;
+    s->order.deferred = false;
+}
+
+static void a_deferred_update_is_added_to_a_later_rounds_sum(void **state)
+{
+    fixture f;
+    tb_verdict v = {0};
+    setup(&f, *state);
+    tb_hash open = f.hash;
+    f.hash = tb_hash_of("older", 5);
+    sent a = seal(&f, "a", 300, 1.0F, 3.0F);
+    tb_hash old = f.hash;
+    f.hash = open;
+    tb_intake *older = older_intake(&f, &old);
+    sent b = seal(&f, "b", 100, -1.0F, 1.0F);
+    send_deferred(&f, older, &a);
+    send_deferred(&f, f.intake, &b);
+    CHECK(tb_sum_updates(tb_intake_sum(f.intake)) == 0);
+    CHECK(tb_sum_weight(tb_intake_sum(f.intake)) == 0);
+    /* a is damped to a third of its weight */
+    a.order.weight = 100;
+    tb_intake_add_stored(older, f.intake, &a.order, &v);
+    CHECK(v.rc == TB_OK && v.weight == 300);
+    tb_intake_add_stored(f.intake, f.intake, &b.order, &v);
+    CHECK(v.rc == TB_OK && v.weight == 100);
+    CHECK(tb_sum_updates(tb_intake_sum(f.intake)) == 2);
+    CHECK(tb_sum_weight(tb_intake_sum(f.intake)) == 200);
+    CHECK(tb_sum_full(tb_intake_sum(f.intake)) == 400);
+    /* (100 * 1 - 100 * 1) / 400, and (100 * 3 + 100 * 1) / 400 */
+    CHECK(mean_at(&f, 0) == 0.0F);
+    CHECK(mean_at(&f, TB_BLOCK_VALUES) == 1.0F);
+    release(&a);
+    release(&b);
+    tb_intake_free(&older);
+    teardown(&f);
+}
+
+static void a_deferred_update_is_checked_as_any_other(void **state)
+{
+    fixture f;
+    setup(&f, *state);
+    tb_hash empty = tb_sum_hash(tb_intake_sum(f.intake));
+    for (uint32_t bad = 0; bad < N_BLOCKS; bad++) {
+        sent s = seal(&f, "m", 10, 1.0F, 1.0F);
+        s.order.deferred = true;
+        s.block[bad][5] ^= 1;
+        check_refused(&f, &s, bad, TB_REFUSE_SEAL);
+        release(&s);
+    }
+    sent nan = seal(&f, "n", 10, 1.0F, NAN);
+    nan.order.deferred = true;
+    check_refused(&f, &nan, 2, TB_REFUSE_VALUES);
+    sent large = seal(&f, "l", 10, 1.0F, 4.5F);
+    large.order.deferred = true;
+    check_refused(&f, &large, 2, TB_REFUSE_VALUES);
+    tb_hash after = tb_sum_hash(tb_intake_sum(f.intake));
+    CHECK(tb_hash_equal(&empty, &after));
+    release(&nan);
+    release(&large);
+    teardown(&f);
+}
+
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, tb_test_folder_setup,                \
                                     tb_test_folder_teardown)
@@ -396,6 +482,8 @@ int main(void)
         TEST(the_spool_gives_the_same_sum_after_a_restart),
         TEST(a_stored_update_with_another_hash_is_not_counted),
         TEST(an_upload_that_starts_again_must_send_the_same_bytes),
+        TEST(a_deferred_update_is_added_to_a_later_rounds_sum),
+        TEST(a_deferred_update_is_checked_as_any_other),
         TEST(a_drop_that_failed_midway_goes_on_where_it_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
