@@ -7,14 +7,15 @@
 #include "model/ops/conv.h"
 #include "model/ops/matmul.h"
 
-#define N_IN_MAX 3
+#define N_IN_OWN 3 /* of a Conv, Gemm or MatMul */
+#define N_IN_MAX 7
 
 /* A node that stands for several. */
 typedef struct fused_node {
     tb_node node;
     tb_value_id in[N_IN_MAX];
     tb_value_id out;
-    tb_tensor in_tensors[N_IN_MAX]; /* where the call needs one more input */
+    tb_tensor in_tensors[N_IN_MAX]; /* where the call needs more inputs */
 } fused_node;
 
 typedef struct fuser {
@@ -76,9 +77,9 @@ static bool is_before(const fuser *f, tb_value_id v, size_t i)
     return f->maker[v] == f->bound->n_calls || f->maker[v] < i;
 }
 
-/* Call `first` takes on what call `last` would do: its output, and with `also`
- * below n_in that input of it. */
-static void join(fuser *f, size_t first, size_t last, size_t also)
+/* Call `first` takes on what call `last` would do: its output, and n inputs of
+ * it from `also` on, behind the third of its own. */
+static void join(fuser *f, size_t first, size_t last, size_t also, size_t n)
 {
     tb_call *call = &f->bound->calls[first];
     const tb_call *end = &f->bound->calls[last];
@@ -89,12 +90,17 @@ static void join(fuser *f, size_t first, size_t last, size_t also)
     own->node.out = &own->out;
     own->node.n_out = 1;
     own->out = end->node->out[0];
-    if (also < end->n_in) {
+    if (n > 0) {
+        size_t at = n > 1 ? N_IN_OWN : call->n_in;
         memcpy(own->in_tensors, call->in, call->n_in * sizeof call->in[0]);
-        own->in_tensors[call->n_in] = end->in[also];
-        own->in[call->n_in] = end->node->in[also];
+        for (size_t i = call->n_in; i < at; i++) {
+            own->in[i] = TB_ID_NONE;
+        }
+        memcpy(&own->in[at], &end->node->in[also], n * sizeof own->in[0]);
+        memcpy(&own->in_tensors[at], &end->in[also],
+               n * sizeof own->in_tensors[0]);
         call->in = own->in_tensors;
-        call->n_in++;
+        call->n_in = at + n;
         own->node.n_in = call->n_in;
     }
     call->out[0] = end->out[0];
@@ -118,7 +124,7 @@ static void fuse_bias(fuser *f, size_t i)
             continue;
         }
         if (tb_op_matmul_bias(&f->bound->calls[made], &row->shape)) {
-            join(f, made, i, 1 - j);
+            join(f, made, i, 1 - j, 1);
             return;
         }
     }
@@ -158,7 +164,25 @@ static void fuse_clamp(fuser *f, size_t i)
     bool relu = low == 0.0f && high > 1e30f;
     if (tb_op_conv_clamp(maker, low, high) ||
         (relu && tb_op_product_relu(maker))) {
-        join(f, made, i, SIZE_MAX);
+        join(f, made, i, 0, 0);
+    }
+}
+
+/* Conv -> BatchNormalization, of whose other outputs nobody reads one */
+static void fuse_norm(fuser *f, size_t i)
+{
+    const tb_call *call = &f->bound->calls[i];
+    size_t made = sole_maker(f, i, 0);
+    bool alone = made < f->bound->n_calls;
+    for (size_t j = 1; alone && j < call->n_in; j++) {
+        alone = is_before(f, call->node->in[j], made);
+    }
+    for (size_t j = 1; alone && j < call->n_out; j++) {
+        tb_value_id v = call->node->out[j];
+        alone = v == TB_ID_NONE || f->reads[v] == 0;
+    }
+    if (alone && tb_op_conv_norm(&f->bound->calls[made], call)) {
+        join(f, made, i, 1, 4);
     }
 }
 
@@ -171,7 +195,7 @@ static void fuse_gate(fuser *f, size_t i)
         tb_node_float(call->node, "alpha", 0.0f) == 0.0f &&
         is_before(f, call->node->in[1], made) &&
         tb_op_gemm_gate(&f->bound->calls[made])) {
-        join(f, made, i, 1);
+        join(f, made, i, 1, 1);
     }
 }
 
@@ -180,6 +204,9 @@ static void fuse(fuser *f)
     const tb_bound *b = f->bound;
     for (size_t i = 0; i < b->n_calls; i++) {
         const tb_call *call = &b->calls[i];
+        if (is(call, TB_DOMAIN_ONNX, "BatchNormalization")) {
+            fuse_norm(f, i);
+        }
         if (call->n_out != 1 || call->out[0].dtype != TB_F32) {
             continue;
         }

@@ -3,6 +3,7 @@
  *   MatMul -> Add of a row          the row is where the sums start
  *   Gemm, MatMul, Conv -> Relu      the product ends in it
  *   Conv -> Clip                    the same
+ *   Conv -> BatchNormalization      in inference, a line a channel
  *   Gemm -> ReluGrad                a gradient's product passes its gate
  * where nobody else reads what lies between. Same bits as apart, but for sums
  * of more than TB_GEMM_CHUNK terms behind MatMul -> Add, which are rounded in

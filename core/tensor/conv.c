@@ -122,10 +122,10 @@ void tb_conv_forward(const tb_conv *c, const float *x, const float *w,
 }
 
 void tb_conv_finish(const tb_conv *c, float *y, size_t n_rows, size_t n,
-                    size_t step, const float *bias)
+                    const float *bias)
 {
-    if (bias != NULL || c->clamp) {
-        tb_conv_chosen()->finish(c, y, n_rows, n, step, bias);
+    if (tb_conv_ends(c, bias)) {
+        tb_conv_chosen()->finish(c, y, 0, n_rows, n, n, bias);
     }
 }
 

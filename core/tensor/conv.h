@@ -15,6 +15,13 @@
 
 #define TB_CONV_DIMS 3
 
+/* A line for each output channel: y = (y - mean) scale + shift. */
+typedef struct tb_conv_norm {
+    const float *mean; /* [out_channels] each */
+    const float *scale;
+    const float *shift;
+} tb_conv_norm;
+
 /* The geometry, as ONNX's Conv has it: out[d] windows of
  * (kernel[d] - 1) * dilation[d] + 1 elements, stride[d] apart, the first one
  * pad[d] elements before the input; what lies outside the input is 0. Of fewer
@@ -30,6 +37,8 @@ typedef struct tb_conv {
     size_t stride[TB_CONV_DIMS];
     size_t dilation[TB_CONV_DIMS];
     size_t pad[TB_CONV_DIMS];
+    const tb_conv_norm *norm; /* what the forward pass does behind the bias;
+                               * NULL: nothing */
     bool clamp; /* the forward pass ends in y = min(max(y, low), high) */
     float low;  /* 0 and infinity: Relu */
     float high;
@@ -75,10 +84,10 @@ void tb_conv_backward(const tb_conv *conv, const tb_conv_grads *grads,
 void tb_conv_bias_grad(float *db, const float *dy, size_t batch,
                        size_t channels, size_t pixels) TB_NONNULL(1, 2);
 
-/* y[r][i] = clamp(y[r][i] + bias[r]), y [n_rows, n] with rows `step` floats
- * apart; bias may be NULL: the end of a forward pass. */
+/* y [n_rows, n] = clamp(y + bias[r]): the end of a pass that has no line of
+ * norm; bias may be NULL. */
 void tb_conv_finish(const tb_conv *conv, float *y, size_t n_rows, size_t n,
-                    size_t step, const float *bias) TB_NONNULL(1, 2);
+                    const float *bias) TB_NONNULL(1, 2);
 
 /* All of it by plain loops in double, without clamp and bias: slow, and the
  * oracle of the tests. y, dx, dw: each may be NULL; x, w, dy as they need. */

@@ -226,9 +226,11 @@ static void scatter(const columns *q, const runs *r, size_t n)
 
 /* --- forward -------------------------------------------------------------- */
 
-/* y [out_group, pixels] of one image and group = w columns(x) */
+/* y [out_group, pixels] of one image and group = w columns(x); first: the
+ * group's first output channel */
 static void forward_image(const columns *q, const float *x, const float *w,
-                          const float *bias, float *y, const tb_conv_set *set)
+                          size_t first, const float *bias, float *y,
+                          const tb_conv_set *set)
 {
     runs r;
     bool direct = q->padded == NULL;
@@ -247,8 +249,9 @@ static void forward_image(const columns *q, const float *x, const float *w,
             gather(q, &r, n);
         }
         tb_gemm(&s, 1.0f, w, direct ? x : q->col, 0.0f, y + from);
-        if (bias != NULL || q->conv->clamp) {
-            set->finish(q->conv, y + from, q->out_group, n, q->pixels, bias);
+        if (tb_conv_ends(q->conv, bias)) {
+            set->finish(q->conv, y + from, first, q->out_group, n, q->pixels,
+                        bias);
         }
     }
 }
@@ -262,8 +265,7 @@ static void forward(const tb_conv_set *set, const tb_conv *c, const float *x,
     for (size_t i = 0; i < c->batch * c->groups; i++) {
         size_t g = i % c->groups;
         forward_image(&q, x + i * q.in_group * tb_conv_volume(c->in),
-                      w + g * q.out_group * q.terms,
-                      bias == NULL ? NULL : bias + g * q.out_group,
+                      w + g * q.out_group * q.terms, g * q.out_group, bias,
                       y + i * q.out_group * q.pixels, set);
     }
 }

@@ -216,8 +216,8 @@ static void depthwise_forward(const tb_conv *c, const float *x, const float *w,
             size_t m = i % c->in_channels * q.multiple + k;
             f.w = w + m * q.taps;
             run_filter(&f, y, q.taps);
-            if (bias != NULL || c->clamp) {
-                finish(c, y, 1, pixels, pixels, bias == NULL ? NULL : bias + m);
+            if (tb_conv_ends(c, bias)) {
+                finish(c, y, m, 1, pixels, pixels, bias);
             }
         }
     }

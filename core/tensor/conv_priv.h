@@ -9,8 +9,10 @@
 /* The loops that each instruction set fills. */
 typedef struct tb_conv_set {
     const tb_k_set *loops; /* usable where these are */
-    void (*finish)(const tb_conv *, float *, size_t, size_t, size_t,
-                   const float *);
+    /* y [n_rows, n], rows step floats apart: output channels first and up end
+     * in bias, norm and clamp; bias [out_channels] or NULL. */
+    void (*finish)(const tb_conv *, float *y, size_t first, size_t n_rows,
+                   size_t n, size_t step, const float *bias);
     void (*winograd_forward)(const tb_conv *, const float *x, const float *w,
                              const float *bias, float *y, float *work);
     void (*winograd_backward)(const tb_conv *, const tb_conv_grads *,
@@ -136,6 +138,12 @@ typedef struct tb_conv_depthwise {
 /* Lays out work (NULL: only counts); bytes, or SIZE_MAX on overflow. */
 size_t tb_conv_depthwise_layout(tb_conv_depthwise *q, const tb_conv *conv,
                                 float *work);
+
+/* Whether a forward pass has anything to finish. */
+static inline bool tb_conv_ends(const tb_conv *c, const float *bias)
+{
+    return bias != NULL || c->norm != NULL || c->clamp;
+}
 
 /* The product of three extents. */
 static inline size_t tb_conv_volume(const size_t extent[TB_CONV_DIMS])

@@ -306,6 +306,7 @@ typedef struct pass {
     const tb_conv_winograd *q;
     size_t x_step; /* floats from one image of the group to the next */
     size_t y_step;
+    size_t group;
     size_t from; /* first tile of the block */
     size_t n;    /* tiles of the block */
 } pass;
@@ -343,8 +344,9 @@ static void write_outputs(const pass *p, const float *bias, float *y)
             float *at = y + (p->from + i) / q->tiles * p->y_step;
             separate(at, q->out_image, q->out_width, q->out_lanes, q->out_group,
                      c->out[1], c->out[2]);
-            if (bias != NULL || c->clamp) {
-                finish(c, at, q->out_group, pixels, pixels, bias);
+            if (tb_conv_ends(c, bias)) {
+                finish(c, at, p->group * q->out_group, q->out_group, pixels,
+                       pixels, bias);
             }
         }
     }
@@ -390,9 +392,10 @@ static void winograd_forward(const tb_conv *c, const float *x, const float *w,
     tb_conv_winograd_layout(&q, c, TB_CONV_Y, work);
     clear_images(&q);
     for (size_t g = 0; g < c->groups; g++) {
-        forward_group(start(&q), x + g * q.in_group * c->in[1] * c->in[2],
-                      w + g * q.out_group * q.in_group * q.r * q.r,
-                      bias == NULL ? NULL : bias + g * q.out_group,
+        pass p = start(&q);
+        p.group = g;
+        forward_group(p, x + g * q.in_group * c->in[1] * c->in[2],
+                      w + g * q.out_group * q.in_group * q.r * q.r, bias,
                       y + g * q.out_group * c->out[1] * c->out[2]);
     }
 }

@@ -8,8 +8,7 @@
 #include "base/mem.h"
 #include "model/ops/op_priv.h"
 
-#define EPSILON  1e-5f /* ONNX's defaults */
-#define MOMENTUM 0.9f
+#define MOMENTUM 0.9f /* ONNX's default */
 
 enum { IN_X, IN_SCALE, IN_BIAS, IN_MEAN, IN_VAR };
 
@@ -46,7 +45,7 @@ static tb_rc plan(norm_state *state, const tb_call *call, const tb_shape *x,
         .n = x->dim[0],
         .c = x->rank > 1 ? x->dim[1] : 1,
         .s = x->rank > 1 ? tb_shape_product(x, 2, x->rank) : 1,
-        .epsilon = tb_node_float(call->node, "epsilon", EPSILON),
+        .epsilon = tb_node_float(call->node, "epsilon", TB_OP_EPSILON),
         .momentum = tb_node_float(call->node, "momentum", MOMENTUM)};
     return TB_OK;
 }
@@ -91,11 +90,6 @@ static channel_work work_of(const tb_call *call, size_t c)
     return (channel_work){w, w + c, w + 2 * c, w + 3 * c, w + 4 * c};
 }
 
-static float rstd_of(double variance, float epsilon)
-{
-    return (float)(1 / sqrt(variance + (double)epsilon));
-}
-
 /* Mean and variance of a channel, of the batch or of all time. */
 static void find_moments(const tb_call *call, const channel_work *w, size_t c)
 {
@@ -111,7 +105,7 @@ static void find_moments(const tb_call *call, const channel_work *w, size_t c)
     }
     w->mean[c] = (float)m[0];
     w->variance[c] = (float)m[1];
-    w->rstd[c] = rstd_of(m[1], s->epsilon);
+    w->rstd[c] = tb_op_rstd(m[1], s->epsilon);
     w->a[c] = w->rstd[c] * tb_op_f32(call, IN_SCALE)[c];
     w->b[c] = tb_op_f32(call, IN_BIAS)[c];
 }

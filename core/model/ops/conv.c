@@ -23,9 +23,14 @@ enum { DW, DX, DB, N_GRADS }; /* outputs of ConvGrad and ConvTransposeGrad */
 typedef struct conv_state {
     tb_conv conv;
     conv_step step[N_GRADS];
+    size_t norm_at; /* of the scales in the scratch memory, in floats; 0: no
+                     * BatchNormalization follows */
+    float epsilon;  /* of it */
 } conv_state;
 
 _Static_assert(sizeof(conv_state) <= TB_OP_STATE_BYTES, "state too large");
+
+#define WORK_BORDER 64
 
 /* --- infer ---------------------------------------------------------------- */
 
@@ -159,6 +164,34 @@ bool tb_op_conv_clamp(tb_call *call, float low, float high)
     return true;
 }
 
+/* n more floats of scratch memory on a border of their own, never at 0. */
+static bool take_work(tb_call *call, size_t *at, size_t n)
+{
+    size_t gap = WORK_BORDER + (0 - call->work_bytes) % WORK_BORDER;
+    size_t from = 0;
+    size_t end = 0;
+    if (tb_mem_add(&from, call->work_bytes, gap) != 0 ||
+        tb_mem_mul(&end, n, sizeof(float)) != 0 ||
+        tb_mem_add(&end, from, end) != 0) {
+        return false;
+    }
+    *at = from / sizeof(float);
+    call->work_bytes = end;
+    return true;
+}
+
+bool tb_op_conv_norm(tb_call *call, const tb_call *norm)
+{
+    conv_state *state = TB_OP_STATE(conv_state, call);
+    if (call->op != &tb_op_conv || call->training || state->conv.clamp ||
+        state->norm_at > 0 ||
+        !take_work(call, &state->norm_at, state->conv.out_channels)) {
+        return false;
+    }
+    state->epsilon = tb_node_float(norm->node, "epsilon", TB_OP_EPSILON);
+    return true;
+}
+
 /* --- forward -------------------------------------------------------------- */
 
 static const float *bias_of(const tb_call *call)
@@ -166,11 +199,27 @@ static const float *bias_of(const tb_call *call)
     return tb_op_has(call, 2) ? tb_op_f32(call, 2) : NULL;
 }
 
-/* y = conv(x, w) + b */
+enum { IN_SCALE = 3, IN_SHIFT, IN_MEAN, IN_VARIANCE, N_IN_NORM };
+
+/* y = conv(x, w) + b; then perhaps (y - mean) / sqrt(variance + epsilon) scale
+ * + shift, as it stands in this run */
 static void conv_run(const tb_call *call)
 {
-    tb_conv_forward(&TB_OP_CONST_STATE(conv_state, call)->conv,
-                    tb_op_f32(call, 0), tb_op_f32(call, 1), bias_of(call),
+    const conv_state *state = TB_OP_CONST_STATE(conv_state, call);
+    tb_conv c = state->conv;
+    tb_conv_norm norm;
+    if (state->norm_at > 0) {
+        float *scale = (float *)call->work + state->norm_at;
+        const float *variance = tb_op_f32(call, IN_VARIANCE);
+        for (size_t i = 0; i < c.out_channels; i++) {
+            scale[i] = tb_op_rstd((double)variance[i], state->epsilon) *
+                       tb_op_f32(call, IN_SCALE)[i];
+        }
+        norm = (tb_conv_norm){tb_op_f32(call, IN_MEAN), scale,
+                              tb_op_f32(call, IN_SHIFT)};
+        c.norm = &norm;
+    }
+    tb_conv_forward(&c, tb_op_f32(call, 0), tb_op_f32(call, 1), bias_of(call),
                     tb_op_f32_out(call), call->work);
 }
 
@@ -188,7 +237,7 @@ static void transpose_run(const tb_call *call)
                      call->work);
     for (size_t n = 0; n < c->batch && bias_of(call) != NULL; n++) {
         tb_conv_finish(c, y + n * c->in_channels * pixels, c->in_channels,
-                       pixels, pixels, bias_of(call));
+                       pixels, bias_of(call));
     }
 }
 
@@ -279,8 +328,6 @@ static tb_rc transpose_grad_infer(tb_call *call, tb_err *err)
 
 /* --- backward, with a step of SGD ----------------------------------------- */
 
-#define WORK_BORDER 64
-
 bool tb_op_conv_step(tb_call *call, size_t out, const float *keep,
                      const float *rate)
 {
@@ -290,17 +337,11 @@ bool tb_op_conv_step(tb_call *call, size_t out, const float *keep,
     if (!grad || (out != DW && out != DB)) {
         return false;
     }
-    size_t n = tb_tensor_count(&call->out[out]);
-    size_t gap = WORK_BORDER + (0 - call->work_bytes) % WORK_BORDER;
     size_t at = 0;
-    size_t end = 0;
-    if (tb_mem_add(&at, call->work_bytes, gap) != 0 ||
-        tb_mem_mul(&end, n, sizeof(float)) != 0 ||
-        tb_mem_add(&end, at, end) != 0) {
+    if (!take_work(call, &at, tb_tensor_count(&call->out[out]))) {
         return false;
     }
-    state->step[out] = (conv_step){at / sizeof(float), keep, rate};
-    call->work_bytes = end;
+    state->step[out] = (conv_step){at, keep, rate};
     return true;
 }
 

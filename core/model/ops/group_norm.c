@@ -6,8 +6,6 @@
 #include "base/mem.h"
 #include "model/ops/op_priv.h"
 
-#define EPSILON 1e-5f /* ONNX's default */
-
 /* x as [n, groups, in_group, s], and a scale a channel or (GroupNormalization
  * before opset 21) a group. */
 typedef struct group_state {
@@ -41,13 +39,13 @@ static tb_rc plan(group_state *state, const tb_call *call, const tb_shape *x,
         return tb_fail(err, TB_E_MISMATCH, "%zu channels in %lld groups", c,
                        (long long)groups);
     }
-    *state =
-        (group_state){.n = x->dim[0],
-                      .groups = (size_t)groups,
-                      .in_group = groups > 0 ? c / (size_t)groups : 0,
-                      .s = tb_shape_product(x, 2, x->rank),
-                      .by_group = tb_node_int(call->node, "by_group", 0) != 0,
-                      .epsilon = tb_node_float(call->node, "epsilon", EPSILON)};
+    *state = (group_state){
+        .n = x->dim[0],
+        .groups = (size_t)groups,
+        .in_group = groups > 0 ? c / (size_t)groups : 0,
+        .s = tb_shape_product(x, 2, x->rank),
+        .by_group = tb_node_int(call->node, "by_group", 0) != 0,
+        .epsilon = tb_node_float(call->node, "epsilon", TB_OP_EPSILON)};
     return TB_OK;
 }
 
@@ -97,7 +95,7 @@ static void run_group(const tb_call *call, size_t row, double m[2])
     const float *x = tb_op_f32(call, 0) + row * n;
     float *y = tb_op_f32_out(call) + row * n;
     tb_k_moments(m, x, &(tb_k_span){1, n, n});
-    float rstd = (float)(1 / sqrt(m[1] + (double)g->epsilon));
+    float rstd = tb_op_rstd(m[1], g->epsilon);
     size_t parts = g->by_group ? 1 : g->in_group;
     size_t scale = row % g->groups * parts;
     const tb_k_span part = {1, n / parts, n / parts};

@@ -6,8 +6,7 @@
 #include "base/mem.h"
 #include "model/ops/op_priv.h"
 
-#define EPSILON 1e-5f /* ONNX's default */
-#define GATHER  32    /* rows whose parameter gradients are summed apart */
+#define GATHER 32 /* rows whose parameter gradients are summed apart */
 
 /* x as [n_rows, n] */
 typedef struct layer_state {
@@ -33,9 +32,9 @@ static tb_rc plan(layer_state *state, size_t *axis, const tb_call *call,
     tb_rc rc = tb_op_axis(axis, tb_node_int(call->node, "axis", -1), x->rank,
                           false, err);
     if (rc == TB_OK) {
-        *state = (layer_state){tb_shape_product(x, 0, *axis),
-                               tb_shape_product(x, *axis, x->rank),
-                               tb_node_float(call->node, "epsilon", EPSILON)};
+        *state = (layer_state){
+            tb_shape_product(x, 0, *axis), tb_shape_product(x, *axis, x->rank),
+            tb_node_float(call->node, "epsilon", TB_OP_EPSILON)};
     }
     return rc;
 }
@@ -87,7 +86,7 @@ static void run(const tb_call *call)
         if (s->n > 0) {
             tb_k_moments(m, tb_op_f32(call, 0) + row * s->n, &span);
             l.mean = (float)m[0];
-            l.a = (float)(1 / sqrt(m[1] + (double)s->epsilon));
+            l.a = tb_op_rstd(m[1], s->epsilon);
             tb_k_row_line(tb_op_f32_out(call) + row * s->n,
                           tb_op_f32(call, 0) + row * s->n, tb_op_f32(call, 1),
                           bias, s->n, &l);

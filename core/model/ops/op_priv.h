@@ -3,6 +3,8 @@
 #ifndef TB_MODEL_OPS_OP_PRIV_H
 #define TB_MODEL_OPS_OP_PRIV_H
 
+#include <math.h>
+
 #include "model/op.h"
 #include "tensor/kernels.h"
 
@@ -20,6 +22,14 @@
 static inline const float *tb_op_f32(const tb_call *call, size_t i)
 {
     return call->in[i].data;
+}
+
+#define TB_OP_EPSILON 1e-5f /* ONNX's default for normalisations */
+
+/* 1 / sqrt(variance + epsilon) */
+static inline float tb_op_rstd(double variance, float epsilon)
+{
+    return (float)(1 / sqrt(variance + (double)epsilon));
 }
 
 /* Elements of output 0 as float32. */

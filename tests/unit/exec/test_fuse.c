@@ -23,9 +23,10 @@ static void draw(const tb_tensor *t, uint64_t seed)
 
 /* Runs graph both ways; the fused one must have n_less calls fewer, and every
  * output must differ by `most` at most (0: not a bit). */
-static void check_same(const tb_graph *graph, size_t n_less, float most)
+static void check_both(const tb_graph *graph, bool training, size_t n_less,
+                       float most)
 {
-    const tb_bind_options options = {.batch = BATCH, .training = true};
+    const tb_bind_options options = {.batch = BATCH, .training = training};
     tb_bound *bound = NULL;
     tb_exec *exec = NULL;
     graph_run plain;
@@ -55,6 +56,11 @@ static void check_same(const tb_graph *graph, size_t n_less, float most)
     }
     graph_run_release(&plain);
     tb_exec_free(&exec);
+}
+
+static void check_same(const tb_graph *graph, size_t n_less, float most)
+{
+    check_both(graph, true, n_less, most);
 }
 
 static tb_value_id add_input(tb_graph *g, const char *name, tb_shape shape)
@@ -171,6 +177,57 @@ static void a_convolution_ends_in_relu_or_clip(void **state)
     }
 }
 
+/* Conv, BatchNormalization and Relu over [BATCH, n, 9, 8]. */
+static tb_graph *normalised(size_t n, int64_t groups, bool bias)
+{
+    tb_graph *g = new_graph();
+    tb_err err;
+    const tb_attr attr = TB_ATTR_I("group", groups);
+    float variance[16];
+    tb_value_id conv[3] = {
+        add_input(g, "x", TB_SHAPE(BATCH, n, 9, 8)),
+        add_input(g, "w", TB_SHAPE(n, n / (size_t)groups, 3, 3)),
+        add_input(g, "bias", TB_SHAPE(n))};
+    tb_value_id in[5] = {TB_ID_NONE, add_input(g, "scale", TB_SHAPE(n)),
+                         add_input(g, "shift", TB_SHAPE(n)),
+                         add_input(g, "mean", TB_SHAPE(n))};
+    for (size_t i = 0; i < 16; i++) {
+        variance[i] = 0.1f + 0.3f * (float)i;
+    }
+    tb_tensor t = tb_tensor_view(TB_F32, &TB_SHAPE(n), variance);
+    CHECK_OK(tb_graph_add_data(g, &in[4], "variance", TB_ROLE_BUFFER, &t, &err),
+             err);
+    CHECK_OK(tb_graph_apply(g, &in[0],
+                            &(tb_node_spec){.op = "Conv",
+                                            .attrs = &attr,
+                                            .n_attrs = 1,
+                                            .in = conv,
+                                            .n_in = bias ? 3 : 2},
+                            &err),
+             err);
+    tb_value_id y = apply(g, "BatchNormalization", in, 5);
+    end(g, apply(g, "Relu", &y, 1));
+    return g;
+}
+
+/* By Winograd's algorithm, direct, and by columns. */
+static void a_convolution_goes_on_as_its_normalisation(void **state)
+{
+    static const struct {
+        size_t n;
+        int64_t groups;
+        bool bias;
+    } cases[] = {{16, 1, false}, {16, 2, true}, {5, 5, false},
+                 {5, 5, true},   {6, 2, true},  {3, 1, false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tb_graph *g = normalised(cases[i].n, cases[i].groups, cases[i].bias);
+        check_both(g, false, 2, cases[i].bias ? 0.0f : 1e-7f);
+        check_both(g, true, 0, 0.0f); /* statistics of the batch */
+        tb_graph_free(&g);
+    }
+}
+
 static void what_others_read_is_not_fused(void **state)
 {
     (void)state;
@@ -218,6 +275,7 @@ int main(void)
         cmocka_unit_test(a_product_takes_its_bias_and_relu),
         cmocka_unit_test(a_long_product_rounds_its_bias_elsewhere),
         cmocka_unit_test(a_convolution_ends_in_relu_or_clip),
+        cmocka_unit_test(a_convolution_goes_on_as_its_normalisation),
         cmocka_unit_test(what_others_read_is_not_fused),
         cmocka_unit_test(survives_each_allocation_failing),
     };
