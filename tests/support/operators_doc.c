@@ -22,6 +22,8 @@ static const struct {
                            "says; running ones are carried on, with the "
                            "variance of the population, where PyTorch keeps "
                            "n / (n - 1) of it"},
+    {"Cast", "to any of them too; a float to an integer toward zero"},
+    {"CastLike", "to any of them too; a float to an integer toward zero"},
     {"Div", "integers divide toward zero, and by zero to 0"},
     {"LayerNormalization", "scale and bias: a number for each of a row"},
     {"Max", "of equal operands each gets its share of the gradient"},

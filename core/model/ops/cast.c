@@ -130,14 +130,15 @@ const tb_op tb_op_cast = {.domain = TB_DOMAIN_ONNX,
                           .out_max = 1,
                           .attrs = attrs,
                           .n_attrs = TB_COUNT(attrs),
+                          .types = TB_TYPES_ANY,
                           .infer = cast_infer,
                           .run = cast_run,
                           .backward = cast_backward};
 
 #define CAST_LIKE                                                              \
     .name = "CastLike", .until = TB_OPSET_ANY, .in_min = 2, .in_max = 2,       \
-    .out_min = 1, .out_max = 1, .shape_only = 2, .infer = cast_like_infer,     \
-    .run = cast_run
+    .out_min = 1, .out_max = 1, .shape_only = 2, .types = TB_TYPES_ANY,        \
+    .infer = cast_like_infer, .run = cast_run
 
 const tb_op tb_op_cast_like_15 = {CAST_LIKE,    .domain = TB_DOMAIN_ONNX,
                                   .since = 15,  .attrs = attrs,

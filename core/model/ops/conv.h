@@ -12,8 +12,8 @@ bool tb_op_conv_clamp(tb_call *call, float low, float high) TB_NONNULL(1);
 
 /* Lets a bound call go on as the BatchNormalization behind it would, by running
  * statistics: same bits. Its inputs 1 to 4 become inputs 3 to 6 of the call,
- * read at each run. False, and nothing changed, when the call is no Conv, clamps
- * or goes on so already, or trains. */
+ * read at each run. False, and nothing changed, when the call is no Conv,
+ * clamps or goes on so already, or trains. */
 bool tb_op_conv_norm(tb_call *call, const tb_call *norm) TB_NONNULL(1, 2);
 
 /* Lets a bound call of a convolution's gradient move a parameter instead of
