@@ -212,9 +212,11 @@ static tb_rc act_settle(agent *a, const tb_caction *action, tb_err *err)
         rc = worker_sealed_path(&path, a->options.home, &action->config, err);
     }
     if (rc == TB_OK) {
+        char hex[TB_HASH_HEX_BYTES];
+        tb_hash_hex(&action->config, hex);
         (void)unlink(path);
-        tb_log(TB_LOG_INFO, "event=round_over accepted=%s",
-               action->accepted ? "yes" : "no");
+        tb_log(TB_LOG_INFO, "event=round_over accepted=%s config=%s",
+               action->accepted ? "yes" : "no", hex);
     }
     tb_mem_free(path);
     return rc == TB_OK ? agent_save_status(a, err) : rc;

@@ -27,34 +27,55 @@ static tb_rc write_certificate(const tb_folder *folder, const tb_sign_key *root,
                          sizeof bytes, 0600, err);
 }
 
+/* Each key is made, or read when an init that was killed had made it. */
+
+static tb_rc make_sign(tb_sign_key **out, const char *path, tb_err *err)
+{
+    if (tb_file_exists(path)) {
+        return tb_sign_key_read(out, path, err);
+    }
+    tb_rc rc = tb_sign_key_new(out, err);
+    return rc == TB_OK ? tb_sign_key_write(*out, path, err) : rc;
+}
+
+static tb_rc make_box(tb_box_key **out, const char *path, tb_err *err)
+{
+    if (tb_file_exists(path)) {
+        return tb_box_key_read(out, path, err);
+    }
+    tb_rc rc = tb_box_key_new(out, err);
+    return rc == TB_OK ? tb_box_key_write(*out, path, err) : rc;
+}
+
+static tb_rc make_master(tb_master_key **out, const char *path, tb_err *err)
+{
+    if (tb_file_exists(path)) {
+        return tb_master_key_read(out, path, err);
+    }
+    tb_rc rc = tb_master_key_new(out, err);
+    return rc == TB_OK ? tb_master_key_write(*out, path, err) : rc;
+}
+
 tb_rc tb_keys_create(const tb_folder *folder, const char *master_path,
                      tb_err *err)
 {
     tb_keys keys = {0};
     tb_sign_key *root = NULL;
-    tb_rc rc = tb_sign_key_new(&root, err);
-    if (rc != TB_OK || (rc = tb_sign_key_new(&keys.sign, err)) != TB_OK ||
-        (rc = tb_box_key_new(&keys.curve, err)) != TB_OK ||
-        (rc = tb_master_key_new(&keys.master, err)) != TB_OK) {
-        goto done;
-    }
-    rc = tb_master_key_write(keys.master, master_path, err);
+    tb_rc rc = make_master(&keys.master, master_path, err);
     if (rc == TB_OK) {
-        rc = tb_sign_key_write(root, tb_folder_path(folder, TB_ITEM_ROOT_KEY),
-                               err);
+        rc = make_sign(&root, tb_folder_path(folder, TB_ITEM_ROOT_KEY), err);
     }
     if (rc == TB_OK) {
-        rc = tb_sign_key_write(keys.sign,
-                               tb_folder_path(folder, TB_ITEM_SIGN_KEY), err);
+        rc = make_sign(&keys.sign, tb_folder_path(folder, TB_ITEM_SIGN_KEY),
+                       err);
     }
     if (rc == TB_OK) {
-        rc = tb_box_key_write(keys.curve,
-                              tb_folder_path(folder, TB_ITEM_CURVE_KEY), err);
+        rc = make_box(&keys.curve, tb_folder_path(folder, TB_ITEM_CURVE_KEY),
+                      err);
     }
     if (rc == TB_OK) {
         rc = write_certificate(folder, root, &keys, err);
     }
-done:
     tb_sign_key_free(&root);
     tb_keys_release(&keys);
     return rc;

@@ -32,22 +32,35 @@ static const tb_setting_table table = {.env = "TRIBUTARY_",
                                        .n_rows = sizeof rows / sizeof *rows,
                                        .bytes = sizeof(options)};
 
-static tb_rc make(const char *dir, const char *master, tb_err *err)
+/* Opens the folder, which is made when it is not there. One without the head of
+ * a journal is what a killed init left: nobody has used its keys. */
+static tb_rc open_new(tb_folder **out, const char *dir, const char *master,
+                      tb_err *err)
 {
-    tb_folder *folder = NULL;
-    tb_store *store = NULL;
+    tb_rc rc =
+        tb_folder_open(out, dir, TB_FOLDER_COORDINATOR, TB_FOLDER_LOCK, NULL);
+    if (rc == TB_OK && !tb_file_exists(tb_folder_path(*out, TB_ITEM_HEAD))) {
+        return TB_OK;
+    }
+    tb_folder_close(out);
     if (tb_file_exists(master)) {
         return tb_fail(err, TB_E_EXISTS,
                        "%s: is there already: name another with --master-key",
                        master);
     }
+    rc = tb_folder_create(dir, TB_FOLDER_COORDINATOR, err);
+    return rc == TB_OK ? tb_folder_open(out, dir, TB_FOLDER_COORDINATOR,
+                                        TB_FOLDER_LOCK, err)
+                       : rc;
+}
+
+static tb_rc make(const char *dir, const char *master, tb_err *err)
+{
+    tb_folder *folder = NULL;
+    tb_store *store = NULL;
     tb_rc rc = tb_crypto_init(err);
     if (rc == TB_OK) {
-        rc = tb_folder_create(dir, TB_FOLDER_COORDINATOR, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_folder_open(&folder, dir, TB_FOLDER_COORDINATOR, TB_FOLDER_LOCK,
-                            err);
+        rc = open_new(&folder, dir, master, err);
     }
     if (rc == TB_OK) {
         rc = tb_keys_create(folder, master, err);

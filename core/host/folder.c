@@ -86,8 +86,21 @@ static tb_rc write_format(const char *dir, const char *format, tb_err *err)
     return rc;
 }
 
-/* Makes dir itself; one that exists must be empty. */
-static tb_rc make_empty(const char *dir, tb_err *err)
+/* Whether a killed tb_folder_create may have left it there. */
+static bool is_ours(const char *name, tb_folder_kind kind)
+{
+    static const char unfinished[] = "FORMAT.tmp-";
+    bool ours = strcmp(name, "keys") == 0 ||
+                strncmp(name, unfinished, sizeof unfinished - 1) == 0;
+    for (int i = 0; i < TB_ITEM_COUNT && !ours; i++) {
+        ours = items[i].is_dir && has(kind, (tb_folder_item)i) &&
+               strcmp(name, items[i].name) == 0;
+    }
+    return ours;
+}
+
+/* Makes dir itself; one that exists must be empty, or what we had begun. */
+static tb_rc make_empty(const char *dir, tb_folder_kind kind, tb_err *err)
 {
     tb_rc rc = tb_file_make_dir(dir, 0700, err);
     if (rc != TB_OK) {
@@ -98,7 +111,8 @@ static tb_rc make_empty(const char *dir, tb_err *err)
         return tb_fail_errno(err, errno, "%s", dir);
     }
     for (struct dirent *e; rc == TB_OK && (e = readdir(entries)) != NULL;) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            !is_ours(e->d_name, kind)) {
             rc = tb_fail(err, TB_E_EXISTS,
                          "%s: is not empty; name a new folder", dir);
         }
@@ -109,7 +123,7 @@ static tb_rc make_empty(const char *dir, tb_err *err)
 
 tb_rc tb_folder_create(const char *dir, tb_folder_kind kind, tb_err *err)
 {
-    tb_rc rc = make_empty(dir, err);
+    tb_rc rc = make_empty(dir, kind, err);
     if (rc == TB_OK) {
         rc = make_sub(dir, "keys", err);
     }

@@ -44,8 +44,9 @@ typedef enum tb_folder_item {
 
 typedef struct tb_folder tb_folder;
 
-/* Makes a new folder with all its parts, or says why not. Errors: EXISTS (there
- * is a tributary folder, or anything else, in dir), FULL, IO, NOMEM. */
+/* Makes a new folder with all its parts, or says why not; one that a kill left
+ * half made is finished. Errors: EXISTS (there is a tributary folder, or
+ * anything else, in dir), FULL, IO, NOMEM. */
 tb_rc tb_folder_create(const char *dir, tb_folder_kind kind, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
