@@ -33,6 +33,7 @@ function(tb_library out name)
   set(pkg_yaml yaml-0.1)
   set(pkg_jansson jansson)
   set(pkg_zstd libzstd)
+  set(pkg_microhttpd libmicrohttpd)
   if(DEFINED pkg_${name})
     pkg_check_modules(${name} QUIET REQUIRED IMPORTED_TARGET GLOBAL
       ${pkg_${name}})

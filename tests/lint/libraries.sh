@@ -17,6 +17,7 @@ library_of() {
     '<sqlite3'*) library=sqlite3 ;;
     '<yaml.h') library=yaml ;;
     '<jansson'*) library=jansson ;;
+    '<microhttpd'*) library=microhttpd ;;
     *) library= ;;
     esac
 }
