@@ -223,11 +223,12 @@ static tb_rc drain_worker(agent *a, tb_err *err)
     }
     if (r.rc == TB_OK) {
         a->trained_rows += r.weight;
-        tb_log(TB_LOG_INFO, "event=worked rows=%u seconds=%.2f", r.weight,
-               r.seconds);
+        tb_log(TB_LOG_INFO, "event=worked run=%s round=%u rows=%u seconds=%.2f",
+               a->job, a->round, r.weight, r.seconds);
     } else {
-        tb_log(TB_LOG_WARN, "event=work_failed code=%s why=\"%s\"",
-               tb_rc_name(r.rc), r.err.text);
+        tb_log(TB_LOG_WARN,
+               "event=work_failed run=%s round=%u code=%s why=\"%s\"", a->job,
+               a->round, tb_rc_name(r.rc), r.err.text);
     }
     const tb_cevent event = {.kind = TB_CEV_WORKED,
                              .config = r.config,

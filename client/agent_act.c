@@ -166,9 +166,10 @@ static tb_rc act_work(agent *a, const tb_caction *action, tb_err *err)
     if (a->worker == NULL) {
         return tb_fail(err, TB_E_BUG, "work without data sets");
     }
-    tb_log(TB_LOG_INFO, "event=work round=%u of=%s", action->round->round,
-           action->round->data_set.text);
     agent_count_job(a, &action->round->run);
+    a->round = action->round->round;
+    tb_log(TB_LOG_INFO, "event=work run=%s round=%u of=%s", a->job, a->round,
+           action->round->data_set.text);
     return worker_start(a->worker, action->round, &action->config, err);
 }
 
@@ -215,8 +216,9 @@ static tb_rc act_settle(agent *a, const tb_caction *action, tb_err *err)
         char hex[TB_HASH_HEX_BYTES];
         tb_hash_hex(&action->config, hex);
         (void)unlink(path);
-        tb_log(TB_LOG_INFO, "event=round_over accepted=%s config=%s",
-               action->accepted ? "yes" : "no", hex);
+        tb_log(TB_LOG_INFO,
+               "event=round_over run=%s round=%u accepted=%s config=%s", a->job,
+               a->round, action->accepted ? "yes" : "no", hex);
     }
     tb_mem_free(path);
     return rc == TB_OK ? agent_save_status(a, err) : rc;

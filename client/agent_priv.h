@@ -33,6 +33,7 @@ struct agent {
     uint64_t trained_rows;
     uint64_t jobs;                     /* that it worked for */
     char job[2 * TB_RUN_ID_BYTES + 1]; /* run of the last one; "": none */
+    uint32_t round;                    /* of that run, worked for last */
     uint64_t accepted_before, refused_before; /* by agents before this one */
     asked asked[AGENT_REQUESTS_MAX];
 };

@@ -124,6 +124,9 @@ static int wait_ms(const tb_daemon *d)
     int64_t left = next == INT64_MAX ? LONGEST_WAIT_MS : next - now;
     int64_t sign = tb_notify_wait_ms(&d->notify, now);
     left = left < sign ? left : sign;
+    int64_t page =
+        d->meters.http != NULL ? tb_http_wait_ms(d->meters.http) : INT64_MAX;
+    left = left < page ? left : page;
     return (int)(left < 0 ? 0
                           : (left < LONGEST_WAIT_MS ? left : LONGEST_WAIT_MS));
 }
@@ -136,7 +139,9 @@ static void wait_for_work(tb_daemon *d, const signals *on)
         {.fd = tb_mailbox_fd(d->mailbox), .events = POLLIN},
         {.fd = tb_serve_fd(d->serve), .events = POLLIN},
         {.fd = on->stop, .events = POLLIN},
-        {.fd = on->reload, .events = POLLIN}};
+        {.fd = on->reload, .events = POLLIN},
+        {.fd = d->meters.http != NULL ? tb_http_fd(d->meters.http) : -1,
+         .events = POLLIN}};
     if (poll(fds, sizeof fds / sizeof *fds, wait_ms(d)) > 0) {
         d->stopping = fds[4].revents != 0;
         if (fds[5].revents != 0 && tb_reload_take(on->reload)) {
@@ -165,6 +170,9 @@ static tb_rc loop(tb_daemon *d, const signals *on, tb_err *err)
             rc = take_requests(d, err);
         }
         send_answers(d);
+        if (d->meters.http != NULL) {
+            tb_http_serve(d->meters.http);
+        }
     }
     return rc;
 }
@@ -295,6 +303,7 @@ static void close_all(tb_daemon *d)
 {
     tb_err err;
     tb_control_close(&d->control);
+    tb_http_close(&d->meters.http);
     if (tb_transport_stop(&d->net, STOP_MS, &err) != TB_OK) {
         tb_log(TB_LOG_WARN, "event=stop error=\"%s\"", err.text);
     }
@@ -355,6 +364,7 @@ tb_rc tb_daemon_run(tb_settings *settings, tb_err *err)
     d->source = settings;
     d->settings = settings->values;
     d->notify.fd = -1;
+    d->started_s = tb_clock_unix_s();
     harden();
     /* Blocks are born in one thread and freed in another: with an arena for
      * each, the process would keep the sum of all threads' peaks. */
@@ -366,6 +376,9 @@ tb_rc tb_daemon_run(tb_settings *settings, tb_err *err)
     if (rc == TB_OK) {
         (void)printf("listening %s\nenrolment %s\n", d->endpoint,
                      d->enrol_endpoint);
+        rc = tb_daemon_open_metrics(d, err);
+    }
+    if (rc == TB_OK) {
         (void)fflush(stdout);
         tb_notify_ready(&d->notify);
         rc = loop(d, &on, err);

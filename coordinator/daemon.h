@@ -12,6 +12,7 @@
 #include "host/transport.h"
 #include "keys.h"
 #include "live.h"
+#include "meters.h"
 #include "serve.h"
 #include "settings.h"
 #include "state.h"
@@ -40,6 +41,8 @@ typedef struct tb_daemon {
     const tb_daemon_settings *settings; /* LIVE ones change at SIGHUP */
     tb_notify notify;
     int64_t told_ms; /* when the service manager heard of our state */
+    int64_t started_s;
+    tb_meters meters;
     tb_state state;
     tb_keys keys;
     tb_transport *net;
@@ -167,6 +170,17 @@ tb_rc tb_daemon_answer_failed(tb_daemon *d, uint64_t id, tb_rc rc,
 
 /* Tells the watchers what is new in the history. */
 void tb_daemon_tell_watchers(tb_daemon *d) TB_NONNULL(1);
+
+/* --- metrics.c ------------------------------------------------------------ */
+
+/* Appends the page of metrics. Errors: LIMIT, NOMEM. */
+tb_rc tb_daemon_metrics(const tb_daemon *d, tb_buf *out, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Listens for scrapers, when the settings say where, and prints it. Errors: as
+ * tb_http_open. */
+tb_rc tb_daemon_open_metrics(tb_daemon *d, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
 
 /* --- reload.c ------------------------------------------------------------- */
 

@@ -243,6 +243,10 @@ static tb_rc rows_durable(tb_daemon *d, const rows *r, tb_err *err)
     }
     for (size_t i = 0; i < r->n && rc == TB_OK; i++) {
         rc = note_row(d, &r->record[i], err);
+        if (rc == TB_OK) {
+            tb_chronicle_tell(&d->state.chronicle, &r->record[i], r->row[i].seq,
+                              tb_clock_ms());
+        }
     }
     return rc;
 }
@@ -252,7 +256,10 @@ static tb_rc append_rows(tb_daemon *d, tb_err *err)
     rows r;
     tb_rc rc = collect_rows(&r, &d->actions, err);
     if (rc == TB_OK && r.n > 0) {
+        int64_t from = tb_clock_ns();
         rc = tb_store_append(d->state.store, r.row, r.n, err);
+        tb_prom_observe(&d->meters.append,
+                        (double)(tb_clock_ns() - from) / 1e9);
         bool full = rc == TB_E_FULL;
         if (full && !d->stalled) {
             tb_log(TB_LOG_ERROR, "event=stalled error=\"%s\"", err->text);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon.h"
@@ -19,6 +20,7 @@ typedef struct order_task {
     tb_open_round *round;                   /* counted; NULL: not of a round */
     tb_live *live;                          /* counted; NULL: no run */
     uint8_t sign_key[TB_SIGN_PUBLIC_BYTES]; /* of the order's client */
+    int64_t took_ns;                        /* at work */
 } order_task;
 
 _Static_assert(offsetof(order_task, letter) == 0, "a letter is its task");
@@ -173,6 +175,7 @@ static void run_task(void *arg)
     tb_verdict *v = &t->verdict;
     const tb_order *order = t->order;
     tb_intake *intake = t->round != NULL ? t->round->intake : NULL;
+    int64_t from = tb_clock_ns();
     switch (order->kind) {
     case TB_ORDER_ADD_BLOCK:
         tb_intake_add(intake, order, t->payload->payload,
@@ -202,6 +205,7 @@ static void run_task(void *arg)
         break; /* done by the driver */
     }
     tb_inbound_free(&t->payload); /* its bytes go back to the ingest pool */
+    t->took_ns = tb_clock_ns() - from;
     tb_mailbox_post(t->daemon->mailbox, &t->letter);
 }
 
@@ -371,6 +375,7 @@ tb_rc tb_daemon_order(tb_daemon *d, tb_order **order_take, tb_err *err)
     t->order = *order_take;
     *order_take = NULL;
     t->verdict.order = t->order->id;
+    d->meters.orders_out++;
     tb_rc rc = t->order->kind == TB_ORDER_OPEN_ROUND
                    ? open_round(d, t->order, &why)
                    : equip(d, t, &why);
@@ -411,6 +416,21 @@ void tb_daemon_drop_verdicts(tb_daemon *d)
     }
 }
 
+static void log_failed(const order_task *t)
+{
+    const tb_order *order = t->order;
+    const tb_verdict *v = &t->verdict;
+    char run[TB_RUN_HEX_BYTES];
+    tb_run_hex(&order->run, run);
+    const tb_chronicle_round *round =
+        tb_chronicle_find(&t->daemon->state.chronicle, &order->upload.config);
+    tb_log(tb_rc_fault(v->rc) == TB_FAULT_PEER ? TB_LOG_INFO : TB_LOG_WARN,
+           "event=order kind=%s run=%s round=%u client=%s result=%s why=\"%s\"",
+           tb_order_kind_name(order->kind), run,
+           round != NULL ? round->round : order->round,
+           order->upload.client.text, tb_rc_name(v->rc), v->why);
+}
+
 tb_rc tb_daemon_verdict(tb_daemon *d, bool *took, tb_err *err)
 {
     order_task *t = take_task(d);
@@ -419,11 +439,13 @@ tb_rc tb_daemon_verdict(tb_daemon *d, bool *took, tb_err *err)
         return TB_OK;
     }
     const tb_verdict *v = &t->verdict;
+    d->meters.orders_out--;
+    if (t->took_ns > 0) {
+        tb_prom_observe(&d->meters.orders[t->order->kind],
+                        (double)t->took_ns / 1e9);
+    }
     if (v->rc != TB_OK) {
-        tb_log(tb_rc_fault(v->rc) == TB_FAULT_PEER ? TB_LOG_INFO : TB_LOG_WARN,
-               "event=order kind=%s client=%s result=%s why=\"%s\"",
-               tb_order_kind_name(t->order->kind), t->order->upload.client.text,
-               tb_rc_name(v->rc), v->why);
+        log_failed(t);
     }
     tb_event event = {.kind = TB_EV_VERDICT, .verdict = v};
     tb_rc rc = tb_daemon_event(d, &event, err);

@@ -52,6 +52,12 @@ static const tb_setting daemon_rows[] = {
      .value = "HOST",
      .type = TB_SETTING_TEXT,
      TB_FIELD(tb_daemon_settings, advertise)},
+    {.key = "metrics",
+     .help = "address of a page of metrics for Prometheus, /metrics; port 0 "
+             "lets the system choose (default: none)",
+     .value = "HOST:PORT",
+     .type = TB_SETTING_TEXT,
+     TB_FIELD(tb_daemon_settings, metrics)},
     {.key = "workers",
      .help = "threads that open updates and compute; 0: one a processor",
      .value = "N",

@@ -20,6 +20,7 @@ typedef struct tb_daemon_settings {
     char listen[TB_PATH_BYTES];
     char listen_enrol[TB_PATH_BYTES];
     char advertise[TB_PATH_BYTES]; /* host that invites name; "": as bound */
+    char metrics[TB_PATH_BYTES];   /* HOST:PORT of the page; "": none */
     uint32_t workers;
     bool keep_updates;
     uint32_t predict_max_rows;

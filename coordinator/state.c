@@ -29,6 +29,9 @@ tb_rc tb_state_note(tb_state *state, const tb_record *record, tb_err *err)
     if (rc == TB_OK && record->kind == TB_REC_VERSION) {
         rc = tb_registry_add(&state->registry, &record->u.version, err);
     }
+    if (rc == TB_OK) {
+        rc = tb_chronicle_add(&state->chronicle, record, err);
+    }
     return rc;
 }
 
@@ -92,6 +95,7 @@ void tb_state_close(tb_state *state)
     tb_coordinator_free(&state->machine);
     tb_registry_release(&state->registry);
     tb_history_release(&state->history);
+    tb_chronicle_release(&state->chronicle);
     tb_blobs_close(&state->blobs);
     tb_store_close(&state->store);
     tb_folder_close(&state->folder);

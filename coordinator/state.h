@@ -5,6 +5,7 @@
 #ifndef TB_COORDINATOR_STATE_H
 #define TB_COORDINATOR_STATE_H
 
+#include "chronicle.h"
 #include "fed/coordinator.h"
 #include "history.h"
 #include "host/blob.h"
@@ -18,6 +19,7 @@ typedef struct tb_state {
     tb_coordinator *machine;
     tb_registry registry;
     tb_history history;
+    tb_chronicle chronicle;
     tb_blobs *blobs; /* any thread */
 } tb_state;
 
@@ -30,7 +32,8 @@ tb_rc tb_state_open(tb_state *out, const char *dir, tb_folder_use use,
 /* Safe twice. */
 void tb_state_close(tb_state *state) TB_NONNULL(1);
 
-/* What every journal row, old or new, does to registry and history. */
+/* What every journal row, old or new, does to registry, history and
+ * chronicle. */
 tb_rc tb_state_note(tb_state *state, const tb_record *record, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 

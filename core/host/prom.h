@@ -43,6 +43,7 @@ typedef struct tb_prom_times {
     double sum_s;
 } tb_prom_times;
 
+/* It took so long once more. */
 void tb_prom_observe(tb_prom_times *times, double seconds) TB_NONNULL(1);
 
 /* A histogram of the family; label as for a sample. */
