@@ -108,6 +108,17 @@ tb_rc tb_daemon_revoke(tb_daemon *d, const tb_control_request *r, tb_err *err)
     if (rc != TB_OK) {
         return tb_daemon_answer_failed(d, r->id, rc, &why, err);
     }
-    tb_log(TB_LOG_INFO, "event=revoke client=%s", v->client.text);
-    return record_and_answer(d, r->id, &record, "revoked", v->client.text, err);
+    const char *key = "revoked";
+    if (strcmp(arg_of(r, "purge"), "true") == 0) {
+        tb_event event = {.kind = TB_EV_PURGE, .client = v->client};
+        rc = tb_daemon_event(d, &event, &why);
+        key = rc == TB_OK ? "purged" : key;
+        rc = rc == TB_E_NOT_FOUND ? TB_OK : rc; /* there is nothing to purge */
+    }
+    if (rc != TB_OK) {
+        return tb_daemon_answer_failed(d, r->id, rc, &why, err);
+    }
+    tb_log(TB_LOG_INFO, "event=revoke client=%s purged=%d", v->client.text,
+           strcmp(key, "purged") == 0);
+    return record_and_answer(d, r->id, &record, key, v->client.text, err);
 }

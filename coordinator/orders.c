@@ -187,6 +187,9 @@ static void run_task(void *arg)
     case TB_ORDER_DROP_UPLOAD:
         tb_intake_drop(intake, order, v);
         break;
+    case TB_ORDER_DROP_STORED:
+        tb_intake_drop_stored(intake, intake, order, v);
+        break;
     case TB_ORDER_ADD_STORED:
         tb_intake_add_stored(intake, intake, order, v);
         break;
@@ -328,8 +331,8 @@ static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
 {
     const tb_order *order = t->order;
     tb_member member;
-    bool upload =
-        order->kind >= TB_ORDER_ADD_BLOCK && order->kind <= TB_ORDER_ADD_STORED;
+    bool upload = order->kind >= TB_ORDER_ADD_BLOCK &&
+                  order->kind <= TB_ORDER_DROP_STORED;
     bool of_round = upload || order->kind == TB_ORDER_AGGREGATE;
     tb_open_round *round = NULL;
     if (order->kind == TB_ORDER_ADD_BLOCK) {

@@ -116,6 +116,24 @@ static tb_rc add(replay *r, const tb_rec_accepted *a, tb_err *err)
                                          a->client.text, verdict.why);
 }
 
+/* Out of the sum again, as it was while its round was open. */
+static tb_rc purge(replay *r, const tb_rec_accepted *p, tb_err *err)
+{
+    tb_order order = {
+        .kind = TB_ORDER_DROP_STORED, .weight = p->weight, .full = p->full};
+    tb_verdict verdict = {0};
+    order.upload.key = 1;
+    order.upload.config = p->config;
+    order.upload.client = p->client;
+    order.upload.upload = p->upload;
+    order.upload.n_blocks = p->n_blocks;
+    tb_intake_drop_stored(r->intake, r->intake, &order, &verdict);
+    r->n_updates -= verdict.rc == TB_OK;
+    return verdict.rc == TB_OK ? TB_OK
+                               : tb_fail(err, verdict.rc, "update of %s: %s",
+                                         p->client.text, verdict.why);
+}
+
 static tb_rc commit(replay *r, const tb_rec_committed *c, tb_err *err)
 {
     tb_metrics metrics;
@@ -161,6 +179,9 @@ static bool is_ours(const replay *r, const tb_record *record)
     case TB_REC_ACCEPTED:
         return r->intake != NULL &&
                tb_hash_equal(&record->u.accepted.config, &r->config);
+    case TB_REC_PURGED:
+        return r->intake != NULL &&
+               tb_hash_equal(&record->u.purged.config, &r->config);
     case TB_REC_COMMITTED:
         return r->intake != NULL &&
                tb_hash_equal(&record->u.committed.config, &r->config);
@@ -197,6 +218,8 @@ static tb_rc take_row(void *arg, const tb_row *row, tb_err *err)
             rc = open_round(r, &record.u.round_opened, err);
         } else if (record.kind == TB_REC_ACCEPTED) {
             rc = add(r, &record.u.accepted, err);
+        } else if (record.kind == TB_REC_PURGED) {
+            rc = purge(r, &record.u.purged, err);
         } else {
             rc = commit(r, &record.u.committed, err);
         }

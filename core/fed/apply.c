@@ -160,6 +160,29 @@ static tb_rc expelled(tb_coordinator *co, const tb_rec_expelled *r, tb_err *err)
     return TB_OK;
 }
 
+static tb_rc purged(tb_coordinator *co, const tb_rec_accepted *r, tb_err *err)
+{
+    tb_run *run = run_of(co, &r->config, err);
+    if (run == NULL) {
+        return TB_E_MALFORMED;
+    }
+    tb_seat *seat = find_seat(co, run, &r->client);
+    if (seat == NULL || seat->state != TB_SEAT_DONE || run->round.closed ||
+        !tb_hash_equal(&seat->row->last.update, &r->update)) {
+        return tb_fail(err, TB_E_MALFORMED, "journal: %s cannot be purged here",
+                       r->client.text);
+    }
+    tb_row *row = seat->row;
+    run->round.n_accepted--;
+    run->round.weight -= row->last.weight;
+    row->n_accepted--;
+    row->last = (tb_rec_accepted){0};
+    row->last_seq = 0;
+    seat->state = TB_SEAT_OUT;
+    seat->stored = false; /* a live machine subtracts what is summed */
+    return TB_OK;
+}
+
 /* The round is over: its seats go, its hash is kept. */
 static void leave_round(tb_coordinator *co, tb_run *run)
 {
@@ -364,6 +387,8 @@ static tb_rc apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
         return accepted(co, &record->u.accepted, seq, err);
     case TB_REC_EXPELLED:
         return expelled(co, &record->u.expelled, err);
+    case TB_REC_PURGED:
+        return purged(co, &record->u.purged, err);
     case TB_REC_CLOSED:
         return closed(co, &record->u.closed, err);
     case TB_REC_COMMITTED:

@@ -177,6 +177,9 @@ tb_rc tb_coordinator_step(tb_coordinator *co, const tb_event *event,
     case TB_EV_CANCEL:
         cancel(co, &event->run, event->why);
         break;
+    case TB_EV_PURGE:
+        tb_co_purge(co, &event->client);
+        break;
     case TB_EV_RECORD:
         take_record(co, event->record);
         break;

@@ -45,8 +45,9 @@ tb_rc tb_coordinator_resume(tb_coordinator *co, int64_t now_ms, tb_actions *out,
 /* Takes one event at now_ms (milliseconds of up-time, never falling) and
  * appends actions. A bad message is never an error here: its sender is
  * refused. Errors: USAGE, LIMIT, BUSY (START only: the run was not started,
- * nothing changed), NOT_FOUND (CANCEL: no such run), MISMATCH, EXISTS (RECORD:
- * nothing changed), NOMEM and BUG (stop the process). */
+ * nothing changed), NOT_FOUND (CANCEL: no such run; PURGE: no such
+ * update), REFUSED (PURGE: the round has closed), MISMATCH, EXISTS (RECORD);
+ * nothing changed then; NOMEM and BUG (stop the process). */
 tb_rc tb_coordinator_step(tb_coordinator *co, const tb_event *event,
                           int64_t now_ms, tb_actions *out, tb_err *err)
     TB_NONNULL(1, 2, 4) TB_MUST_CHECK;

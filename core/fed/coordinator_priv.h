@@ -54,12 +54,14 @@ typedef struct tb_held { /* a block that came and waits for its turn */
 typedef struct tb_upload {
     bool live;
     bool dropping; /* to be subtracted, then forgotten */
+    bool counted;  /* it had been accepted: dropped as a whole */
     bool has_end;
     tb_upload_ref ref;
     uint32_t done;     /* in the sum and the spool */
     uint32_t received; /* done, or held */
     uint32_t until;    /* granted */
     uint32_t weight;
+    uint32_t full;               /* of one that was accepted */
     tb_held held[TB_WINDOW_MAX]; /* block b at b % TB_WINDOW_MAX */
     uint64_t order;              /* out for this upload; 0: none */
     tb_order_kind order_kind;
@@ -249,6 +251,9 @@ bool tb_co_upload_verdict(tb_coordinator *co, const tb_verdict *verdict)
 void tb_co_pump(tb_coordinator *co) TB_NONNULL(1);
 /* Takes back what is granted and has not come. */
 void tb_co_ungrant(tb_coordinator *co, tb_upload *upload) TB_NONNULL(1, 2);
+/* Takes the client's accepted update out of the round that is open, for good.
+ * Errors, in co->rc: NOT_FOUND, REFUSED (the round has closed). */
+void tb_co_purge(tb_coordinator *co, const tb_name *client) TB_NONNULL(1, 2);
 /* Marks an upload to be subtracted and forgotten. */
 void tb_co_drop(tb_coordinator *co, tb_seat *seat) TB_NONNULL(1, 2);
 /* Whether no upload order is out and no accepted update is missing. */

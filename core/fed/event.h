@@ -24,8 +24,8 @@ typedef struct tb_upload_ref {
     tb_hash config; /* hash of the round's configuration */
     tb_name client;
     tb_upload_id upload;
-    uint8_t header[TB_UPLOAD_HEADER_BYTES]; /* zero for ADD_STORED: it lies in
-                                             * the spool */
+    /* Zero for ADD_STORED and DROP_STORED: it lies in the spool. */
+    uint8_t header[TB_UPLOAD_HEADER_BYTES];
     uint32_t n_blocks;
 } tb_upload_ref;
 
@@ -54,6 +54,9 @@ typedef enum tb_order_kind {
      * After a restart; and how every update of an asynchronous run is added.
      * Verdict: rc, weight (samples). */
     TB_ORDER_ADD_STORED,
+    /* Subtract all of an accepted update (read back from the spool) with
+     * order.weight and take back its count. Verdict: rc. */
+    TB_ORDER_DROP_STORED,
     /* The sum becomes a result, durable in the blob store. TRAIN: strategy over
      * `model` -> new model (masked: zeros kept; gradual pruning of the round);
      * metrics.train_loss. EVALUATE: metrics only. CALIBRATE: the ranges as a
@@ -113,6 +116,7 @@ typedef enum tb_event_kind {
     TB_EV_VERDICT,
     TB_EV_START,  /* a new run; refused while one lives */
     TB_EV_CANCEL, /* end `run` */
+    TB_EV_PURGE,  /* take the update of `client` out of its open round */
     /* A fact from outside to be journalled: INVITED, ENROLLED, REVOKED,
      * LABELLED or VERSION. The JOURNAL action tells its sequence. */
     TB_EV_RECORD,
@@ -121,7 +125,7 @@ typedef enum tb_event_kind {
 
 typedef struct tb_event {
     tb_event_kind kind;
-    tb_name client;              /* MESSAGE, GONE */
+    tb_name client;              /* MESSAGE, GONE, PURGE */
     const tb_msg *msg;           /* MESSAGE; borrowed. The driver itself serves
                            * MODEL_GET, PREDICT and ENROL */
     uint64_t payload;            /* MESSAGE: handle; 0: no payload */

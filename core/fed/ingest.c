@@ -319,7 +319,7 @@ static void order(tb_coordinator *co, tb_seat *seat, tb_order_kind kind)
     tb_order *o = tb_co_order(co, seat->run, kind, 0);
     o->upload = upload->ref;
     o->weight = upload->weight;
-    o->full = upload->weight;
+    o->full = upload->counted ? upload->full : upload->weight;
     if (kind == TB_ORDER_ADD_BLOCK) {
         const tb_held *held = &upload->held[upload->done % TB_WINDOW_MAX];
         o->index = upload->done;
@@ -340,6 +340,7 @@ static void order_stored(tb_coordinator *co, tb_seat *seat)
     const tb_rec_accepted *last = &seat->row->last;
     seat->upload = (tb_upload){.live = true,
                                .weight = last->weight,
+                               .full = last->full,
                                .order_kind = TB_ORDER_ADD_STORED,
                                .ref = {.key = ++co->next_key,
                                        .config = last->config,
@@ -353,6 +354,51 @@ static void order_stored(tb_coordinator *co, tb_seat *seat)
     o->full = last->full;
     o->update = last->update;
     seat->upload.order = o->id;
+}
+
+/* Of an update that is in the sum as a whole. */
+static void drop_counted(tb_upload *upload)
+{
+    upload->dropping = true;
+    upload->counted = true;
+    upload->done = upload->ref.n_blocks;
+    upload->retry_ms = 0;
+}
+
+void tb_co_purge(tb_coordinator *co, const tb_name *client)
+{
+    const tb_row *row = tb_co_find(co, client);
+    tb_seat *seat = row != NULL ? row->seat : NULL;
+    if (seat == NULL || seat->state != TB_SEAT_DONE) {
+        co->rc =
+            tb_fail(co->err, TB_E_NOT_FOUND,
+                    "no update of client %s is in an open round", client->text);
+        return;
+    }
+    const tb_run *run = seat->run;
+    if (run->phase != TB_PHASE_TRAINING || run->round.doomed) {
+        co->rc = tb_fail(co->err, TB_E_REFUSED,
+                         "round %u of %s is %s: what is in its sum stays; "
+                         "revoke without --purge, or cancel the run",
+                         run->number, run->params->name.text,
+                         tb_phase_name(run->phase));
+        return;
+    }
+    bool summed = !seat->stored;
+    tb_record record = {.kind = TB_REC_PURGED, .u.purged = row->last};
+    const tb_rec_accepted *p = &record.u.purged;
+    (void)tb_co_journal(co, &record);
+    if (summed) { /* else it is left out, or dropped when it has been added */
+        seat->upload = (tb_upload){.live = true,
+                                   .weight = p->weight,
+                                   .full = p->full,
+                                   .ref = {.key = ++co->next_key,
+                                           .config = p->config,
+                                           .client = *client,
+                                           .upload = p->upload,
+                                           .n_blocks = p->n_blocks}};
+        drop_counted(&seat->upload);
+    }
 }
 
 /* The next order of one seat, if any. */
@@ -370,7 +416,8 @@ static void pump_seat(tb_coordinator *co, tb_seat *seat)
     } else if (!upload->live) {
         return;
     } else if (upload->dropping) {
-        order(co, seat, TB_ORDER_DROP_UPLOAD);
+        order(co, seat,
+              upload->counted ? TB_ORDER_DROP_STORED : TB_ORDER_DROP_UPLOAD);
     } else if (training && upload->done < upload->received) {
         order(co, seat, TB_ORDER_ADD_BLOCK);
     } else if (training && upload->has_end) {
@@ -489,6 +536,9 @@ static void upload_failed(tb_coordinator *co, tb_seat *seat,
         expel(co, seat,
               kind == TB_ORDER_ADD_BLOCK ? TB_MSG_BLOCK : TB_MSG_UPLOAD_END,
               verdict->refusal, verdict->why);
+    } else if (kind == TB_ORDER_ADD_STORED && seat->state != TB_SEAT_DONE &&
+               verdict->rc != TB_E_BUG) {
+        forget(upload); /* purged in the meantime, and nothing was added */
     } else if (tb_rc_fault(verdict->rc) == TB_FAULT_HOST) {
         host_lacks(co, seat, kind, verdict);
     } else {
@@ -506,7 +556,9 @@ static void upload_served(tb_coordinator *co, tb_seat *seat,
         block_added(co, seat, verdict);
     } else if (kind == TB_ORDER_END_UPLOAD) {
         accept(co, seat);
-    } else { /* ADD_STORED, DROP_UPLOAD */
+    } else if (kind == TB_ORDER_ADD_STORED && seat->state != TB_SEAT_DONE) {
+        drop_counted(upload); /* purged in the meantime */
+    } else {                  /* ADD_STORED, DROP_UPLOAD, DROP_STORED */
         seat->stored = false;
         forget(upload);
     }

@@ -309,9 +309,8 @@ static void clock_left(walk *w, tb_record *r)
     u64(w, &r->u.clock.left_ms);
 }
 
-static void accepted(walk *w, tb_record *r)
+static void acceptance(walk *w, tb_rec_accepted *v)
 {
-    tb_rec_accepted *v = &r->u.accepted;
     hash(w, &v->config);
     name(w, &v->client);
     raw(w, v->upload.bytes, sizeof v->upload.bytes);
@@ -325,12 +324,22 @@ static void accepted(walk *w, tb_record *r)
     }
 }
 
+static void accepted(walk *w, tb_record *r)
+{
+    acceptance(w, &r->u.accepted);
+}
+
 static void expelled(walk *w, tb_record *r)
 {
     tb_rec_expelled *v = &r->u.expelled;
     hash(w, &v->config);
     name(w, &v->client);
     v->code = (tb_refusal)choice(w, v->code, 1, TB_REFUSE_END);
+}
+
+static void purged(walk *w, tb_record *r)
+{
+    acceptance(w, &r->u.purged);
 }
 
 static void closed(walk *w, tb_record *r)
@@ -439,6 +448,7 @@ static const struct {
     [TB_REC_RUN_ENDED] = {"run_ended", run_ended},
     [TB_REC_RESTORED] = {"restored", restored},
     [TB_REC_SWEPT] = {"swept", swept},
+    [TB_REC_PURGED] = {"purged", purged},
     [TB_REC_LABELLED] = {"labelled", labelled},
 };
 

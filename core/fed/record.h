@@ -29,6 +29,7 @@ typedef enum tb_record_kind {
     TB_REC_VERSION,
     TB_REC_RUN_ENDED,
     TB_REC_RESTORED = 18,
+    TB_REC_PURGED = 21,
     TB_REC_LABELLED = 22,
     TB_REC_SWEPT = 24,
     TB_REC_KIND_END
@@ -166,6 +167,7 @@ typedef struct tb_record {
         tb_rec_run_ended run_ended;
         tb_rec_restored restored;
         tb_rec_swept swept;
+        tb_rec_accepted purged; /* taken out of its open round again */
         tb_rec_labelled labelled;
     } u;
     void *owned; /* what pointers of a decoded record point into */

@@ -285,6 +285,17 @@ static tb_rc add_stored(tb_sim *sim, const tb_sim_round *round,
     return rc;
 }
 
+static tb_rc drop_stored(tb_sim *sim, const tb_sim_round *round,
+                         const tb_order *o, tb_err *err)
+{
+    tb_order whole = *o;
+    whole.index = o->upload.n_blocks;
+    tb_rc rc = drop_upload(sim, round, &whole, err);
+    return rc == TB_OK
+               ? tb_sum_uncount_damped(round->sum, o->weight, o->full, err)
+               : rc;
+}
+
 /* orders of a round */
 
 static void free_round(tb_sim_round *r)
@@ -349,6 +360,9 @@ static tb_rc of_round(tb_sim *sim, const tb_order *o, tb_verdict *v,
     if (o->kind == TB_ORDER_DROP_UPLOAD) {
         return drop_upload(sim, round, o, err);
     }
+    if (o->kind == TB_ORDER_DROP_STORED) {
+        return drop_stored(sim, round, o, err);
+    }
     if (o->kind == TB_ORDER_ADD_STORED) {
         return add_stored(sim, round, o, v, err);
     }
@@ -366,6 +380,7 @@ static tb_rc carry_out(tb_sim *sim, const tb_order *o, tb_verdict *v,
     case TB_ORDER_END_UPLOAD:
     case TB_ORDER_DROP_UPLOAD:
     case TB_ORDER_ADD_STORED:
+    case TB_ORDER_DROP_STORED:
     case TB_ORDER_AGGREGATE:
         return of_round(sim, o, v, err);
     case TB_ORDER_EVALUATE:

@@ -128,6 +128,16 @@ tb_rc tb_sim_start(tb_sim *sim, const tb_run_params *run, tb_err *err)
     return tb_sim_coordinator_step(sim, &event, err);
 }
 
+tb_rc tb_sim_revoke(tb_sim *sim, size_t client, bool purge, tb_err *err)
+{
+    const tb_name *name = &sim->devices[client].name;
+    tb_event event = {.kind = TB_EV_PURGE, .client = *name};
+    tb_record revoked = {.kind = TB_REC_REVOKED,
+                         .u.revoked = {.client = *name}};
+    tb_rc rc = purge ? tb_sim_coordinator_step(sim, &event, err) : TB_OK;
+    return rc == TB_OK ? record(sim, &revoked, err) : rc;
+}
+
 tb_rc tb_sim_cancel(tb_sim *sim, const tb_run_id *run, const char *why,
                     tb_err *err)
 {

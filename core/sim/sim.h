@@ -133,6 +133,11 @@ tb_rc tb_sim_inject(tb_sim *sim, size_t client, const tb_msg *msg,
                     const uint8_t *payload, size_t len, tb_err *err)
     TB_NONNULL(1, 3) TB_MUST_CHECK;
 
+/* Revokes a member; purge: its accepted update leaves the open round. Errors:
+ * of TB_EV_PURGE (nothing changed), NOT_FOUND. */
+tb_rc tb_sim_revoke(tb_sim *sim, size_t client, bool purge, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
 /* Cancels a run. */
 tb_rc tb_sim_cancel(tb_sim *sim, const tb_run_id *run, const char *why,
                     tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;

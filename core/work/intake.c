@@ -536,6 +536,40 @@ void tb_intake_add_stored(tb_intake *in, tb_intake *into, const tb_order *order,
     end_turn(&t, rc, verdict);
 }
 
+static tb_rc uncount(turn *t)
+{
+    (void)pthread_mutex_lock(&t->into->sum_lock);
+    tb_rc rc = tb_sum_uncount_damped(t->into->sum, t->weight, t->full, &t->err);
+    (void)pthread_mutex_unlock(&t->into->sum_lock);
+    return rc;
+}
+
+void tb_intake_drop_stored(tb_intake *in, tb_intake *into,
+                           const tb_order *order, tb_verdict *verdict)
+{
+    turn t;
+    uint8_t header[TB_UPLOAD_HEADER_BYTES];
+    tb_rc rc = begin_turn(&t, in, order);
+    t.into = into;
+    t.u = find_upload(in, order->upload.key);
+    if (rc == TB_OK && t.u == NULL) {
+        rc = find_header(&t, &order->upload, header);
+        if (rc == TB_OK) {
+            rc = begin_upload(in, &order->upload, header, &t.u, &t.err);
+        }
+    }
+    if (rc == TB_OK) {
+        rc = subtract(&t, &order->upload.upload, order->upload.n_blocks);
+    }
+    if (rc == TB_OK) {
+        rc = uncount(&t);
+    }
+    if (rc == TB_OK) {
+        forget_upload(in, order->upload.key);
+    }
+    end_turn(&t, rc, verdict);
+}
+
 const tb_sum *tb_intake_sum(const tb_intake *in)
 {
     return in->sum;

@@ -60,6 +60,12 @@ void tb_intake_add_stored(tb_intake *intake, tb_intake *into,
                           const tb_order *order, tb_verdict *verdict)
     TB_NONNULL(1, 2, 3, 4);
 
+/* TB_ORDER_DROP_STORED: the reverse. One that failed for want of something goes
+ * on where it stopped, under the same key. */
+void tb_intake_drop_stored(tb_intake *intake, tb_intake *into,
+                           const tb_order *order, tb_verdict *verdict)
+    TB_NONNULL(1, 2, 3, 4);
+
 /* Borrowed; the sum is NULL when there is none. */
 const tb_sum *tb_intake_sum(const tb_intake *intake) TB_NONNULL(1);
 const tb_round_config *tb_intake_config(const tb_intake *intake) TB_NONNULL(1);

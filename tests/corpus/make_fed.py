@@ -58,6 +58,7 @@ RECORDS = {
     13: bytes(16) + u32(1) + MODEL + text("the model is registered"),
     18: u32(2) + bytes(range(1, 17)) + u64(1800000000),
     24: u32(2, 1) + H + bytes(32) + bytes(16),
+    21: H + text("anna") + bytes(16) + H + u32(5, 46341, 65536, 1),
     22: text("client-01") + text("memory=512MB site=lyon"),
 }
 for kind, body in RECORDS.items():

@@ -205,6 +205,17 @@ static void seen_accepted(fleet *f, const tb_rec_accepted *r)
     round->n_in++;
 }
 
+static void seen_purged(fleet *f, const tb_rec_accepted *r)
+{
+    fleet_round *round = round_of(f, &r->config);
+    size_t c = client_of(f, &r->client);
+    CHECK(round->in[c] && tb_hash_equal(&round->update[c], &r->update));
+    CHECK(!round->closed && !round->committed && !round->abandoned);
+    round->in[c] = false;
+    round->purged[c] = true;
+    round->n_in--;
+}
+
 /* The naive twin: one value after the other, one client after the other. */
 static void check_committed(fleet *f, const fleet_round *round)
 {
@@ -249,6 +260,8 @@ static void row(void *arg, const tb_record *record, uint64_t seq,
         opened(f, &record->u.round_opened);
     } else if (record->kind == TB_REC_ACCEPTED) {
         seen_accepted(f, &record->u.accepted);
+    } else if (record->kind == TB_REC_PURGED) {
+        seen_purged(f, &record->u.purged);
     } else if (record->kind == TB_REC_EXPELLED) {
         round_of(f, &record->u.expelled.config)->n_expelled++;
     } else if (record->kind == TB_REC_CLOSED) {
@@ -274,7 +287,8 @@ static void settled(void *arg, size_t client, const tb_hash *config,
 {
     fleet *f = arg;
     if (accepted) {
-        CHECK(round_of(f, config)->in[client]);
+        const fleet_round *round = round_of(f, config);
+        CHECK(round->in[client] || round->purged[client]);
     }
 }
 

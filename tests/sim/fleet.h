@@ -25,7 +25,8 @@ typedef struct fleet_model {
 typedef struct fleet_round {
     tb_round_config config;
     tb_hash hash;
-    bool in[FLEET_MAX]; /* accepted clients */
+    bool in[FLEET_MAX];     /* accepted clients */
+    bool purged[FLEET_MAX]; /* who had been, and was taken out again */
     tb_hash update[FLEET_MAX];
     uint32_t n_in, n_expelled;
     bool closed, committed, abandoned;

@@ -43,6 +43,36 @@ static void make_params(void)
     CHECK(tb_eligible_add(&params.eligible, "memory>=1GB", NULL) == TB_OK);
 }
 
+/* The kinds that came later. */
+static void sample_newer(tb_record *r)
+{
+    tb_hash config = {.bytes = {1, 2, 3}};
+    switch ((int)r->kind) {
+    case TB_REC_RESTORED:
+        r->u.restored = (tb_rec_restored){.epoch = 2, .restored_s = 77};
+        memset(r->u.restored.id, 0xe0, sizeof r->u.restored.id);
+        break;
+    case TB_REC_SWEPT:
+        r->u.swept = (tb_rec_swept){
+            .n_blobs = 2, .n_runs = 1, .blobs = swept, .runs = swept_runs};
+        break;
+    case TB_REC_PURGED:
+        r->u.purged = (tb_rec_accepted){.config = config,
+                                        .update = config,
+                                        .n_blocks = 5,
+                                        .weight = 5000,
+                                        .full = 6000};
+        CHECK(tb_name_set(&r->u.purged.client, "client-01"));
+        break;
+    case TB_REC_LABELLED:
+        CHECK(tb_name_set(&r->u.labelled.client, "client-01"));
+        memcpy(r->u.labelled.labels.text, "site=lyon", 10);
+        break;
+    default:
+        break;
+    }
+}
+
 /* A record of each kind, with something in every field. */
 static tb_record sample(tb_record_kind kind)
 {
@@ -126,16 +156,10 @@ static tb_record sample(tb_record_kind kind)
         memcpy(r.u.run_ended.why, "accuracy fell by 0.1", 21);
         break;
     case TB_REC_RESTORED:
-        r.u.restored = (tb_rec_restored){.epoch = 2, .restored_s = 77};
-        memset(r.u.restored.id, 0xe0, sizeof r.u.restored.id);
-        break;
-    case TB_REC_SWEPT:
-        r.u.swept = (tb_rec_swept){
-            .n_blobs = 2, .n_runs = 1, .blobs = swept, .runs = swept_runs};
-        break;
+    case TB_REC_PURGED:
     case TB_REC_LABELLED:
-        CHECK(tb_name_set(&r.u.labelled.client, "client-01"));
-        memcpy(r.u.labelled.labels.text, "site=lyon", 10);
+    case TB_REC_SWEPT:
+        sample_newer(&r);
         break;
     case TB_REC_KIND_END:
         break;

@@ -384,6 +384,33 @@ static void a_drop_that_failed_midway_goes_on_where_it_stopped(void **state)
     teardown(&f);
 }
 
+static void a_purged_update_leaves_the_sum_as_if_it_had_never_come(void **state)
+{
+    fixture f;
+    uint8_t last[8];
+    tb_verdict v = {0};
+    setup(&f, *state);
+    sent honest = seal(&f, "h", 10, 0.25F, 0.25F);
+    sent s = seal(&f, "m", 30, 1.0F, 1.0F);
+    send_all(&f, &honest);
+    tb_hash before = tb_sum_hash(tb_intake_sum(f.intake));
+    send_all(&f, &s);
+    s.order.weight = 30;
+    s.order.full = 30;
+    tear(&f, last, sizeof last, false); /* its last block is gone for a while */
+    tb_intake_drop_stored(f.intake, f.intake, &s.order, &v);
+    CHECK(v.rc != TB_OK);
+    tear(&f, last, sizeof last, true);
+    v = (tb_verdict){0};
+    tb_intake_drop_stored(f.intake, f.intake, &s.order, &v);
+    CHECK(v.rc == TB_OK);
+    tb_hash after = tb_sum_hash(tb_intake_sum(f.intake));
+    CHECK(tb_hash_equal(&before, &after));
+    release(&s);
+    release(&honest);
+    teardown(&f);
+}
+
 /* A second intake of the run, without a sum: of an older round. */
 static tb_intake *older_intake(fixture *f, const tb_hash *hash)
 {
@@ -485,6 +512,7 @@ int main(void)
         TEST(a_deferred_update_is_added_to_a_later_rounds_sum),
         TEST(a_deferred_update_is_checked_as_any_other),
         TEST(a_drop_that_failed_midway_goes_on_where_it_stopped),
+        TEST(a_purged_update_leaves_the_sum_as_if_it_had_never_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
