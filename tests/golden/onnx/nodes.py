@@ -36,10 +36,14 @@ Case = collections.namedtuple("Case", "name rtol atol model inputs outputs")
 Tensor = collections.namedtuple("Tensor", "type shape data")
 
 
-def operators():
+def operators(promised=False):
+    """The words of operators.txt, or of its first part alone."""
     with open(os.path.join(HERE, "operators.txt")) as f:
-        return {word for line in f if not line.startswith("#")
-                for word in line.split()}
+        text = f.read()
+    if promised:
+        text = text[:text.index("# Beside")]
+    return {word for line in text.splitlines() if not line.startswith("#")
+            for word in line.split()}
 
 
 def tensor(info, value):
