@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/mem.h"
+
 /* The node that makes the first output, if the loss stands for it. */
 static const tb_node *last_over(const tb_graph *graph, const tb_loss *loss)
 {
@@ -122,4 +124,77 @@ tb_rc tb_head_layout(tb_loss_layout *layout, const tb_graph *graph,
                : lay_labels(layout, out,
                             softmax_axis(graph, last_over(graph, loss), out),
                             err);
+}
+
+/* --- the loss as a node --------------------------------------------------- */
+
+tb_rc tb_head_append(tb_graph *graph, const tb_loss *loss,
+                     const tb_loss_layout *layout, tb_value_id *out,
+                     tb_value_id *dy, tb_err *err)
+{
+    bool classes = loss->target == TB_TARGET_CLASS;
+    size_t cols = classes ? layout->n_labels : layout->n_cols;
+    const tb_dims dims = {.rank = 2, .dim = {TB_DIM_ANY, (int64_t)cols}};
+    tb_value_id in[2] = {graph->outputs[0], TB_ID_NONE};
+    char *name = tb_graph_fresh_name(graph, "labels");
+    tb_rc rc = name == NULL
+                   ? tb_fail(err, TB_E_NOMEM, "loss: a name")
+                   : tb_graph_add_input(graph, &in[1], name,
+                                        classes ? TB_I32 : TB_F32, &dims, err);
+    tb_mem_free(name);
+    if (rc == TB_OK) {
+        rc = tb_graph_apply(
+            graph, dy,
+            &(tb_node_spec){
+                .domain = TB_DOMAIN_GRAD, .op = "Loss", .in = in, .n_in = 2},
+            err);
+    }
+    if (rc == TB_OK) {
+        *out = in[0];
+        tb_graph_set_output(graph, 0, *dy);
+    }
+    return rc;
+}
+
+typedef struct head_state {
+    const tb_head_rows *rows;
+} head_state;
+
+/* Adds the batch to the score, and makes d loss / d out. */
+static void head_run(const tb_call *call)
+{
+    head_state s;
+    memcpy(&s, call->state.bytes, sizeof s);
+    const tb_loss_batch batch = {.out = call->in[0].data,
+                                 .y = call->in[1].data,
+                                 .n_rows = s.rows->n_rows,
+                                 .n_padded = call->in[0].shape.dim[0],
+                                 .layout = s.rows->layout,
+                                 .options = s.rows->options,
+                                 .weight = s.rows->weight,
+                                 .grad = call->out[0].data};
+    s.rows->loss->run(&batch, s.rows->score);
+}
+
+static const tb_op head_op = {.domain = TB_DOMAIN_GRAD,
+                              .name = "Loss",
+                              .in_min = 2,
+                              .in_max = 2,
+                              .out_min = 1,
+                              .out_max = 1,
+                              .run = head_run};
+
+size_t tb_head_install(tb_bound *bound, const tb_head_rows *rows)
+{
+    const head_state state = {rows};
+    for (size_t i = 0; i < bound->n_calls; i++) {
+        tb_call *call = &bound->calls[i];
+        if (strcmp(call->op->name, head_op.name) == 0 &&
+            strcmp(call->op->domain, head_op.domain) == 0) {
+            memcpy(call->state.bytes, &state, sizeof state);
+            call->op = &head_op;
+            return i;
+        }
+    }
+    return bound->n_calls;
 }

@@ -1,9 +1,10 @@
-/* core/train/head.h - makes a copy of a model ready for a loss: rows may be
- * any number, and output 0 is what the loss reads. */
+/* core/train/head.h - puts a loss on a copy of a model: rows may be any number,
+ * output 0 is what the loss reads, labels are an input, and the loss is a node
+ * that makes the first gradient of all. */
 #ifndef TB_TRAIN_HEAD_H
 #define TB_TRAIN_HEAD_H
 
-#include "model/graph.h"
+#include "model/bind.h"
 #include "train/loss.h"
 
 /* Copies graph; opens the first dimension of its one input; steps over an
@@ -28,5 +29,28 @@ tb_rc tb_head_layout(tb_loss_layout *layout, const tb_graph *graph,
                      const tb_loss *loss, size_t n_labels,
                      const tb_head_ends *ends, tb_err *err)
     TB_NONNULL(1, 2, 3, 5) TB_MUST_CHECK;
+
+/* Appends the labels as input 1, int32 [n, n_labels] or float32 [n, n_cols],
+ * and the loss over output 0, whose place as an output its gradient *dy takes.
+ * *out: what output 0 was. Errors: NOMEM. */
+tb_rc tb_head_append(tb_graph *graph, const tb_loss *loss,
+                     const tb_loss_layout *layout, tb_value_id *out,
+                     tb_value_id *dy, tb_err *err)
+    TB_NONNULL(1, 2, 3, 4, 5) TB_MUST_CHECK;
+
+/* What the loss of a graph is told before each run. */
+typedef struct tb_head_rows {
+    const tb_loss *loss;
+    const tb_loss_options *options;
+    tb_loss_layout layout;
+    size_t n_rows;   /* of the batch; those behind are padding */
+    double weight;   /* as in tb_loss_batch */
+    tb_score *score; /* is added to */
+} tb_head_rows;
+
+/* Lets the loss of a bound graph, which may have been fused, be that of rows,
+ * borrowed for the life of bound. Returns which call it is; n_calls: none. */
+size_t tb_head_install(tb_bound *bound, const tb_head_rows *rows)
+    TB_NONNULL(1, 2);
 
 #endif

@@ -56,8 +56,8 @@ static tb_rc find_carried(tb_trainer *t, tb_err *err)
 
 static tb_rc make_graph(tb_trainer *t, const tb_graph *graph, tb_err *err)
 {
+    tb_value_id y = TB_ID_NONE;
     tb_value_id dy = TB_ID_NONE;
-    tb_dims any = {.rank = TB_RANK_UNKNOWN};
     tb_bound *bound = NULL;
     tb_bind_options bind = {.batch = t->rows, .training = true};
     tb_rc rc = tb_head_new(&t->graph, graph, t->options.loss, err);
@@ -78,32 +78,24 @@ static tb_rc make_graph(tb_trainer *t, const tb_graph *graph, tb_err *err)
     }
     const tb_tensor *out = &bound->values[t->graph->outputs[0]];
     const tb_head_ends ends = {&bound->values[t->graph->inputs[0]], out};
-    rc = tb_head_layout(&t->layout, graph, t->options.loss, t->options.n_labels,
-                        &ends, err);
+    rc = tb_head_layout(&t->head.layout, graph, t->options.loss,
+                        t->options.n_labels, &ends, err);
     if (rc == TB_OK) {
         rc = tb_loss_options_check(t->options.loss, &t->options.loss_options,
-                                   t->layout.n_cols, err);
+                                   t->head.layout.n_cols, err);
     }
     if (rc != TB_OK) {
         goto done;
     }
-    any.rank = (int)out->shape.rank;
-    for (size_t i = 0; i < out->shape.rank; i++) {
-        any.dim[i] = i == 0 ? TB_DIM_ANY : (int64_t)out->shape.dim[i];
-    }
-    char *name = tb_graph_fresh_name(t->graph, "loss_gradient");
-    rc = name == NULL
-             ? tb_fail(err, TB_E_NOMEM, "trainer: a name")
-             : tb_graph_add_input(t->graph, &dy, name, TB_F32, &any, err);
-    tb_mem_free(name);
     t->n_forward_nodes = t->graph->n_nodes;
+    rc = tb_head_append(t->graph, t->options.loss, &t->head.layout, &y, &dy,
+                        err);
     t->grad_ids = tb_mem_array(t->slots.n, sizeof t->grad_ids[0]);
     if (rc == TB_OK && t->grad_ids == NULL) {
         rc = tb_fail(err, TB_E_NOMEM, "trainer: %zu slots", t->slots.n);
     }
     if (rc == TB_OK) {
-        rc = tb_reverse(t->graph, t->graph->outputs[0], dy, &t->slots,
-                        t->grad_ids, err);
+        rc = tb_reverse(t->graph, y, dy, &t->slots, t->grad_ids, err);
     }
     for (size_t s = 0; s < t->slots.n && rc == TB_OK; s++) {
         if (t->grad_ids[s] != TB_ID_NONE) {
@@ -157,21 +149,22 @@ static tb_rc measure(const tb_trainer *t, const tb_bound *bound,
     return rc;
 }
 
-/* Calls in front of the loss; they must come first. */
-static tb_rc count_forward(const tb_trainer *t, const tb_bound *bound,
-                           size_t *n, tb_err *err)
+/* Puts the loss into its call, and counts the calls up to it: all forward ones
+ * must be among them. */
+static tb_rc place_loss(const tb_trainer *t, tb_program *p, tb_bound *bound,
+                        tb_err *err)
 {
-    *n = 0;
-    for (size_t i = 0; i < bound->n_calls; i++) {
+    size_t loss = tb_head_install(bound, &t->head);
+    for (size_t i = loss; i < bound->n_calls; i++) {
         if (bound->call_nodes[i] < t->n_forward_nodes) {
-            if (*n != i) {
-                return tb_fail(err, TB_E_BUG,
-                               "trainer: forward call %zu behind the loss", i);
-            }
-            (*n)++;
+            return tb_fail(err, TB_E_BUG,
+                           "trainer: forward call %zu behind the loss", i);
         }
     }
-    return TB_OK;
+    p->n_first = loss + 1;
+    return loss < bound->n_calls
+               ? TB_OK
+               : tb_fail(err, TB_E_BUG, "trainer: the loss is gone");
 }
 
 tb_rc tb_program_make(tb_trainer *t, tb_program *p, size_t batch, bool fuse,
@@ -194,7 +187,7 @@ tb_rc tb_program_make(tb_trainer *t, tb_program *p, size_t batch, bool fuse,
         rc = tb_fuse_calls(bound, err);
     }
     if (rc == TB_OK) {
-        rc = count_forward(t, bound, &p->n_forward, err);
+        rc = place_loss(t, p, bound, err);
     }
     if (rc != TB_OK) {
         goto done;
@@ -224,8 +217,7 @@ tb_rc tb_program_make(tb_trainer *t, tb_program *p, size_t batch, bool fuse,
     }
     tb_exec_set_params(p->exec, t->params);
     p->in = *tb_exec_input(p->exec, 0);
-    p->dout = *tb_exec_input(p->exec, 1);
-    p->out = tb_exec_output(p->exec, 0)->data;
+    p->y = *tb_exec_input(p->exec, 1);
     p->batch = batch;
 done:
     tb_bind_free(&bound);
@@ -258,24 +250,15 @@ static size_t constant_bytes(const tb_graph *graph)
 static tb_rc make_vectors(tb_trainer *t, tb_err *err)
 {
     size_t n = t->slots.n_floats;
-    const tb_loss *loss = t->options.loss;
-    t->y_cols =
-        loss->target == TB_TARGET_CLASS ? t->layout.n_labels : t->layout.n_cols;
-    size_t n_y = 0;
-    if (tb_mem_mul(&n_y, t->y_cols, t->options.batch) != 0) {
-        return tb_fail(err, TB_E_LIMIT, "trainer: batch %zu", t->options.batch);
-    }
     t->n_states = t->options.optimiser->n_states(&t->options.config);
     if (t->cost != NULL) {
         t->cost->parameter_bytes = n * sizeof t->params[0];
         t->cost->constant_bytes = constant_bytes(t->graph);
         t->cost->state_bytes = t->n_states * n * sizeof t->params[0];
-        t->cost->batch_bytes = n_y * sizeof(float);
         return TB_OK;
     }
     t->params = tb_mem_aligned(n, sizeof t->params[0]);
-    t->y = tb_mem_aligned(n_y, sizeof(float));
-    bool ok = t->params != NULL && t->y != NULL;
+    bool ok = t->params != NULL;
     for (size_t i = 0; i < t->n_states; i++) {
         t->states[i] = tb_mem_aligned(n, sizeof(float));
         ok = ok && t->states[i] != NULL;
@@ -290,6 +273,10 @@ static tb_rc make_vectors(tb_trainer *t, tb_err *err)
 static tb_rc make_pieces(tb_trainer *t, tb_err *err)
 {
     size_t bytes = 0;
+    size_t n_y = 0;
+    const tb_loss_layout *layout = &t->head.layout;
+    t->y_cols = t->options.loss->target == TB_TARGET_CLASS ? layout->n_labels
+                                                           : layout->n_cols;
     t->input = t->train.in;
     t->input.data = NULL;
     t->input.shape.dim[0] = t->options.batch;
@@ -297,18 +284,20 @@ static tb_rc make_pieces(tb_trainer *t, tb_err *err)
         return TB_OK;
     }
     if (tb_mem_mul(&bytes, tb_tensor_bytes(&t->train.in) / t->rows,
-                   t->options.batch) != 0) {
+                   t->options.batch) != 0 ||
+        tb_mem_mul(&n_y, t->y_cols, t->options.batch) != 0) {
         return tb_fail(err, TB_E_LIMIT, "trainer: batch %zu", t->options.batch);
     }
     if (t->cost != NULL) {
-        t->cost->batch_bytes += bytes;
+        t->cost->batch_bytes = bytes + n_y * sizeof(float);
         t->cost->gradient_bytes += t->slots.n_floats * sizeof t->sum[0];
         t->cost->flops *= ceil((double)t->options.batch / (double)t->rows);
         return TB_OK;
     }
     t->x = tb_mem_aligned(bytes, 1);
+    t->y = tb_mem_aligned(n_y, sizeof(float));
     t->sum = tb_mem_aligned(t->slots.n_floats, sizeof t->sum[0]);
-    return t->x != NULL && t->sum != NULL
+    return t->x != NULL && t->y != NULL && t->sum != NULL
                ? TB_OK
                : tb_fail(err, TB_E_NOMEM, "trainer: a batch of %zu rows",
                          t->options.batch);
@@ -343,6 +332,8 @@ static tb_rc make(tb_trainer **out, const tb_graph *graph,
                   ? options->micro_batch
                   : options->batch;
     t->chance.key = options->chance_seed;
+    t->head.loss = t->options.loss;
+    t->head.options = &t->options.loss_options;
     rc = make_graph(t, graph, err);
     if (rc == TB_OK) {
         rc = make_vectors(t, err);
@@ -433,7 +424,7 @@ const tb_tensor *tb_trainer_input(const tb_trainer *t)
 
 const tb_loss_layout *tb_trainer_layout(const tb_trainer *t)
 {
-    return &t->layout;
+    return &t->head.layout;
 }
 
 const tb_loss *tb_trainer_loss(const tb_trainer *t)
@@ -448,7 +439,7 @@ void *tb_trainer_x(tb_trainer *t)
 
 void *tb_trainer_y(tb_trainer *t)
 {
-    return t->y;
+    return t->y != NULL ? t->y : t->train.y.data;
 }
 
 void tb_trainer_reset(tb_trainer *t, uint64_t chance_seed)

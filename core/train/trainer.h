@@ -43,7 +43,7 @@ typedef struct tb_trainer_cost {
     size_t parameter_bytes;
     size_t constant_bytes; /* of what is not trained: frozen, running */
     size_t state_bytes;    /* of the optimiser */
-    size_t batch_bytes;    /* targets, and a batch that runs in pieces */
+    size_t batch_bytes;    /* of a batch that runs in pieces */
     size_t bytes;          /* all of it */
     double flops;          /* of a step (op.h), without loss and optimiser */
 } tb_trainer_cost;

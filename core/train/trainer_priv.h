@@ -5,18 +5,19 @@
 
 #include "exec/exec.h"
 #include "train/fuse.h"
+#include "train/head.h"
 #include "train/trainer.h"
 
 /* One planned step: forward calls, (the loss), backward calls. */
 typedef struct tb_program {
     tb_exec *exec;
-    size_t n_forward;   /* calls before the loss */
-    bool *fused;        /* [n slots] its call moves the parameter itself */
-    float *grads;       /* gradients of the slots that are not fused */
-    size_t *grad_at;    /* [n slots] where in grads */
-    tb_tensor in, dout; /* borrowed views */
-    const float *out;
-    size_t batch; /* rows it was made for */
+    size_t n_first;  /* calls up to the loss, and it too: what the data may
+                         * have got wrong is known then, and nothing moved */
+    bool *fused;     /* [n slots] its call moves the parameter itself */
+    float *grads;    /* gradients of the slots that are not fused */
+    size_t *grad_at; /* [n slots] where in grads */
+    tb_tensor in, y; /* borrowed views */
+    size_t batch;    /* rows it was made for */
 } tb_program;
 
 /* A running statistic: the graph's own data is read and written in place. */
@@ -28,7 +29,7 @@ typedef struct tb_carried {
 struct tb_trainer {
     tb_trainer_options options;
     tb_trainer_cost *cost;  /* not NULL: it is measured and gets no memory */
-    tb_graph *graph;        /* owned: forward and backward nodes */
+    tb_graph *graph;        /* owned: forward, loss and backward nodes */
     size_t n_forward_nodes; /* node ids under this are forward */
     tb_slots slots;
     tb_value_id *grad_ids; /* [slots.n] gradient of each, or TB_ID_NONE */
@@ -39,11 +40,11 @@ struct tb_trainer {
     tb_tensor input; /* a batch of input; data NULL */
     void *x; /* [batch, ...] input for callers that gather; NULL: that of train,
               * where a run takes the whole batch */
-    void *y; /* [batch, y_cols] targets, for callers that gather */
+    void *y; /* [batch, y_cols] targets, for them; NULL likewise */
     size_t y_cols;
     float *sum; /* [slots.n_floats] gradient of all pieces, or NULL: a run takes
                  * the whole batch */
-    tb_loss_layout layout;
+    tb_head_rows head;   /* the loss, and the rows of this run */
     tb_carried *carried; /* [n_carried] */
     size_t n_carried;
     bool fuses;        /* steps are linear: products move parameters */

@@ -22,37 +22,35 @@ static tb_loss_batch loss_batch(const tb_trainer *t, const feed *rows)
     return (tb_loss_batch){.y = rows->y,
                            .n_rows = rows->n,
                            .n_padded = rows->n,
-                           .layout = t->layout,
+                           .layout = t->head.layout,
                            .options = &t->options.loss_options,
                            .weight = rows->weight};
 }
 
-/* Fills the input and pads it, or reads it where it is; runs forward, loss and
- * backward. */
+/* Fills the input and pads it, or reads it where it is; runs forward, loss and,
+ * if the data was sound, backward. */
 static tb_rc run_program(tb_trainer *t, tb_program *p, const feed *rows,
                          tb_score *score, tb_err *err)
 {
     size_t n_rows = rows->n;
     size_t row_bytes = tb_tensor_bytes(&p->in) / p->batch;
     uint8_t *in = p->in.data;
-    tb_loss_batch b = loss_batch(t, rows);
-    b.out = p->out;
-    b.n_padded = p->batch;
-    b.grad = p->dout.data;
+    t->head.n_rows = n_rows;
+    t->head.weight = rows->weight;
+    t->head.score = score;
+    tb_exec_set_input(p->exec, 1, rows->y);
     bool there = n_rows == p->batch && (uintptr_t)rows->x % 64 == 0;
     tb_exec_set_input(p->exec, 0, there ? rows->x : NULL);
     if (!there && rows->x != in) {
         memcpy(in, rows->x, n_rows * row_bytes);
     }
     memset(in + n_rows * row_bytes, 0, (p->batch - n_rows) * row_bytes);
-    tb_exec_run_part(p->exec, 0, p->n_forward);
+    tb_exec_run_part(p->exec, 0, p->n_first);
     tb_rc rc = tb_exec_fault(p->exec, err);
-    if (rc != TB_OK) {
-        return rc;
+    if (rc == TB_OK) {
+        tb_exec_run_part(p->exec, p->n_first, tb_exec_n_calls(p->exec));
     }
-    t->options.loss->run(&b, score);
-    tb_exec_run_part(p->exec, p->n_forward, tb_exec_n_calls(p->exec));
-    return TB_OK;
+    return rc;
 }
 
 /* The program for n_rows rows: the one asked for, or one of just as many rows

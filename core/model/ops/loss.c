@@ -320,6 +320,22 @@ static void cross_entropy_grad_run(const tb_call *call)
     run_grad(call, true);
 }
 
+/* --- the loss of a trainer ------------------------------------------------ */
+
+/* d loss / d out in the shape of out, from out and the labels. */
+static tb_rc loss_infer(tb_call *call, tb_err *err)
+{
+    call->out[0] = tb_tensor_view(TB_F32, &call->in[0].shape, NULL);
+    return tb_op_need_f32(call, 1, err);
+}
+
+/* Which loss it is, its owner says: he puts a run of his own here
+ * (train/head.c). Alone, nothing pulls. */
+static void loss_run(const tb_call *call)
+{
+    memset(call->out[0].data, 0, tb_tensor_bytes(&call->out[0]));
+}
+
 /* --- the table ------------------------------------------------------------ */
 
 static const tb_attr_decl attrs[] = {{"ignore_index", TB_ATTR_INT, false},
@@ -358,3 +374,14 @@ const tb_op tb_op_nll_loss_grad = {LOSS_GRAD("NegativeLogLikelihoodLossGrad"),
 const tb_op tb_op_cross_entropy_loss_grad = {
     LOSS_GRAD("SoftmaxCrossEntropyLossGrad"), .in_place = 1u << 1,
     .run = cross_entropy_grad_run};
+const tb_op tb_op_loss = {.domain = TB_DOMAIN_GRAD,
+                          .name = "Loss",
+                          .since = 1,
+                          .until = TB_OPSET_ANY,
+                          .in_min = 2,
+                          .in_max = 2,
+                          .out_min = 1,
+                          .out_max = 1,
+                          .flops_each = 5,
+                          .infer = loss_infer,
+                          .run = loss_run};

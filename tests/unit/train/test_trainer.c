@@ -6,7 +6,9 @@
 
 #include "base/mem.h"
 #include "support/check.h"
+#include "support/graph_run.h"
 #include "support/mlp.h"
+#include "train/head.h"
 
 static const size_t width[] = {6, 9, 4};
 static const char *const relu[] = {"Relu", NULL};
@@ -55,6 +57,46 @@ static int setup(void **state)
         x[i] = (float)tb_stream_normal(&s);
     }
     return 0;
+}
+
+/* The graph of a trainer, run from end to end by nobody but itself. */
+static void the_loss_is_a_node_between_forward_and_backward(void **state)
+{
+    float grad[N_PARAMS];
+    tb_score score = {0}, stepped = {0};
+    graph_run run;
+    tb_err err;
+    (void)state;
+    tb_trainer *t = new_trainer(&net, 0, 0);
+    const tb_graph *g = tb_trainer_graph(t);
+    const tb_head_rows rows = {.loss = tb_trainer_loss(t),
+                               .options = &(tb_loss_options){0},
+                               .layout = *tb_trainer_layout(t),
+                               .n_rows = BATCH,
+                               .score = &score};
+    CHECK(g->n_inputs == 2 && g->values[g->inputs[1]]->dtype == TB_I32);
+    CHECK_OK(graph_run_init(
+                 &run, g, &(tb_bind_options){.batch = BATCH, .training = true},
+                 &err),
+             err);
+    size_t loss = tb_head_install(run.bound, &rows);
+    CHECK(loss > 0 && loss + 1 < run.bound->n_calls);
+    memcpy(run.values[g->inputs[0]].data, x, sizeof x);
+    memcpy(run.values[g->inputs[1]].data, y, sizeof y);
+    graph_run_go(&run, NULL);
+    CHECK_OK(tb_trainer_gradient(t, x, y, BATCH, grad, &err), err);
+    for (size_t s = 0; s < tb_trainer_slots(t)->n; s++) {
+        const tb_slot *slot = &tb_trainer_slots(t)->slot[s];
+        const tb_tensor *made = &run.values[g->outputs[1 + s]];
+        CHECK(tb_tensor_count(made) == slot->n);
+        CHECK(memcmp(made->data, grad + slot->offset,
+                     slot->n * sizeof grad[0]) == 0);
+    }
+    CHECK_OK(tb_trainer_step(t, x, y, BATCH, &stepped, &err), err);
+    CHECK(score.n_rows == BATCH && score.loss_sum == stepped.loss_sum);
+    graph_run_release(&run);
+    tb_trainer_free(&t);
+    CHECK(tb_mem_live() == 0);
 }
 
 static void a_step_allocates_nothing(void **state)
@@ -392,6 +434,7 @@ static void what_is_measured_is_what_a_trainer_takes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(the_loss_is_a_node_between_forward_and_backward),
         TEST(a_step_allocates_nothing),
         TEST(what_is_measured_is_what_a_trainer_takes),
         TEST(a_smaller_batch_has_the_gradient_of_its_rows),
