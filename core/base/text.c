@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define NAME_MAX_BYTES 64
 
@@ -102,6 +103,16 @@ void tb_text_bytes(uint64_t bytes, char *out, size_t out_bytes)
     }
     (void)snprintf(out, out_bytes, u == 0 || v >= 99.95 ? "%.0f %s" : "%.1f %s",
                    v, units[u]);
+}
+
+void tb_text_utc(uint64_t unix_s, char out[static TB_UTC_BYTES])
+{
+    time_t t = (time_t)unix_s;
+    struct tm utc;
+    if (gmtime_r(&t, &utc) == NULL ||
+        strftime(out, TB_UTC_BYTES, "%Y-%m-%d %H:%M:%S UTC", &utc) == 0) {
+        (void)snprintf(out, TB_UTC_BYTES, "an unknown time");
+    }
 }
 
 uint32_t tb_text_next_code(const char **at)

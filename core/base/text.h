@@ -32,4 +32,8 @@ uint32_t tb_text_next_code(const char **at) TB_NONNULL(1);
 /* Bytes as a person reads them, such as "1.5 MB" (powers of 1000). */
 void tb_text_bytes(uint64_t bytes, char *out, size_t out_bytes) TB_NONNULL(2);
 
+/* Unix seconds as a person reads them, such as "2026-11-26 15:22:30 UTC". */
+#define TB_UTC_BYTES 40
+void tb_text_utc(uint64_t unix_s, char out[static TB_UTC_BYTES]) TB_NONNULL(2);
+
 #endif

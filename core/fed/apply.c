@@ -15,20 +15,18 @@ const tb_model_ref *tb_co_chosen(const tb_run *run)
 static tb_rc run_started(tb_coordinator *co, const tb_run_params *params,
                          tb_err *err)
 {
-    if (co->n_runs > 0) {
-        return tb_fail(err, TB_E_BUSY, "a run of model %s is not over",
-                       co->runs[0]->params->name.text);
+    if (tb_co_find_name(co, &params->name) != NULL ||
+        tb_co_find_run(co, &params->run) != NULL) {
+        return tb_fail(err, TB_E_BUSY,
+                       "a run of model %s is not over: wait, `tributaryd "
+                       "cancel %s`, or give the job another name",
+                       params->name.text, params->name.text);
     }
     if (!tb_hash_equal(&params->federation, &co->params.federation)) {
         return tb_fail(err, TB_E_MISMATCH, "the run is of another federation");
     }
     tb_rc rc = tb_co_add_run(co, params, err);
-    if (rc == TB_OK) {
-        for (size_t i = 0; i < co->n_rows; i++) {
-            co->rows[i]->strikes = 0;
-        }
-        co->census++;
-    }
+    co->census++;
     return rc;
 }
 
@@ -93,6 +91,8 @@ static tb_rc round_opened(tb_coordinator *co, const tb_rec_round_opened *r,
                             .n_seats = r->n_clients,
                             .left_ms = round->config->deadline_ms,
                             .metrics = tb_metrics_none()};
+    run->opened = seq;
+    tb_co_turn_over(co, run);
     co->census++;
     return TB_OK;
 }
@@ -153,9 +153,12 @@ static tb_rc expelled(tb_coordinator *co, const tb_rec_expelled *r, tb_err *err)
         return tb_fail(err, TB_E_MALFORMED, "journal: %s cannot be expelled",
                        r->client.text);
     }
+    tb_rc rc = tb_co_strike(seat->row, run, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
     seat->state = TB_SEAT_OUT;
     seat->code = r->code;
-    seat->row->strikes++;
     seat->row->n_expelled++;
     return TB_OK;
 }
@@ -189,6 +192,7 @@ static void leave_round(tb_coordinator *co, tb_run *run)
     tb_round *round = &run->round;
     for (uint32_t i = 0; i < round->n_seats; i++) {
         round->seats[i].row->seat = NULL;
+        round->seats[i].row->active_ms = co->now;
     }
     tb_mem_free(round->seats);
     co->past[co->n_past++ % TB_PAST_ROUNDS] = round->hash;
@@ -342,6 +346,72 @@ static tb_rc run_ended(tb_coordinator *co, const tb_rec_run_ended *r,
     return TB_OK;
 }
 
+/* The run that an operator wants to change, unless it ends anyway. */
+static tb_rc find_to_change(tb_run **out, const tb_coordinator *co,
+                            const tb_run_id *id, tb_err *err)
+{
+    *out = tb_co_find_run(co, id);
+    if (*out == NULL) {
+        return tb_fail(err, TB_E_NOT_FOUND, "there is no such run");
+    }
+    if ((*out)->cancelled) {
+        return tb_fail(err, TB_E_EXISTS, "the run of %s is cancelled already",
+                       (*out)->params->name.text);
+    }
+    return TB_OK;
+}
+
+static tb_rc run_paused(tb_coordinator *co, const tb_rec_run_paused *r,
+                        tb_err *err)
+{
+    tb_run *run = NULL;
+    tb_rc rc = find_to_change(&run, co, &r->run, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    if (run->paused) {
+        return tb_fail(err, TB_E_EXISTS, "the run of %s is paused already",
+                       run->params->name.text);
+    }
+    run->paused = true;
+    run->paused_s = r->paused_s;
+    memcpy(run->paused_why, r->why, sizeof run->paused_why);
+    co->census++;
+    return TB_OK;
+}
+
+static tb_rc run_resumed(tb_coordinator *co, const tb_rec_run_resumed *r,
+                         tb_err *err)
+{
+    tb_run *run = NULL;
+    tb_rc rc = find_to_change(&run, co, &r->run, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    if (!run->paused) {
+        return tb_fail(err, TB_E_EXISTS, "the run of %s is not paused",
+                       run->params->name.text);
+    }
+    run->paused = false;
+    co->census++;
+    return TB_OK;
+}
+
+static tb_rc run_cancelled(tb_coordinator *co, const tb_rec_run_cancelled *r,
+                           tb_err *err)
+{
+    tb_run *run = NULL;
+    tb_rc rc = find_to_change(&run, co, &r->run, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    run->cancelled = true;
+    memcpy(run->why, r->why, sizeof run->why);
+    tb_co_doom(run, r->why);
+    co->census++;
+    return TB_OK;
+}
+
 /* Nothing that a client was told after the backup is known here: what was open
  * then begins anew, under the new epoch, and what was over then is no more than
  * another round. */
@@ -397,6 +467,12 @@ static tb_rc apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
         return abandoned(co, &record->u.abandoned, seq, err);
     case TB_REC_RUN_ENDED:
         return run_ended(co, &record->u.run_ended, err);
+    case TB_REC_RUN_PAUSED:
+        return run_paused(co, &record->u.run_paused, err);
+    case TB_REC_RUN_RESUMED:
+        return run_resumed(co, &record->u.run_resumed, err);
+    case TB_REC_RUN_CANCELLED:
+        return run_cancelled(co, &record->u.run_cancelled, err);
     case TB_REC_RESTORED:
         return restored(co, &record->u.restored, seq, err);
     case TB_REC_SWEPT:

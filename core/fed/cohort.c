@@ -1,35 +1,63 @@
 /* Selection: who could take part, who is ready, and the seeded choice that
  * opens a round. */
-#include "fed/select.h"
+#include <stdio.h>
 
 #include "base/mem.h"
 #include "fed/coordinator_priv.h"
+#include "fed/select.h"
 
-static bool is_ready(const tb_run *run, const tb_row *row)
+#define RECOUNT_MS 1000
+
+/* How the clients of a run stand, as it sees them. */
+typedef struct count {
+    uint32_t here;  /* connected, eligible, free, and not claimed */
+    uint32_t ready; /* of them: checked in */
+    uint32_t held;  /* eligible, but in a round of another run, or claimed */
+    uint32_t hope;  /* of all eligible: checked in, or likely to, soon */
+} count;
+
+/* Whether a run that has its turn before this one waits for the client: it may
+ * gather clients one by one while others take them in smaller lots. */
+static bool is_claimed(const tb_coordinator *co, const tb_run *run,
+                       const tb_row *row)
 {
-    return row->ready && tb_co_eligible(run, row);
-}
-
-static void ask(tb_coordinator *co, const tb_run *run,
-                const tb_row *const *ready, uint32_t n, uint32_t n_ready);
-
-/* Chooses n of those who are ready and opens the round with them. */
-static void choose(tb_coordinator *co, const tb_run *run, uint32_t n_ready,
-                   uint32_t n)
-{
-    const tb_row **ready = tb_mem_array(n_ready, sizeof *ready);
-    if (ready == NULL) {
-        tb_co_fail(co, TB_E_NOMEM, "a cohort");
-        return;
-    }
-    uint32_t k = 0;
-    for (size_t i = 0; i < co->n_rows && k < n_ready; i++) {
-        if (is_ready(run, co->rows[i])) {
-            ready[k++] = co->rows[i];
+    for (size_t i = 0; i < co->n_runs && co->turns[i] != run; i++) {
+        if (co->turns[i]->claims && tb_co_eligible(co->turns[i], row)) {
+            return true;
         }
     }
-    ask(co, run, ready, n, k);
-    tb_mem_free(ready);
+    return false;
+}
+
+static bool is_ready(const tb_coordinator *co, const tb_run *run,
+                     const tb_row *row)
+{
+    return row->ready && row->seat == NULL && tb_co_eligible(run, row) &&
+           !is_claimed(co, run, row);
+}
+
+/* A client that is through with a round checks in again a little later. */
+static bool is_likely(const tb_coordinator *co, const tb_row *row)
+{
+    return row->ready || row->seat != NULL ||
+           co->now < tb_co_later(row->active_ms, 2 * co->params.wait_ms);
+}
+
+static count count_clients(const tb_coordinator *co, const tb_run *run)
+{
+    count n = {0};
+    for (size_t i = 0; i < co->n_rows; i++) {
+        const tb_row *row = co->rows[i];
+        if (!tb_co_eligible(run, row)) {
+            continue;
+        }
+        bool held = row->seat != NULL || is_claimed(co, run, row);
+        n.held += held;
+        n.here += !held;
+        n.ready += !held && row->ready;
+        n.hope += is_likely(co, row);
+    }
+    return n;
 }
 
 static void ask(tb_coordinator *co, const tb_run *run,
@@ -72,25 +100,86 @@ done:
     tb_mem_free(index);
 }
 
+/* Chooses n of those who are ready and opens the round with them. */
+static void choose(tb_coordinator *co, const tb_run *run, uint32_t n_ready,
+                   uint32_t n)
+{
+    const tb_row **ready = tb_mem_array(n_ready, sizeof *ready);
+    if (ready == NULL) {
+        tb_co_fail(co, TB_E_NOMEM, "a cohort");
+        return;
+    }
+    uint32_t k = 0;
+    for (size_t i = 0; i < co->n_rows && k < n_ready; i++) {
+        if (is_ready(co, run, co->rows[i])) {
+            ready[k++] = co->rows[i];
+        }
+    }
+    ask(co, run, ready, n, k);
+    tb_mem_free(ready);
+}
+
+/* While others hold the clients that it lacks, a run's own patience does not
+ * run out: it would open a small round as soon as the first of them is back. */
+static void gather(const tb_coordinator *co, tb_run *run, const count *n)
+{
+    bool blocked = n->ready < run->params->minimum && n->held > 0;
+    if (blocked || run->blocked) {
+        run->gather_ms = co->now;
+    }
+    run->blocked = blocked;
+}
+
+static bool is_late(const tb_coordinator *co, const tb_run *run)
+{
+    return co->now >= tb_co_later(run->gather_ms, run->params->select_ms);
+}
+
 bool tb_co_select(tb_coordinator *co, tb_run *run)
 {
     const tb_run_params *p = run->params;
-    bool over = co->now >= tb_co_later(run->since_ms, p->select_ms);
-    if (run->census == co->census && !over) {
+    bool again = run->claims && co->now >= run->count_ms;
+    if (run->census == co->census && !again &&
+        (run->late || !is_late(co, run))) {
         return false;
     }
-    run->census = co->census;
-    uint32_t n_ready = 0;
-    uint32_t n_here = 0;
-    for (size_t i = 0; i < co->n_rows; i++) {
-        n_here += tb_co_eligible(run, co->rows[i]);
-        n_ready += is_ready(run, co->rows[i]);
-    }
+    count n = count_clients(co, run);
     uint32_t wanted = tb_select_wanted(p->target, p->over_selection);
-    bool all = n_ready == n_here && n_ready >= p->target;
-    if (n_ready < wanted && !all && !(over && n_ready >= p->minimum)) {
-        return false;
+    bool all = n.ready == n.here && n.ready >= p->target;
+    run->census = co->census;
+    run->count_ms = tb_co_later(co->now, RECOUNT_MS);
+    gather(co, run, &n);
+    run->late = is_late(co, run);
+    if (n.ready >= wanted || all || (run->late && n.ready >= p->minimum)) {
+        choose(co, run, n.ready, n.ready < wanted ? n.ready : wanted);
+        return true;
     }
-    choose(co, run, n_ready, n_ready < wanted ? n_ready : wanted);
-    return true;
+    bool claims = n.hope >= p->minimum;
+    if (claims != run->claims) {
+        run->claims = claims;
+        co->census++; /* the runs behind it count anew */
+        run->census = co->census;
+    }
+    return false;
+}
+
+void tb_co_waits_clients(const tb_coordinator *co, const tb_run *run,
+                         char out[static TB_TEXT_BYTES])
+{
+    const tb_run_params *p = run->params;
+    const char *labels = p->eligible.n > 0 ? p->eligible.text : "any";
+    count n = count_clients(co, run);
+    uint32_t n_connected = 0;
+    for (size_t i = 0; i < co->n_rows; i++) {
+        n_connected += co->rows[i]->connected && !co->rows[i]->revoked;
+    }
+    char held[64] = "";
+    if (n.held > 0) {
+        (void)snprintf(held, sizeof held, ", %u held by other jobs", n.held);
+    }
+    (void)snprintf(out, TB_TEXT_BYTES,
+                   "%u of %u connected clients are eligible (data.set: %.40s; "
+                   "eligible: %.60s), %u of them ready%s; cohort.minimum: %u",
+                   n.here + n.held, n_connected, p->data_set.text, labels,
+                   n.ready, held, p->minimum);
 }

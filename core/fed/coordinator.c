@@ -12,7 +12,8 @@ tb_coordinator_params tb_coordinator_defaults(void)
                                    .window_blocks = 4,
                                    .wait_ms = 30000,
                                    .stall_ms = 30000,
-                                   .retry_ms = 2000};
+                                   .retry_ms = 2000,
+                                   .running = 4};
 }
 
 tb_rc tb_coordinator_new(tb_coordinator **out,
@@ -21,13 +22,15 @@ tb_rc tb_coordinator_new(tb_coordinator **out,
     *out = NULL;
     size_t blocks = params->pool_bytes / TB_PAYLOAD_BYTES_MAX;
     if (blocks == 0 || blocks > UINT32_MAX || params->window_blocks == 0 ||
-        params->window_blocks > TB_WINDOW_MAX || params->retry_ms == 0) {
+        params->window_blocks > TB_WINDOW_MAX || params->retry_ms == 0 ||
+        params->running == 0) {
         return tb_fail(err, TB_E_USAGE,
                        "coordinator: a pool of %zu bytes (a block needs %u), a "
-                       "window of %u blocks (1 to %u), retry after %llu ms",
+                       "window of %u blocks (1 to %u), retry after %llu ms, "
+                       "%u runs side by side",
                        params->pool_bytes, TB_PAYLOAD_BYTES_MAX,
                        params->window_blocks, TB_WINDOW_MAX,
-                       (unsigned long long)params->retry_ms);
+                       (unsigned long long)params->retry_ms, params->running);
     }
     tb_coordinator *co = tb_mem_array(1, sizeof *co);
     if (co == NULL) {
@@ -131,16 +134,29 @@ static void start(tb_coordinator *co, const tb_run_params *params)
     tb_mem_free(copy);
 }
 
-static void cancel(tb_coordinator *co, const tb_run_id *id, const char *why)
+static void cancel(tb_coordinator *co, const tb_event *event)
 {
-    tb_run *run = tb_co_find_run(co, id);
-    if (run == NULL) {
-        co->rc = tb_fail(co->err, TB_E_NOT_FOUND, "there is no run to cancel");
-        return;
-    }
-    run->cancelled = true;
-    tb_co_text(run->why, why != NULL ? why : "cancelled");
-    tb_co_doom(run, run->why);
+    tb_record record = {.kind = TB_REC_RUN_CANCELLED,
+                        .u.run_cancelled = {.run = event->run}};
+    tb_co_text(record.u.run_cancelled.why,
+               event->why != NULL ? event->why : "cancelled");
+    (void)tb_co_journal(co, &record);
+}
+
+static void pause_run(tb_coordinator *co, const tb_event *event)
+{
+    tb_record record = {
+        .kind = TB_REC_RUN_PAUSED,
+        .u.run_paused = {.run = event->run, .paused_s = event->unix_s}};
+    tb_co_text(record.u.run_paused.why, event->why != NULL ? event->why : "");
+    (void)tb_co_journal(co, &record);
+}
+
+static void resume_run(tb_coordinator *co, const tb_event *event)
+{
+    tb_record record = {.kind = TB_REC_RUN_RESUMED,
+                        .u.run_resumed = {.run = event->run}};
+    (void)tb_co_journal(co, &record);
 }
 
 static void take_verdict(tb_coordinator *co, const tb_verdict *verdict)
@@ -175,7 +191,13 @@ tb_rc tb_coordinator_step(tb_coordinator *co, const tb_event *event,
         start(co, event->params);
         break;
     case TB_EV_CANCEL:
-        cancel(co, &event->run, event->why);
+        cancel(co, event);
+        break;
+    case TB_EV_PAUSE:
+        pause_run(co, event);
+        break;
+    case TB_EV_RESUME:
+        resume_run(co, event);
         break;
     case TB_EV_PURGE:
         tb_co_purge(co, &event->client);
@@ -242,6 +264,10 @@ bool tb_coordinator_run_status(const tb_coordinator *co, size_t i,
                            .round = run->number,
                            .rounds = p->rounds,
                            .attempt = run->attempt,
+                           .queued = tb_co_queued(co, run),
+                           .cancelled = run->cancelled,
+                           .paused = run->paused,
+                           .paused_s = run->paused_s,
                            .open = round->open,
                            .config = round->hash,
                            .since_ms = run->since_ms,
@@ -257,6 +283,7 @@ bool tb_coordinator_run_status(const tb_coordinator *co, size_t i,
                            .best = run->best,
                            .best_metrics = run->best_metrics,
                            .best_round = run->best_round};
+    memcpy(out->paused_why, run->paused_why, sizeof out->paused_why);
     tb_co_waits(co, run, out->waits_for);
     return true;
 }

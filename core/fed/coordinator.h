@@ -18,6 +18,9 @@ typedef struct tb_coordinator_params {
     uint64_t wait_ms;       /* between check-ins while there is no work */
     uint64_t stall_ms;      /* a grant unused so long is taken back */
     uint64_t retry_ms;      /* after the host lacked something */
+    uint32_t running;       /* runs that open rounds side by side: 4. What was
+                             * journalled under another number is replayed all
+                             * the same */
 } tb_coordinator_params;
 
 /* Defaults for all but the federation. */
@@ -45,9 +48,10 @@ tb_rc tb_coordinator_resume(tb_coordinator *co, int64_t now_ms, tb_actions *out,
 /* Takes one event at now_ms (milliseconds of up-time, never falling) and
  * appends actions. A bad message is never an error here: its sender is
  * refused. Errors: USAGE, LIMIT, BUSY (START only: the run was not started,
- * nothing changed), NOT_FOUND (CANCEL: no such run; PURGE: no such
- * update), REFUSED (PURGE: the round has closed), MISMATCH, EXISTS (RECORD);
- * nothing changed then; NOMEM and BUG (stop the process). */
+ * nothing changed), NOT_FOUND (CANCEL, PAUSE, RESUME: no such run; PURGE: no
+ * such update), REFUSED (PURGE: the round has closed), MISMATCH, EXISTS
+ * (RECORD; CANCEL, PAUSE, RESUME: it is so already); nothing changed then;
+ * NOMEM and BUG (stop the process). */
 tb_rc tb_coordinator_step(tb_coordinator *co, const tb_event *event,
                           int64_t now_ms, tb_actions *out, tb_err *err)
     TB_NONNULL(1, 2, 4) TB_MUST_CHECK;
@@ -67,6 +71,8 @@ typedef struct tb_open {
 /* The open round of this configuration hash; false when there is none. */
 bool tb_coordinator_round(const tb_coordinator *co, const tb_hash *config,
                           tb_open *out) TB_NONNULL(1, 2, 3);
+
+#define TB_RUNS_MAX 64u /* that live at a time, queued ones among them */
 
 /* Runs that live: they are counted from 0 in the order of their start. */
 size_t tb_coordinator_runs(const tb_coordinator *co) TB_NONNULL(1);
@@ -98,6 +104,11 @@ typedef struct tb_run_status {
     tb_phase phase;
     tb_task task;
     uint32_t round, rounds, attempt;
+    bool cancelled;    /* it ends as soon as its orders are back */
+    uint32_t queued;   /* its place in the queue, from 1; 0: it has its turn */
+    bool paused;       /* by the operator: */
+    uint64_t paused_s; /* since, unix seconds */
+    char paused_why[TB_TEXT_BYTES];
     bool open;           /* a round is open: */
     tb_hash config;      /* its hash */
     int64_t since_ms;    /* when this phase began, up-time */

@@ -16,6 +16,12 @@
 struct tb_seat;
 struct tb_run;
 
+/* Bad updates of a client in one run that lives. */
+typedef struct tb_strikes {
+    const struct tb_run *run;
+    uint32_t n;
+} tb_strikes;
+
 /* One member of the federation; lives as long as the machine. */
 typedef struct tb_row {
     tb_name name;
@@ -24,14 +30,15 @@ typedef struct tb_row {
     uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
     tb_labels labels; /* by the operator */
     bool revoked;
-    bool connected;   /* said HELLO, and its connection lives */
-    bool ready;       /* checked in, waits for an offer */
-    int64_t ready_ms; /* of the last check-in */
-    int64_t away_ms;  /* since when not connected */
+    bool connected;    /* said HELLO, and its connection lives */
+    bool ready;        /* checked in, waits for an offer */
+    int64_t active_ms; /* last check-in, or end of a round it sat in */
+    int64_t away_ms;   /* since when not connected */
     uint32_t n_data_sets;
-    tb_name *data_sets; /* owned; NULL while away */
-    tb_labels reported; /* by the client; "" while away */
-    uint32_t strikes;   /* in this run */
+    tb_name *data_sets;  /* owned; NULL while away */
+    tb_labels reported;  /* by the client; "" while away */
+    tb_strikes *strikes; /* [n_strikes], owned: runs with any */
+    uint32_t n_strikes;
     uint32_t n_accepted, n_expelled;
     tb_rec_accepted last; /* last acceptance; n_blocks 0: none */
     uint64_t last_seq;    /* its journal row */
@@ -107,14 +114,22 @@ typedef struct tb_run {
     tb_run_params *params; /* owned */
     tb_round round;
     tb_phase phase;
-    int64_t since_ms; /* in this phase */
-    int64_t sweep_ms; /* next look at stalls and losses */
-    uint64_t census;  /* of the machine, when its clients were last counted */
-    uint32_t number;  /* of the training round: the open or the next one */
-    uint32_t attempt; /* of it */
-    tb_task task;     /* of the open or next exchange */
-    bool finishing;   /* all rounds are over */
+    int64_t since_ms;  /* in this phase */
+    int64_t sweep_ms;  /* next look at stalls and losses */
+    int64_t gather_ms; /* selecting: since when others may still come */
+    uint64_t census;   /* of the machine, when its clients were last counted */
+    uint64_t opened;   /* journal row of its newest round; 0: none yet */
+    bool late;         /* selecting: select_ms are over, as last counted */
+    bool blocked;      /* selecting: others hold the clients that it lacks */
+    bool claims;       /* selecting: clients that are free wait for it */
+    int64_t count_ms;  /* selecting: when its claim is looked at again */
+    uint32_t number;   /* of the training round: the open or the next one */
+    uint32_t attempt;  /* of it */
+    tb_task task;      /* of the open or next exchange */
+    bool finishing;    /* all rounds are over */
     bool cancelled;
+    bool paused;
+    bool has_turn;     /* it may open rounds: not queued, not paused */
     bool ended;        /* RUN_ENDED is journalled: it leaves the list */
     uint32_t failures; /* abandoned attempts of this exchange */
     tb_model_ref model, best, ranges;
@@ -123,7 +138,10 @@ typedef struct tb_run {
     double mark;           /* accuracy, or -loss, of the last gain */
     uint32_t without_gain; /* evaluated rounds since then */
     uint64_t seq;          /* journal row that a next order depends on */
+    uint64_t sequence;     /* of the version that FINISH was ordered for */
     uint32_t grant_from;   /* seat to begin with, for fairness */
+    uint64_t paused_s;     /* unix seconds */
+    char paused_why[TB_TEXT_BYTES];
     char why[TB_TEXT_BYTES];
     char host_why[TB_TEXT_BYTES]; /* what the host lacked last; "" when well */
 } tb_run;
@@ -147,8 +165,10 @@ struct tb_coordinator {
     size_t n_invites, cap_invites;
     tb_version_row *versions;
     size_t n_versions, cap_versions;
-    tb_run **runs; /* that live, in order of start */
-    size_t n_runs, cap_runs;
+    tb_run *runs[TB_RUNS_MAX];  /* that live, owned, in order of start */
+    tb_run *turns[TB_RUNS_MAX]; /* the same; the one whose last round opened
+                                 * the longest ago comes first */
+    size_t n_runs;
     uint64_t census;       /* counts what changes who is ready, and for whom */
     tb_rec_restored epoch; /* the one we are in; number 0: never restored */
     uint64_t epoch_row;    /* its row */
@@ -214,15 +234,30 @@ tb_rc tb_co_apply_member(tb_coordinator *co, const tb_record *record,
 void tb_co_free_roster(tb_coordinator *co) TB_NONNULL(1);
 /* Whether a client could take part in the run now. */
 bool tb_co_eligible(const tb_run *run, const tb_row *row) TB_NONNULL(1, 2);
+/* One bad update more. Errors: NOMEM. */
+tb_rc tb_co_strike(tb_row *row, const tb_run *run, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+/* The run is over: its strikes are forgotten. */
+void tb_co_forgive(tb_coordinator *co, const tb_run *run) TB_NONNULL(1, 2);
 
-/* runs.c. A new run at the end of the list, which takes the parameters' copy.
- * Errors: NOMEM. */
+/* runs.c. A new run at the end of the list, with a copy of the parameters.
+ * Errors: BUSY (too many), NOMEM. */
 tb_rc tb_co_add_run(tb_coordinator *co, const tb_run_params *params,
                     tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 /* The run that lives under this id, or whose open round this is; or NULL. */
 tb_run *tb_co_find_run(const tb_coordinator *co, const tb_run_id *id)
     TB_NONNULL(1, 2);
 tb_run *tb_co_find_round(const tb_coordinator *co, const tb_hash *config)
+    TB_NONNULL(1, 2);
+/* The run that lives under this name of its model, or NULL. */
+tb_run *tb_co_find_name(const tb_coordinator *co, const tb_name *name)
+    TB_NONNULL(1, 2);
+/* It has opened a round: all others have their turn before it. */
+void tb_co_turn_over(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+/* Says which runs may open rounds: the oldest that are not paused. */
+void tb_co_deal_turns(tb_coordinator *co) TB_NONNULL(1);
+/* Its place in the queue, from 1; 0: it has its turn, or is paused. */
+uint32_t tb_co_queued(const tb_coordinator *co, const tb_run *run)
     TB_NONNULL(1, 2);
 /* Takes the runs that have ended out of the list and frees them. */
 void tb_co_reap(tb_coordinator *co) TB_NONNULL(1);
@@ -271,8 +306,12 @@ void tb_co_resume(tb_coordinator *co) TB_NONNULL(1);
 uint32_t tb_co_hopeful(const tb_coordinator *co, const tb_run *run)
     TB_NONNULL(1, 2);
 
-/* cohort.c. Opens a round when enough clients are ready; true when it did. */
+/* cohort.c. Opens a round when enough clients are ready and free; true when it
+ * did. Runs are asked in the order of their turns. */
 bool tb_co_select(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+/* In words, for which clients it waits. */
+void tb_co_waits_clients(const tb_coordinator *co, const tb_run *run,
+                         char out[static TB_TEXT_BYTES]) TB_NONNULL(1, 2, 3);
 
 /* round_orders.c: each gives one order of the round itself. */
 void tb_co_order_sum(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);

@@ -114,8 +114,10 @@ typedef enum tb_event_kind {
     TB_EV_MESSAGE, /* from an enrolled client: its key was checked */
     TB_EV_GONE,    /* the client's connection is lost */
     TB_EV_VERDICT,
-    TB_EV_START,  /* a new run; refused while one lives */
-    TB_EV_CANCEL, /* end `run` */
+    TB_EV_START,  /* a new run; refused while one of its name lives */
+    TB_EV_CANCEL, /* end `run`: why */
+    TB_EV_PAUSE,  /* no new round of `run`: why, since unix_s */
+    TB_EV_RESUME, /* `run` goes on */
     TB_EV_PURGE,  /* take the update of `client` out of its open round */
     /* A fact from outside to be journalled: INVITED, ENROLLED, REVOKED,
      * LABELLED or VERSION. The JOURNAL action tells its sequence. */
@@ -133,8 +135,9 @@ typedef struct tb_event {
     const tb_verdict *verdict;   /* VERDICT; borrowed */
     const tb_run_params *params; /* START; borrowed */
     const tb_record *record;     /* RECORD; borrowed */
-    tb_run_id run;               /* CANCEL */
-    const char *why;             /* CANCEL; borrowed */
+    tb_run_id run;               /* CANCEL, PAUSE, RESUME */
+    const char *why;             /* CANCEL, PAUSE; borrowed; NULL: none */
+    uint64_t unix_s;             /* PAUSE: now, by the calendar */
 } tb_event;
 
 typedef enum tb_action_kind {

@@ -383,6 +383,26 @@ static void run_ended(walk *w, tb_record *r)
     text(w, v->why, sizeof v->why);
 }
 
+static void run_paused(walk *w, tb_record *r)
+{
+    tb_rec_run_paused *v = &r->u.run_paused;
+    raw(w, v->run.bytes, sizeof v->run.bytes);
+    u64(w, &v->paused_s);
+    text(w, v->why, sizeof v->why);
+}
+
+static void run_resumed(walk *w, tb_record *r)
+{
+    raw(w, r->u.run_resumed.run.bytes, TB_RUN_ID_BYTES);
+}
+
+static void run_cancelled(walk *w, tb_record *r)
+{
+    tb_rec_run_cancelled *v = &r->u.run_cancelled;
+    raw(w, v->run.bytes, sizeof v->run.bytes);
+    text(w, v->why, sizeof v->why);
+}
+
 static void restored(walk *w, tb_record *r)
 {
     tb_rec_restored *v = &r->u.restored;
@@ -446,6 +466,9 @@ static const struct {
     [TB_REC_ABANDONED] = {"abandoned", abandoned},
     [TB_REC_VERSION] = {"version", version},
     [TB_REC_RUN_ENDED] = {"run_ended", run_ended},
+    [TB_REC_RUN_PAUSED] = {"run_paused", run_paused},
+    [TB_REC_RUN_RESUMED] = {"run_resumed", run_resumed},
+    [TB_REC_RUN_CANCELLED] = {"run_cancelled", run_cancelled},
     [TB_REC_RESTORED] = {"restored", restored},
     [TB_REC_SWEPT] = {"swept", swept},
     [TB_REC_PURGED] = {"purged", purged},

@@ -28,6 +28,9 @@ typedef enum tb_record_kind {
     TB_REC_ABANDONED,
     TB_REC_VERSION,
     TB_REC_RUN_ENDED,
+    TB_REC_RUN_PAUSED = 14,
+    TB_REC_RUN_RESUMED = 15,
+    TB_REC_RUN_CANCELLED = 16,
     TB_REC_RESTORED = 18,
     TB_REC_PURGED = 21,
     TB_REC_LABELLED = 22,
@@ -132,6 +135,23 @@ typedef struct tb_rec_run_ended {
     char why[TB_TEXT_BYTES];
 } tb_rec_run_ended;
 
+/* No new round opens until it is resumed. */
+typedef struct tb_rec_run_paused {
+    tb_run_id run;
+    uint64_t paused_s; /* unix seconds */
+    char why[TB_TEXT_BYTES];
+} tb_rec_run_paused;
+
+typedef struct tb_rec_run_resumed {
+    tb_run_id run;
+} tb_rec_run_resumed;
+
+/* It ends as soon as what it has ordered is back. */
+typedef struct tb_rec_run_cancelled {
+    tb_run_id run;
+    char why[TB_TEXT_BYTES];
+} tb_rec_run_cancelled;
+
 /* The folder was restored from a backup: the first row of a new epoch. Rounds
  * that were open in the backup are over, and so is all that came after it. */
 typedef struct tb_rec_restored {
@@ -165,6 +185,9 @@ typedef struct tb_record {
         tb_rec_abandoned abandoned;
         tb_rec_version version;
         tb_rec_run_ended run_ended;
+        tb_rec_run_paused run_paused;
+        tb_rec_run_resumed run_resumed;
+        tb_rec_run_cancelled run_cancelled;
         tb_rec_restored restored;
         tb_rec_swept swept;
         tb_rec_accepted purged; /* taken out of its open round again */

@@ -201,6 +201,7 @@ void tb_co_free_roster(tb_coordinator *co)
 {
     for (size_t i = 0; i < co->n_rows; i++) {
         tb_mem_free(co->rows[i]->data_sets);
+        tb_mem_free(co->rows[i]->strikes);
         tb_mem_free(co->rows[i]);
     }
     tb_mem_free(co->rows);
@@ -208,9 +209,49 @@ void tb_co_free_roster(tb_coordinator *co)
     tb_mem_free(co->versions);
 }
 
+static tb_strikes *strikes_of(const tb_row *row, const tb_run *run)
+{
+    for (uint32_t i = 0; i < row->n_strikes; i++) {
+        if (row->strikes[i].run == run) {
+            return &row->strikes[i];
+        }
+    }
+    return NULL;
+}
+
+tb_rc tb_co_strike(tb_row *row, const tb_run *run, tb_err *err)
+{
+    tb_strikes *strikes = strikes_of(row, run);
+    if (strikes == NULL) {
+        tb_strikes *all = tb_mem_resize(row->strikes, row->n_strikes + 1,
+                                        sizeof *row->strikes);
+        if (all == NULL) {
+            return tb_fail(err, TB_E_NOMEM, "coordinator: strikes");
+        }
+        row->strikes = all;
+        strikes = &all[row->n_strikes++];
+        *strikes = (tb_strikes){.run = run};
+    }
+    strikes->n++;
+    return TB_OK;
+}
+
+void tb_co_forgive(tb_coordinator *co, const tb_run *run)
+{
+    for (size_t i = 0; i < co->n_rows; i++) {
+        tb_row *row = co->rows[i];
+        tb_strikes *strikes = strikes_of(row, run);
+        if (strikes != NULL) {
+            *strikes = row->strikes[--row->n_strikes];
+        }
+    }
+}
+
 bool tb_co_eligible(const tb_run *run, const tb_row *row)
 {
-    if (row->revoked || !row->connected || row->strikes >= TB_STRIKES_MAX) {
+    const tb_strikes *strikes = strikes_of(row, run);
+    if (row->revoked || !row->connected ||
+        (strikes != NULL && strikes->n >= TB_STRIKES_MAX)) {
         return false;
     }
     const tb_run_params *p = run->params;

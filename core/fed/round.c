@@ -19,6 +19,7 @@
  * |             |                   |                    | the run fails)    |
  * | finishing   | check-ins         | the published model| - (run ended)     |
  *
+ * A run that is queued (jobs.running) or paused stays idle between its rounds.
  * A cancelled or failed round goes through closing to abandoned, so that no
  * order is out when it is forgotten. An evaluation or calibration by clients is
  * a round of the same phases. */
@@ -42,16 +43,18 @@ static tb_phase check_idle(tb_coordinator *co, tb_run *run)
     if (run->ended) {
         return TB_PHASE_IDLE;
     }
-    return run->finishing || run->cancelled ? TB_PHASE_FINISHING
-                                            : TB_PHASE_SELECTING;
+    if (run->cancelled || (run->finishing && !run->paused)) {
+        return TB_PHASE_FINISHING;
+    }
+    return run->has_turn ? TB_PHASE_SELECTING : TB_PHASE_IDLE;
 }
 
 /* selecting */
 
 static tb_phase check_selecting(tb_coordinator *co, tb_run *run)
 {
-    if (run->cancelled) {
-        return TB_PHASE_FINISHING;
+    if (run->cancelled || !run->has_turn) {
+        return TB_PHASE_IDLE;
     }
     return tb_co_select(co, run) ? TB_PHASE_TRAINING : TB_PHASE_SELECTING;
 }
@@ -278,9 +281,11 @@ void tb_co_set_phase(tb_coordinator *co, tb_run *run, tb_phase next)
 {
     run->phase = next;
     run->since_ms = co->now;
-    if (next == TB_PHASE_SELECTING) {
-        run->census = 0; /* count anew */
-    }
+    run->gather_ms = co->now;
+    run->census = 0; /* count anew */
+    run->late = false;
+    run->blocked = false;
+    run->claims = false;
     if (phases[next].enter != NULL) {
         phases[next].enter(co, run);
     }
@@ -305,8 +310,11 @@ void tb_co_advance(tb_coordinator *co)
     while (moved) {
         moved = false;
         tb_co_pump(co);
-        for (size_t i = 0; i < co->n_runs; i++) {
-            moved = move(co, co->runs[i]) || moved;
+        tb_co_deal_turns(co);
+        for (size_t i = 0; i < co->n_runs;) {
+            tb_run *run = co->turns[i];
+            moved = move(co, run) || moved;
+            i += co->turns[i] == run; /* else its turn is over */
         }
         tb_co_reap(co);
     }
@@ -324,11 +332,11 @@ static void resume(tb_coordinator *co, tb_run *run)
 {
     bool closed = run->round.closed;
     run->since_ms = co->now;
-    if (run->round.open) {
+    if (run->round.open && !run->round.doomed) {
         tb_co_set_phase(co, run, TB_PHASE_TRAINING);
-        if (closed) {
-            tb_co_set_phase(co, run, TB_PHASE_CLOSING);
-        }
+    }
+    if (run->round.open && (run->round.doomed || closed)) {
+        tb_co_set_phase(co, run, TB_PHASE_CLOSING);
     }
 }
 

@@ -40,6 +40,7 @@ void tb_co_order_finish(tb_coordinator *co, tb_run *run)
     order->metrics = best ? run->best_metrics : run->metrics;
     order->ranges = run->ranges;
     order->sequence = tb_coordinator_version(co, &run->params->name) + 1;
+    run->sequence = order->sequence;
 }
 
 void tb_co_end_run(tb_coordinator *co, tb_run *run, tb_outcome outcome,
@@ -59,13 +60,16 @@ void tb_co_end_run(tb_coordinator *co, tb_run *run, tb_outcome outcome,
 static void finish_verdict(tb_coordinator *co, tb_run *run,
                            const tb_verdict *verdict)
 {
-    if (verdict->rc == TB_OK) {
-        tb_record record = {
-            .kind = TB_REC_VERSION,
-            .u.version = {
-                .model = run->params->name,
-                .sequence = tb_coordinator_version(co, &run->params->name) + 1,
-                .manifest = verdict->manifest}};
+    uint64_t next = tb_coordinator_version(co, &run->params->name) + 1;
+    if (run->cancelled) {
+        tb_co_end_run(co, run, TB_OUTCOME_CANCELLED, run->why);
+    } else if (verdict->rc == TB_OK && run->sequence != next) {
+        run->round.retry_ms = co->now; /* a rollback came between */
+    } else if (verdict->rc == TB_OK) {
+        tb_record record = {.kind = TB_REC_VERSION,
+                            .u.version = {.model = run->params->name,
+                                          .sequence = next,
+                                          .manifest = verdict->manifest}};
         (void)tb_co_journal(co, &record);
         tb_co_end_run(co, run, TB_OUTCOME_DONE, "the model is registered");
     } else if (tb_rc_fault(verdict->rc) == TB_FAULT_HOST) {

@@ -94,6 +94,7 @@ static void hello(tb_coordinator *co, tb_row *row, const tb_msg_hello *msg)
     row->n_data_sets = msg->n_data_sets;
     row->reported = msg->labels;
     row->connected = true;
+    row->active_ms = co->now;
     tb_co_send(co, &row->name, TB_MSG_WELCOME, 0)->u.welcome.protocol = newest;
 }
 
@@ -107,7 +108,7 @@ static void check_in(tb_coordinator *co, tb_row *row)
         return;
     }
     row->ready = true;
-    row->ready_ms = co->now;
+    row->active_ms = co->now;
     co->census++;
     co->greeted = row;
 }

@@ -2,6 +2,7 @@
  * waits in words. */
 #include <stdio.h>
 
+#include "base/text.h"
 #include "fed/coordinator_priv.h"
 
 #define SWEEP_MS       1000
@@ -82,8 +83,9 @@ static int64_t due_of(const tb_coordinator *co, const tb_run *run)
 {
     int64_t due = run->round.open ? run->sweep_ms : INT64_MAX;
     if (run->phase == TB_PHASE_SELECTING) {
-        int64_t over = tb_co_later(run->since_ms, run->params->select_ms);
+        int64_t over = tb_co_later(run->gather_ms, run->params->select_ms);
         due = co->now < over ? over : due;
+        due = run->claims ? earlier(due, run->count_ms) : due;
     }
     if (run->phase == TB_PHASE_TRAINING) {
         due = earlier(due, run->round.deadline_ms);
@@ -106,57 +108,75 @@ int64_t tb_co_due(const tb_coordinator *co)
     return due;
 }
 
-static void waits_for_clients(const tb_coordinator *co, const tb_run *run,
-                              char out[static TB_TEXT_BYTES])
+/* For what a run waits that opens no round now; false: it may. */
+static bool waits_idle(const tb_coordinator *co, const tb_run *run,
+                       char out[static TB_TEXT_BYTES])
 {
-    const tb_run_params *p = run->params;
-    const char *labels = p->eligible.n > 0 ? p->eligible.text : "any";
-    uint32_t n_connected = 0;
-    uint32_t n_eligible = 0;
-    uint32_t n_ready = 0;
-    for (size_t i = 0; i < co->n_rows; i++) {
-        const tb_row *row = co->rows[i];
-        bool eligible = tb_co_eligible(run, row);
-        n_connected += row->connected && !row->revoked;
-        n_eligible += eligible;
-        n_ready += eligible && row->ready;
+    const char *name = run->params->name.text;
+    uint32_t queued = tb_co_queued(co, run);
+    char since[TB_UTC_BYTES];
+    if (run->paused && !run->cancelled) {
+        tb_text_utc(run->paused_s, since);
+        (void)snprintf(out, TB_TEXT_BYTES,
+                       "the operator, who paused it at %s%s%.100s: tributaryd "
+                       "resume %s",
+                       since, run->paused_why[0] != '\0' ? ", " : "",
+                       run->paused_why, name);
+        return true;
     }
-    (void)snprintf(out, TB_TEXT_BYTES,
-                   "%u of %u connected clients are eligible (data.set: %s; "
-                   "eligible: %.60s), %u of them ready; cohort.minimum: %u",
-                   n_eligible, n_connected, p->data_set.text, labels, n_ready,
-                   p->minimum);
+    if (queued > 0) {
+        (void)snprintf(out, TB_TEXT_BYTES,
+                       "its turn: it is number %u in the queue behind %u "
+                       "running jobs (jobs.running)",
+                       queued, co->params.running);
+        return true;
+    }
+    return false;
 }
 
 void tb_co_waits(const tb_coordinator *co, const tb_run *run,
                  char out[static TB_TEXT_BYTES])
 {
     const tb_run_params *p = run->params;
+    const tb_round *round = &run->round;
+    bool idle = run->phase == TB_PHASE_IDLE;
     const char *what = "nothing";
-    if (run->host_why[0] != '\0') {
+    if (run->host_why[0] != '\0' && !idle) {
         (void)snprintf(out, TB_TEXT_BYTES, "the host: %.200s", run->host_why);
         return;
     }
-    if (run->phase == TB_PHASE_SELECTING) {
-        waits_for_clients(co, run, out);
+    if (idle && waits_idle(co, run, out)) {
         return;
     }
-    if (run->phase == TB_PHASE_TRAINING) {
+    switch (run->phase) {
+    case TB_PHASE_SELECTING:
+        tb_co_waits_clients(co, run, out);
+        return;
+    case TB_PHASE_TRAINING:
         (void)snprintf(out, TB_TEXT_BYTES,
                        "updates: %u of %u are in, %u clients can still send "
                        "(round.deadline)",
-                       run->round.n_accepted, p->target,
-                       tb_co_hopeful(co, run));
+                       round->n_accepted, p->target, tb_co_hopeful(co, run));
         return;
-    }
-    if (run->phase == TB_PHASE_CLOSING) {
+    case TB_PHASE_CLOSING:
         what = "half updates to be taken out of the sum";
-    } else if (run->phase == TB_PHASE_AGGREGATING) {
+        break;
+    case TB_PHASE_AGGREGATING:
         what = "the new model";
-    } else if (run->phase == TB_PHASE_EVALUATING) {
+        break;
+    case TB_PHASE_EVALUATING:
         what = "the evaluation of the new model";
-    } else if (run->phase == TB_PHASE_FINISHING) {
-        what = "the finished model: compression, guard, registry";
+        break;
+    case TB_PHASE_FINISHING:
+        what = run->cancelled
+                   ? "its last order, to end"
+                   : "the finished model: compression, guard, registry";
+        break;
+    case TB_PHASE_IDLE:
+    case TB_PHASE_COMMITTED:
+    case TB_PHASE_ABANDONED:
+    case TB_PHASE_COUNT:
+        break;
     }
     (void)snprintf(out, TB_TEXT_BYTES, "%s", what);
 }

@@ -68,6 +68,17 @@ static void sample_newer(tb_record *r)
         CHECK(tb_name_set(&r->u.labelled.client, "client-01"));
         memcpy(r->u.labelled.labels.text, "site=lyon", 10);
         break;
+    case TB_REC_RUN_PAUSED:
+        r->u.run_paused = (tb_rec_run_paused){.run = {{7, 7}}, .paused_s = 99};
+        memcpy(r->u.run_paused.why, "new disks", 10);
+        break;
+    case TB_REC_RUN_RESUMED:
+        r->u.run_resumed.run.bytes[3] = 4;
+        break;
+    case TB_REC_RUN_CANCELLED:
+        r->u.run_cancelled.run.bytes[3] = 5;
+        memcpy(r->u.run_cancelled.why, "a wrong job", 12);
+        break;
     default:
         break;
     }
@@ -155,6 +166,9 @@ static tb_record sample(tb_record_kind kind)
                                            .model = {.stored_bytes = 5}};
         memcpy(r.u.run_ended.why, "accuracy fell by 0.1", 21);
         break;
+    case TB_REC_RUN_PAUSED:
+    case TB_REC_RUN_RESUMED:
+    case TB_REC_RUN_CANCELLED:
     case TB_REC_RESTORED:
     case TB_REC_PURGED:
     case TB_REC_LABELLED:
