@@ -101,12 +101,12 @@ static tb_rc read_certificate(tb_keys *keys, const tb_folder *folder,
         rc = tb_certificate_decode(&keys->certificate, cert,
                                    TB_CERTIFICATE_BYTES, err);
     }
-    if (rc == TB_OK) {
+    if (rc == TB_OK) { /* whether it is valid now is another question */
         rc = tb_certificate_verify(&keys->certificate, keys->root_public,
-                                   (uint64_t)tb_clock_unix_s(), err);
+                                   keys->certificate.valid_from, err);
     }
     tb_buf_release(&bytes);
-    return rc;
+    return rc == TB_E_DENIED ? tb_err_prefix(err, rc, "%s", path) : rc;
 }
 
 static tb_rc check_together(const tb_keys *keys, const char *dir, tb_err *err)
@@ -123,8 +123,7 @@ static tb_rc check_together(const tb_keys *keys, const char *dir, tb_err *err)
     return TB_OK;
 }
 
-tb_rc tb_keys_read(tb_keys *out, const tb_folder *folder,
-                   const char *master_path, tb_err *err)
+tb_rc tb_keys_read_public(tb_keys *out, const tb_folder *folder, tb_err *err)
 {
     *out = (tb_keys){0};
     tb_rc rc = tb_sign_key_read(&out->sign,
@@ -134,13 +133,27 @@ tb_rc tb_keys_read(tb_keys *out, const tb_folder *folder,
                              tb_folder_path(folder, TB_ITEM_CURVE_KEY), err);
     }
     if (rc == TB_OK) {
-        rc = tb_master_key_read(&out->master, master_path, err);
-    }
-    if (rc == TB_OK) {
         rc = read_certificate(out, folder, err);
     }
     if (rc == TB_OK) {
         rc = check_together(out, tb_folder_dir(folder), err);
+    }
+    if (rc != TB_OK) {
+        tb_keys_release(out);
+    }
+    return rc;
+}
+
+tb_rc tb_keys_read(tb_keys *out, const tb_folder *folder,
+                   const char *master_path, tb_err *err)
+{
+    tb_rc rc = tb_keys_read_public(out, folder, err);
+    if (rc == TB_OK) {
+        rc = tb_master_key_read(&out->master, master_path, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_certificate_verify(&out->certificate, out->root_public,
+                                   (uint64_t)tb_clock_unix_s(), err);
     }
     if (rc != TB_OK) {
         tb_keys_release(out);

@@ -27,6 +27,11 @@ tb_rc tb_keys_read(tb_keys *out, const tb_folder *folder,
                    const char *master_path, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
+/* The same without the master key, and whatever the time is: an expired
+ * certificate is fine. Errors: as tb_keys_read. */
+tb_rc tb_keys_read_public(tb_keys *out, const tb_folder *folder, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* Wipes and frees; safe twice and on zeroed keys. */
 void tb_keys_release(tb_keys *keys) TB_NONNULL(1);
 

@@ -119,36 +119,74 @@ tb_rc tb_live_start(tb_live **out, const tb_folder *folder, const tb_keys *keys,
     return TB_OK;
 }
 
-tb_rc tb_live_read(tb_job *job, tb_box_key **key, const tb_folder *folder,
-                   const tb_master_key *master, const tb_run_id *run,
-                   tb_err *err)
+/* The text must be what the job gives again, byte for byte. */
+static tb_rc check_canonical(const tb_job *job, const tb_buf *text, tb_err *err)
+{
+    tb_buf again;
+    tb_buf_init(&again, TB_SETTINGS_FILE_BYTES_MAX);
+    tb_rc rc = tb_job_encode(job, TB_JOB_ALL, &again, err);
+    if (rc == TB_OK && (again.len != text->len ||
+                        memcmp(again.data, text->data, text->len) != 0)) {
+        rc = tb_fail(err, TB_E_MALFORMED, "is not the text that was written");
+    }
+    tb_buf_release(&again);
+    return rc;
+}
+
+tb_rc tb_live_read_job(tb_job *out, const tb_folder *folder,
+                       const tb_run_id *run, tb_err *err)
+{
+    char path[PATH_BYTES];
+    tb_buf text;
+    tb_buf_init(&text, TB_SETTINGS_FILE_BYTES_MAX);
+    path_of(path, folder, run, "job");
+    tb_rc rc = tb_file_read(&text, path, err);
+    if (rc == TB_OK) {
+        rc = tb_job_decode(out, (const char *)text.data, text.len, err);
+    }
+    if (rc == TB_OK) {
+        rc = check_canonical(out, &text, err);
+        if (rc != TB_OK) {
+            rc = tb_err_prefix(err, rc, "%s", path);
+            tb_job_release(out);
+        }
+    }
+    tb_buf_release(&text);
+    return rc;
+}
+
+tb_rc tb_live_read_key(tb_box_key **out, const tb_folder *folder,
+                       const tb_master_key *master, const tb_run_id *run,
+                       tb_err *err)
 {
     char path[PATH_BYTES];
     char context[CONTEXT_BYTES];
     tb_buf bytes;
-    tb_buf_init(&bytes, TB_SETTINGS_FILE_BYTES_MAX);
-    path_of(path, folder, run, "job");
-    tb_rc rc = tb_file_read(&bytes, path, err);
-    if (rc == TB_OK) {
-        rc = tb_job_decode(job, (const char *)bytes.data, bytes.len, err);
-    }
-    if (rc != TB_OK) {
-        goto done;
-    }
-    bytes.len = 0;
+    *out = NULL;
+    tb_buf_init(&bytes, TB_WRAPPED_KEY_BYTES + 1);
     path_of(path, folder, run, "key");
-    rc = tb_file_read(&bytes, path, err);
+    tb_rc rc = tb_file_read(&bytes, path, err);
     if (rc == TB_OK) {
         context_of(context, run);
         rc =
-            tb_box_key_unwrap(key, master, context, bytes.data, bytes.len, err);
+            tb_box_key_unwrap(out, master, context, bytes.data, bytes.len, err);
+        rc = rc == TB_OK ? rc : tb_err_prefix(err, rc, "%s", path);
     }
-    if (rc != TB_OK) {
-        rc = tb_err_prefix(err, rc, "%s", path);
-        tb_job_release(job);
-    }
-done:
     tb_buf_release(&bytes);
+    return rc;
+}
+
+tb_rc tb_live_read(tb_job *job, tb_box_key **key, const tb_folder *folder,
+                   const tb_master_key *master, const tb_run_id *run,
+                   tb_err *err)
+{
+    tb_rc rc = tb_live_read_job(job, folder, run, err);
+    if (rc == TB_OK) {
+        rc = tb_live_read_key(key, folder, master, run, err);
+        if (rc != TB_OK) {
+            tb_job_release(job);
+        }
+    }
     return rc;
 }
 

@@ -62,6 +62,15 @@ tb_rc tb_live_keep(const tb_folder *folder, const tb_run_id *run, tb_err *err)
 bool tb_live_kept(const tb_folder *folder, const tb_run_id *run)
     TB_NONNULL(1, 2);
 
+/* Reads one of the two files of a run. The job must be the canonical text.
+ * Errors: NOT_FOUND, MALFORMED, USAGE; key: DENIED (another master key). */
+tb_rc tb_live_read_job(tb_job *out, const tb_folder *folder,
+                       const tb_run_id *run, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+tb_rc tb_live_read_key(tb_box_key **out, const tb_folder *folder,
+                       const tb_master_key *master, const tb_run_id *run,
+                       tb_err *err) TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
+
 /* Reads job and key of any run whose files are still there: for replay. */
 tb_rc tb_live_read(tb_job *job, tb_box_key **key, const tb_folder *folder,
                    const tb_master_key *master, const tb_run_id *run,

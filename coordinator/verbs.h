@@ -18,5 +18,6 @@ extern const tb_verb verb_clients;
 extern const tb_verb verb_models;
 extern const tb_verb verb_export;
 extern const tb_verb verb_replay;
+extern const tb_verb verb_check;
 
 #endif

@@ -1,7 +1,6 @@
 #include "host/blob.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,21 +9,9 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "host/blob_priv.h"
 
-/* An index entry: "TBBI" | version u32le = 1 | raw hash 32 | raw bytes u64le |
- * stored hash 32 | stored bytes u64le | BLAKE2b-256 of these. */
-#define INDEX_VERSION      1u
-#define INDEX_SIGNED_BYTES 88
-#define INDEX_BYTES        (INDEX_SIGNED_BYTES + TB_HASH_BYTES)
-
-#define NAME_BYTES         (4 + 3 + TB_HASH_HEX_BYTES) /* "raw/aa/<hash>" */
-
-struct tb_blobs {
-    char *dir;
-    pthread_mutex_t lock; /* of what is written, and of last */
-    tb_shared *last;      /* what tb_blobs_share gave last, and its name */
-    tb_hash last_hash;
-};
+#define NAME_BYTES (4 + 3 + TB_HASH_HEX_BYTES) /* "raw/aa/<hash>" */
 
 tb_rc tb_blobs_open(tb_blobs **out, const char *dir, tb_err *err)
 {
@@ -49,6 +36,7 @@ void tb_blobs_close(tb_blobs **blobs)
     *blobs = NULL;
     if (b != NULL) {
         tb_shared_free(&b->last);
+        tb_mem_free(b->pins);
         (void)pthread_mutex_destroy(&b->lock);
         tb_mem_free(b->dir);
         tb_mem_free(b);
@@ -101,28 +89,28 @@ static tb_rc write_file(char *path, const void *bytes, size_t len, tb_err *err)
 /* --- the index --- */
 
 static void index_encode(const tb_blob_ref *ref,
-                         uint8_t out[static INDEX_BYTES])
+                         uint8_t out[static TB_BLOB_INDEX_BYTES])
 {
     memcpy(out, "TBBI", 4);
-    tb_le32_put(out + 4, INDEX_VERSION);
+    tb_le32_put(out + 4, TB_BLOB_INDEX_VERSION);
     memcpy(out + 8, ref->raw.bytes, TB_HASH_BYTES);
     tb_le64_put(out + 40, ref->raw_bytes);
     memcpy(out + 48, ref->stored.bytes, TB_HASH_BYTES);
     tb_le64_put(out + 80, ref->stored_bytes);
-    tb_hash check = tb_hash_of(out, INDEX_SIGNED_BYTES);
-    memcpy(out + INDEX_SIGNED_BYTES, check.bytes, TB_HASH_BYTES);
+    tb_hash check = tb_hash_of(out, TB_BLOB_INDEX_SIGNED_BYTES);
+    memcpy(out + TB_BLOB_INDEX_SIGNED_BYTES, check.bytes, TB_HASH_BYTES);
 }
 
 static bool index_decode(const tb_buf *in, const tb_hash *raw, tb_blob_ref *out)
 {
-    if (in->len != INDEX_BYTES || memcmp(in->data, "TBBI", 4) != 0 ||
-        tb_le32_get(in->data + 4) != INDEX_VERSION ||
+    if (in->len != TB_BLOB_INDEX_BYTES || memcmp(in->data, "TBBI", 4) != 0 ||
+        tb_le32_get(in->data + 4) != TB_BLOB_INDEX_VERSION ||
         memcmp(in->data + 8, raw->bytes, TB_HASH_BYTES) != 0) {
         return false;
     }
-    tb_hash check = tb_hash_of(in->data, INDEX_SIGNED_BYTES);
-    if (memcmp(in->data + INDEX_SIGNED_BYTES, check.bytes, TB_HASH_BYTES) !=
-        0) {
+    tb_hash check = tb_hash_of(in->data, TB_BLOB_INDEX_SIGNED_BYTES);
+    if (memcmp(in->data + TB_BLOB_INDEX_SIGNED_BYTES, check.bytes,
+               TB_HASH_BYTES) != 0) {
         return false;
     }
     out->raw = *raw;
@@ -137,7 +125,7 @@ tb_rc tb_blobs_find(tb_blobs *blobs, const tb_hash *raw, tb_blob_ref *out,
 {
     char *path;
     tb_buf buf;
-    tb_buf_init(&buf, INDEX_BYTES);
+    tb_buf_init(&buf, TB_BLOB_INDEX_BYTES);
     tb_rc rc = index_path(blobs, raw, &path, err);
     if (rc != TB_OK) {
         return rc;
@@ -153,7 +141,7 @@ tb_rc tb_blobs_find(tb_blobs *blobs, const tb_hash *raw, tb_blob_ref *out,
 
 static tb_rc index_write(tb_blobs *b, const tb_blob_ref *ref, tb_err *err)
 {
-    uint8_t bytes[INDEX_BYTES];
+    uint8_t bytes[TB_BLOB_INDEX_BYTES];
     char *path;
     tb_rc rc = index_path(b, &ref->raw, &path, err);
     if (rc == TB_OK) {
@@ -180,6 +168,59 @@ static bool is_there(tb_blobs *b, const tb_blob_ref *ref)
     return there;
 }
 
+/* --- pins --------------------------------------------------------------- */
+
+static tb_rc pin(tb_blobs *b, const tb_hash *raw, tb_err *err)
+{
+    if (b->n_pins == b->cap_pins) {
+        size_t cap = b->cap_pins > 0 ? 2 * b->cap_pins : 16;
+        tb_hash *pins = tb_mem_resize(b->pins, cap, sizeof *pins);
+        if (pins == NULL) {
+            return tb_fail(err, TB_E_NOMEM, "%zu blobs in use", cap);
+        }
+        b->pins = pins;
+        b->cap_pins = cap;
+    }
+    b->pins[b->n_pins++] = *raw;
+    return TB_OK;
+}
+
+bool tb_blob_is_pinned(const tb_blobs *b, const tb_hash *raw)
+{
+    for (size_t i = 0; i < b->n_pins; i++) {
+        if (tb_hash_equal(&b->pins[i], raw)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void tb_blobs_settle(tb_blobs *blobs, const tb_hash *raw)
+{
+    (void)pthread_mutex_lock(&blobs->lock);
+    for (size_t i = 0; i < blobs->n_pins; i++) {
+        if (tb_hash_equal(&blobs->pins[i], raw)) {
+            blobs->pins[i] = blobs->pins[--blobs->n_pins];
+            break;
+        }
+    }
+    (void)pthread_mutex_unlock(&blobs->lock);
+}
+
+/* Pins the blob if both its files are there. */
+static tb_rc pin_old(tb_blobs *b, const tb_hash *raw, tb_blob_ref *out,
+                     bool *found, tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    (void)pthread_mutex_lock(&b->lock);
+    *found = tb_blobs_find(b, raw, out, NULL) == TB_OK && is_there(b, out);
+    if (*found) {
+        rc = pin(b, raw, err);
+    }
+    (void)pthread_mutex_unlock(&b->lock);
+    return rc;
+}
+
 /* The file first, then the index entry that names it. */
 static tb_rc write_both(tb_blobs *b, const uint8_t *stored,
                         const tb_blob_ref *ref, tb_err *err)
@@ -190,12 +231,13 @@ static tb_rc write_both(tb_blobs *b, const uint8_t *stored,
         return rc;
     }
     (void)pthread_mutex_lock(&b->lock);
-    rc = write_file(path, stored, (size_t)ref->stored_bytes, err);
+    rc = pin(b, &ref->raw, err);
     if (rc == TB_OK) {
-        rc = index_write(b, ref, err);
-        if (rc != TB_OK) {
+        rc = write_file(path, stored, (size_t)ref->stored_bytes, err);
+        if (rc == TB_OK && (rc = index_write(b, ref, err)) != TB_OK) {
             (void)unlink(path);
         }
+        b->n_pins -= rc != TB_OK;
     }
     (void)pthread_mutex_unlock(&b->lock);
     tb_mem_free(path);
@@ -230,12 +272,13 @@ tb_rc tb_blobs_put(tb_blobs *blobs, const uint8_t *raw, size_t len, int level,
     }
     tb_blob_ref ref = {.raw = tb_hash_of(raw, len), .raw_bytes = len};
     tb_blob_ref old;
-    if (tb_blobs_find(blobs, &ref.raw, &old, NULL) == TB_OK &&
-        is_there(blobs, &old)) {
-        *out = old;
-        return TB_OK;
+    bool found = false;
+    tb_rc rc = pin_old(blobs, &ref.raw, &old, &found, err);
+    if (rc != TB_OK || found) {
+        *out = found ? old : *out;
+        return rc;
     }
-    tb_rc rc = pack(raw, len, level, &stored, err);
+    rc = pack(raw, len, level, &stored, err);
     if (rc == TB_OK) {
         ref.stored = tb_hash_of(stored.data, stored.len);
         ref.stored_bytes = stored.len;
@@ -294,6 +337,15 @@ tb_rc tb_blobs_load(tb_blobs *blobs, const tb_blob_ref *ref, tb_buf *out,
     return rc;
 }
 
+tb_rc tb_blobs_verify(tb_blobs *blobs, const tb_hash *stored, tb_err *err)
+{
+    tb_buf bytes;
+    tb_buf_init(&bytes, TB_BLOB_BYTES_MAX);
+    tb_rc rc = read_stored(blobs, stored, &bytes, err);
+    tb_buf_release(&bytes);
+    return rc;
+}
+
 /* Lets the blob of this hash be the one that is kept. */
 static tb_rc keep(tb_blobs *b, const tb_hash *stored, tb_err *err)
 {
@@ -329,27 +381,44 @@ tb_rc tb_blobs_share(tb_blobs *blobs, const tb_hash *stored, tb_shared **out,
     return rc;
 }
 
-static tb_rc remove_file(char *path, tb_err *err)
+/* Takes the path and frees it; *there: whether there was something. */
+static tb_rc remove_file(char *path, bool *there, tb_err *err)
 {
     tb_rc rc = TB_OK;
-    if (unlink(path) != 0 && errno != ENOENT) {
+    if (unlink(path) == 0) {
+        *there = true;
+    } else if (errno != ENOENT) {
         rc = tb_fail_errno(err, errno, "%s", path);
     }
     tb_mem_free(path);
     return rc;
 }
 
-tb_rc tb_blobs_remove(tb_blobs *blobs, const tb_blob_ref *ref, tb_err *err)
+tb_rc tb_blob_remove_unpinned(tb_blobs *blobs, const tb_blob_ref *ref,
+                              bool *removed, tb_err *err)
 {
     char *path;
+    *removed = false;
+    if (tb_blob_is_pinned(blobs, &ref->raw)) {
+        return TB_OK;
+    }
     tb_rc rc = index_path(blobs, &ref->raw, &path, err);
     if (rc == TB_OK) {
-        rc = remove_file(path, err);
+        rc = remove_file(path, removed, err);
     }
     if (rc == TB_OK) {
         rc = stored_path(blobs, &ref->stored, &path, err);
     }
-    return rc == TB_OK ? remove_file(path, err) : rc;
+    return rc == TB_OK ? remove_file(path, removed, err) : rc;
+}
+
+tb_rc tb_blobs_remove(tb_blobs *blobs, const tb_blob_ref *ref, tb_err *err)
+{
+    bool removed = false;
+    (void)pthread_mutex_lock(&blobs->lock);
+    tb_rc rc = tb_blob_remove_unpinned(blobs, ref, &removed, err);
+    (void)pthread_mutex_unlock(&blobs->lock);
+    return rc;
 }
 
 /* --- unpacking --- */

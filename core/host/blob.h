@@ -29,6 +29,7 @@ tb_rc tb_blobs_open(tb_blobs **out, const char *dir, tb_err *err)
 void tb_blobs_close(tb_blobs **blobs) TB_NONNULL(1);
 
 /* Stores len raw bytes, synced; what is there already stays and is named again.
+ * It is pinned: nothing removes it until it is settled as often as it was put.
  * level: of zstd. Errors: FULL, LIMIT, IO, NOMEM; nothing is left behind. */
 tb_rc tb_blobs_put(tb_blobs *blobs, const uint8_t *raw, size_t len, int level,
                    tb_blob_ref *out, tb_err *err)
@@ -55,8 +56,48 @@ tb_rc tb_blobs_load(tb_blobs *blobs, const tb_blob_ref *ref, tb_buf *out,
 tb_rc tb_blobs_share(tb_blobs *blobs, const tb_hash *stored, tb_shared **out,
                      tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
-/* Forgets a blob; one that is not there is fine. Errors: IO. */
+/* Somebody else's record names the blob now: takes one pin off, if there is
+ * one. */
+void tb_blobs_settle(tb_blobs *blobs, const tb_hash *raw) TB_NONNULL(1, 2);
+
+/* Forgets a blob; one that is not there, or is pinned, is fine. Errors: IO. */
 tb_rc tb_blobs_remove(tb_blobs *blobs, const tb_blob_ref *ref, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+typedef enum tb_blob_file_kind {
+    TB_BLOB_FILE_STORED, /* aa/<stored hash> */
+    TB_BLOB_FILE_INDEX,  /* raw/aa/<raw hash> */
+    TB_BLOB_FILE_OTHER   /* left over from a crash, or not of ours */
+} tb_blob_file_kind;
+
+typedef struct tb_blob_file {
+    tb_blob_file_kind kind;
+    tb_hash name;     /* STORED, INDEX */
+    const char *path; /* borrowed */
+} tb_blob_file;
+
+/* Called for each file, in any order. A code other than TB_OK ends it. */
+typedef tb_rc tb_blob_file_fn(void *arg, const tb_blob_file *file, tb_err *err);
+tb_rc tb_blobs_each(const tb_blobs *blobs, tb_blob_file_fn *fn, void *arg,
+                    tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Whether a stored file's bytes are those of its name. Errors: NOT_FOUND,
+ * MISMATCH, LIMIT, IO, NOMEM. */
+tb_rc tb_blobs_verify(tb_blobs *blobs, const tb_hash *stored, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* What a sweep removes. */
+typedef struct tb_blob_sweep {
+    bool (*keep)(const void *arg, const tb_hash *raw);
+    const void *arg;
+    bool dry_run;      /* only counts */
+    uint64_t n, bytes; /* out: files, and what they held */
+} tb_blob_sweep;
+
+/* Removes every file that belongs to no blob that is kept or pinned. Errors:
+ * MALFORMED (the index of a kept blob is damaged: nothing was removed), IO,
+ * NOMEM. */
+tb_rc tb_blobs_sweep(tb_blobs *blobs, tb_blob_sweep *sweep, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Appends to out the raw bytes of stored ones in memory, after checking hashes

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -285,6 +286,22 @@ const char *tb_folder_dir(const tb_folder *folder)
 bool tb_folder_locked(const tb_folder *folder)
 {
     return folder->lock_fd >= 0;
+}
+
+bool tb_folder_in_use(const tb_folder *folder)
+{
+    char *path = tb_file_join(folder->dir, "LOCK");
+    int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    /* The lock is tried only if its holder lives: trying it would stop a
+     * program that starts just now. */
+    long pid = fd >= 0 ? holder(fd) : 0;
+    bool in_use = pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM) &&
+                  flock(fd, LOCK_SH | LOCK_NB) != 0;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    tb_mem_free(path);
+    return in_use;
 }
 
 char *tb_folder_master_path(const char *dir)

@@ -70,6 +70,9 @@ const char *tb_folder_dir(const tb_folder *folder) TB_NONNULL(1);
 /* Whether it was opened with its lock. */
 bool tb_folder_locked(const tb_folder *folder) TB_NONNULL(1);
 
+/* Whether another program has locked it: its files may change meanwhile. */
+bool tb_folder_in_use(const tb_folder *folder) TB_NONNULL(1);
+
 /* Where the master key lies unless the user says otherwise: beside the folder,
  * "<dir>.master-key". For the caller to free; NULL when out of memory. */
 char *tb_folder_master_path(const char *dir) TB_NONNULL(1) TB_MUST_CHECK;

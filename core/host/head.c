@@ -43,13 +43,50 @@ static bool decode(const uint8_t in[static SLOT_BYTES], uint64_t *seq,
     return true;
 }
 
-tb_rc tb_head_create(const char *path, tb_err *err)
+tb_rc tb_head_create(const char *path, uint64_t seq, const tb_hash *chain,
+                     tb_err *err)
 {
     uint8_t bytes[FILE_BYTES] = {0};
-    tb_hash zero = {0};
-    encode(bytes, 0, &zero);
-    encode(bytes + SLOT_STRIDE, 0, &zero);
+    encode(bytes, seq, chain);
+    encode(bytes + SLOT_STRIDE, seq, chain);
     return tb_file_write(path, bytes, sizeof bytes, 0600, err);
+}
+
+static bool is_zero(const uint8_t *bytes, size_t len)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < len; i++) {
+        any |= bytes[i];
+    }
+    return any == 0;
+}
+
+tb_rc tb_head_check(const char *path, tb_err *err)
+{
+    uint64_t seq[2] = {0, 0};
+    tb_hash chain;
+    tb_buf file;
+    tb_buf_init(&file, FILE_BYTES);
+    tb_rc rc = tb_file_read(&file, path, err);
+    if (rc == TB_OK && file.len != FILE_BYTES) {
+        rc = tb_fail(err, TB_E_MALFORMED, "%s: %zu bytes instead of %d", path,
+                     file.len, FILE_BYTES);
+    }
+    for (int slot = 0; slot < 2 && rc == TB_OK; slot++) {
+        if (!decode(file.data + slot * SLOT_STRIDE, &seq[slot], &chain)) {
+            rc = tb_fail(err, TB_E_MALFORMED,
+                         "%s: slot %d was altered, or its writing was cut off",
+                         path, slot);
+        }
+    }
+    if (rc == TB_OK &&
+        !is_zero(file.data + SLOT_BYTES, SLOT_STRIDE - SLOT_BYTES)) {
+        rc = tb_fail(err, TB_E_MALFORMED, "%s: bytes between its slots", path);
+    }
+    tb_buf_release(&file);
+    return rc == TB_E_LIMIT
+               ? tb_fail(err, TB_E_MALFORMED, "%s: has grown", path)
+               : rc;
 }
 
 static tb_rc read_slots(tb_head *head, const char *path, tb_err *err)

@@ -1,6 +1,6 @@
 /* core/host/head.h - the head of the journal's chain in a file of its own: two
  * slots, written in turn and synced, so that a torn write leaves the other.
- * Of store.c only. Format: docs/formats.md. */
+ * Of the store only. Format: docs/formats.md. */
 #ifndef TB_HOST_HEAD_H
 #define TB_HOST_HEAD_H
 
@@ -14,8 +14,13 @@ typedef struct tb_head {
     tb_hash chain; /* after that row */
 } tb_head;
 
-/* Makes the file of an empty journal. Errors: FULL, IO. */
-tb_rc tb_head_create(const char *path, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+/* Makes the file of a journal that ends in this row; 0 and zeros: an empty one.
+ * Errors: FULL, IO. */
+tb_rc tb_head_create(const char *path, uint64_t seq, const tb_hash *chain,
+                     tb_err *err) TB_NONNULL(1, 3) TB_MUST_CHECK;
+
+/* Looks at every byte. Errors: NOT_FOUND, MALFORMED, IO. */
+tb_rc tb_head_check(const char *path, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
 /* Opens the file and takes the newer whole slot. Errors: NOT_FOUND, MALFORMED,
  * IO. */

@@ -3,29 +3,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sqlite3.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "host/head.h"
+#include "host/store_priv.h"
 
-#define BUSY_TIMEOUT_MS 5000
+#define BUSY_TIMEOUT_MS      5000
+#define TEXT_OF(number)      #number
+#define PRAGMA(name, number) "PRAGMA " name " = " TEXT_OF(number) ";"
 
-static const char schema[] =
-    "PRAGMA application_id = 1413633619;" /* "TBJS" */
-    "PRAGMA user_version = 1;"
-    "CREATE TABLE IF NOT EXISTS journal("
-    " seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL,"
-    " body BLOB NOT NULL, chain BLOB NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS acceptance("
-    " config BLOB NOT NULL, client TEXT NOT NULL, update_hash BLOB NOT NULL,"
-    " PRIMARY KEY(config, client)) WITHOUT ROWID;";
-
-/* The statements that stay prepared. */
-enum { BEGIN, COMMIT, ROLLBACK, INSERT, ACCEPT, LOOKUP, CHAIN, ROWS, N_SQL };
+static const char schema[] = PRAGMA("application_id", TB_STORE_APPLICATION_ID)
+    PRAGMA("user_version",
+           TB_STORE_USER_VERSION) "CREATE TABLE IF NOT "
+                                  "EXISTS " TB_STORE_JOURNAL_SQL ";"
+                                  "CREATE TABLE IF NOT "
+                                  "EXISTS " TB_STORE_ACCEPTANCE_SQL ";";
 
 static const char *const sql[N_SQL] = {
     [BEGIN] = "BEGIN IMMEDIATE",
@@ -37,16 +32,6 @@ static const char *const sql[N_SQL] = {
                 " WHERE config=? AND client=?"),
     [CHAIN] = "SELECT chain FROM journal WHERE seq=?",
     [ROWS] = "SELECT seq, kind, body, chain FROM journal ORDER BY seq",
-};
-
-struct tb_store {
-    char *path;
-    char *head_path;
-    sqlite3 *db;
-    sqlite3_stmt *stmt[N_SQL];
-    tb_head head; /* of what is durable */
-    bool writer;
-    bool broken; /* a sync failed: what the disk holds is not known */
 };
 
 static tb_rc rc_of_sqlite(int code)
@@ -67,7 +52,7 @@ static tb_rc rc_of_sqlite(int code)
     }
 }
 
-static tb_rc fail_sqlite(const tb_store *s, tb_err *err)
+tb_rc tb_store_fail(const tb_store *s, tb_err *err)
 {
     return tb_fail(err, rc_of_sqlite(sqlite3_extended_errcode(s->db)), "%s: %s",
                    s->path, sqlite3_errmsg(s->db));
@@ -77,7 +62,7 @@ static tb_rc fail_sqlite(const tb_store *s, tb_err *err)
 static tb_rc run(tb_store *s, int which, tb_err *err)
 {
     int code = sqlite3_step(s->stmt[which]);
-    tb_rc rc = code == SQLITE_DONE ? TB_OK : fail_sqlite(s, err);
+    tb_rc rc = code == SQLITE_DONE ? TB_OK : tb_store_fail(s, err);
     (void)sqlite3_reset(s->stmt[which]);
     return rc;
 }
@@ -148,7 +133,7 @@ static tb_rc walk_rows(tb_store *s, walk *w, uint64_t first_seq, tb_row_fn *fn,
     while (rc == TB_OK && (code = sqlite3_step(s->stmt[ROWS])) != SQLITE_DONE) {
         tb_row row;
         rc = code == SQLITE_ROW ? check_row(s, w, &row, err)
-                                : fail_sqlite(s, err);
+                                : tb_store_fail(s, err);
         if (rc == TB_OK && fn != NULL && row.seq >= first_seq) {
             rc = fn(arg, &row, err);
         }
@@ -194,7 +179,7 @@ tb_rc tb_store_accepted(tb_store *store, const tb_acceptance *what,
     sqlite3_stmt *q = store->stmt[LOOKUP];
     tb_rc rc = bind_key(store, LOOKUP, what);
     if (rc != TB_OK) {
-        return fail_sqlite(store, err);
+        return tb_store_fail(store, err);
     }
     int code = sqlite3_step(q);
     if (code == SQLITE_DONE) {
@@ -206,7 +191,7 @@ tb_rc tb_store_accepted(tb_store *store, const tb_acceptance *what,
                    ? TB_ACCEPTED_SAME
                    : TB_ACCEPTED_OTHER;
     } else {
-        rc = fail_sqlite(store, err);
+        rc = tb_store_fail(store, err);
     }
     (void)sqlite3_reset(q);
     return rc;
@@ -224,7 +209,7 @@ tb_rc tb_store_chain(tb_store *store, uint64_t seq, tb_hash *out, tb_err *err)
         rc = tb_fail(err, TB_E_NOT_FOUND, "%s: no row %" PRIu64, store->path,
                      seq);
     } else {
-        rc = fail_sqlite(store, err);
+        rc = tb_store_fail(store, err);
     }
     (void)sqlite3_reset(q);
     return rc;
@@ -238,7 +223,7 @@ static tb_rc insert_acceptance(tb_store *s, const tb_acceptance *a, tb_err *err)
     if (bind_key(s, ACCEPT, a) != TB_OK ||
         sqlite3_bind_blob(q, 3, a->update.bytes, TB_HASH_BYTES,
                           SQLITE_STATIC) != SQLITE_OK) {
-        return fail_sqlite(s, err);
+        return tb_store_fail(s, err);
     }
     int code = sqlite3_step(q);
     tb_rc rc = TB_OK;
@@ -247,7 +232,7 @@ static tb_rc insert_acceptance(tb_store *s, const tb_acceptance *a, tb_err *err)
                      "this round has an update of client %s already",
                      a->client.text);
     } else if (code != SQLITE_DONE) {
-        rc = fail_sqlite(s, err);
+        rc = tb_store_fail(s, err);
     }
     (void)sqlite3_reset(q);
     return rc;
@@ -265,7 +250,7 @@ static tb_rc insert_row(tb_store *s, const tb_row *row, const tb_hash *chain,
             SQLITE_OK ||
         sqlite3_bind_blob(q, 4, chain->bytes, TB_HASH_BYTES, SQLITE_STATIC) !=
             SQLITE_OK) {
-        return fail_sqlite(s, err);
+        return tb_store_fail(s, err);
     }
     tb_rc rc = run(s, INSERT, err);
     if (rc == TB_OK && row->acceptance != NULL) {
@@ -345,7 +330,7 @@ static tb_rc exec(tb_store *s, const char *text, tb_err *err)
 {
     return sqlite3_exec(s->db, text, NULL, NULL, NULL) == SQLITE_OK
                ? TB_OK
-               : fail_sqlite(s, err);
+               : tb_store_fail(s, err);
 }
 
 static tb_rc check_version(tb_store *s, tb_err *err)
@@ -354,14 +339,14 @@ static tb_rc check_version(tb_store *s, tb_err *err)
     int version = -1;
     if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &q, NULL) !=
         SQLITE_OK) {
-        return fail_sqlite(s, err);
+        return tb_store_fail(s, err);
     }
     if (sqlite3_step(q) == SQLITE_ROW) {
         version = sqlite3_column_int(q, 0);
     }
-    tb_rc rc = version >= 0 ? TB_OK : fail_sqlite(s, err);
+    tb_rc rc = version >= 0 ? TB_OK : tb_store_fail(s, err);
     (void)sqlite3_finalize(q);
-    if (rc == TB_OK && version > 1) {
+    if (rc == TB_OK && version > TB_STORE_USER_VERSION) {
         rc = tb_fail(err, TB_E_UNSUPPORTED,
                      "%s: journal format %d, this program knows 1", s->path,
                      version);
@@ -401,7 +386,7 @@ static tb_rc open_db(tb_store *s, tb_err *err)
     for (int i = 0; i < N_SQL && rc == TB_OK; i++) {
         if (sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
                                &s->stmt[i], NULL) != SQLITE_OK) {
-            rc = fail_sqlite(s, err);
+            rc = tb_store_fail(s, err);
         }
     }
     return rc;
@@ -441,7 +426,8 @@ tb_rc tb_store_open(tb_store **out, const tb_folder *folder, tb_err *err)
     }
     if (s->writer && !tb_file_exists(s->path) &&
         !tb_file_exists(s->head_path)) {
-        rc = tb_head_create(s->head_path, err);
+        tb_hash zero = {0};
+        rc = tb_head_create(s->head_path, 0, &zero, err);
     }
     if (rc == TB_OK) {
         rc = tb_head_open(&s->head, s->head_path, s->writer, err);

@@ -82,4 +82,28 @@ typedef tb_rc tb_row_fn(void *arg, const tb_row *row, tb_err *err);
 tb_rc tb_store_read(tb_store *store, uint64_t first_seq, tb_row_fn *fn,
                     void *arg, tb_err *err) TB_NONNULL(1, 3) TB_MUST_CHECK;
 
+/* What tb_store_read does not look at: SQLite's own structure, the format's
+ * numbers, the tables and how many acceptances there are. Errors: MALFORMED
+ * (says what is wrong), MISMATCH (n_acceptances), IO, NOMEM. */
+tb_rc tb_store_examine(tb_store *store, uint64_t n_acceptances, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* From here to tb_store_let_go every call sees the state of the first one. A
+ * daemon may append; what it appends does not become a checkpoint. Errors: IO.
+ */
+tb_rc tb_store_hold(tb_store *store, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+void tb_store_let_go(tb_store *store) TB_NONNULL(1);
+
+/* Reads the journal as tb_store_read from row 1, and writes what it read as a
+ * new journal with its head into another folder; synced. A daemon may append
+ * meanwhile. Errors: as tb_store_read, EXISTS, FULL. */
+tb_rc tb_store_copy(tb_store *store, const tb_folder *to, tb_row_fn *fn,
+                    void *arg, tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Looks at the file of the chain's head: both slots, and what lies between
+ * them. Errors: MALFORMED (says which; a damaged older slot costs nothing),
+ * NOT_FOUND, IO. */
+tb_rc tb_store_check_head(const tb_folder *folder, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
 #endif

@@ -96,6 +96,9 @@ shared_bytes_are_the_stored_file_and_outlive_its_removal(void **state)
     CHECK_OK(tb_blobs_put(b, raw, sizeof raw, TB_BLOB_LEVEL_FAST, &ref, &err),
              err);
     CHECK_OK(tb_blobs_share(b, &ref.stored, &one, &err), err);
+    CHECK_OK(tb_blobs_remove(b, &ref, &err), err); /* pinned: it stays */
+    CHECK_OK(tb_blobs_find(b, &ref.raw, &ref, &err), err);
+    tb_blobs_settle(b, &ref.raw);
     CHECK_OK(tb_blobs_remove(b, &ref, &err), err);
     CHECK_OK(tb_blobs_remove(b, &ref, &err), err);
     CHECK_OK(tb_blobs_share(b, &ref.stored, &two, &err), err);

@@ -1,0 +1,63 @@
+/* coordinator/check_priv.h - what the parts of a check share: check.c
+ * (journal), check_files.c (keys, runs, blobs), check_spool.c. */
+#ifndef TB_COORDINATOR_CHECK_PRIV_H
+#define TB_COORDINATOR_CHECK_PRIV_H
+
+#include "check.h"
+#include "crypto/keys.h"
+#include "host/store.h"
+#include "marks.h"
+
+/* An update that the journal says was accepted. */
+typedef struct tb_kept_update {
+    tb_name client;
+    tb_upload_id upload;
+    tb_hash update;
+    uint32_t n_blocks;
+} tb_kept_update;
+
+/* A round whose updates are, or were, in the spool. */
+typedef struct tb_kept_round {
+    tb_run_id run;
+    tb_hash config;
+    uint32_t round;
+    bool open;
+    uint32_t n_accepted;     /* also when the list was let go */
+    tb_kept_update *updates; /* owned */
+    size_t n, cap;
+} tb_kept_round;
+
+typedef struct tb_checker {
+    tb_check *out;
+    tb_folder *folder;
+    tb_store *store; /* NULL: it did not open */
+    tb_blobs *blobs;
+    tb_master_key *master; /* NULL: not there */
+    bool in_use;           /* a daemon works in the folder */
+    bool whole;            /* the journal was read to its end */
+    tb_marks marks;
+    tb_kept_round *rounds; /* owned; in the order of the journal */
+    size_t n_rounds, cap_rounds;
+    uint64_t n_acceptances;
+} tb_checker;
+
+/* Adds a finding whose text is that of an error. Errors: NOMEM. */
+tb_rc tb_check_add(tb_checker *c, tb_finding_kind kind, const tb_err *what,
+                   const char *means, const char *mend, tb_err *err)
+    TB_NONNULL(1, 3, 4, 5) TB_MUST_CHECK;
+
+/* The parts. What is wrong is a finding. Errors: NOMEM. */
+tb_rc tb_check_keys(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+tb_rc tb_check_runs(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+tb_rc tb_check_blobs(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+tb_rc tb_check_spool(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Takes the next row into the list of rounds. Errors: NOMEM. */
+tb_rc tb_check_note_round(tb_checker *c, const tb_record *record, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+void tb_check_free_rounds(tb_checker *c) TB_NONNULL(1);
+
+/* Gives the code back when a look cannot go on after it (NOMEM), else TB_OK. */
+tb_rc tb_check_fatal(tb_rc rc);
+
+#endif
