@@ -437,6 +437,22 @@ static tb_rc restored(tb_coordinator *co, const tb_rec_restored *r,
     return TB_OK;
 }
 
+/* A run registers its model once, also when its end is not durable. */
+static tb_rc version(tb_coordinator *co, const tb_record *record, tb_err *err)
+{
+    tb_run *run = tb_co_find_run(co, &record->u.version.run);
+    if (run != NULL && (!run->finishing || run->registered)) {
+        return tb_fail(err, TB_E_MALFORMED,
+                       "journal: the run of %s registers no model here",
+                       run->params->name.text);
+    }
+    tb_rc rc = tb_co_apply_member(co, record, err);
+    if (rc == TB_OK && run != NULL) {
+        run->registered = true;
+    }
+    return rc;
+}
+
 static tb_rc apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
                    tb_err *err)
 {
@@ -444,9 +460,10 @@ static tb_rc apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
     case TB_REC_INVITED:
     case TB_REC_ENROLLED:
     case TB_REC_REVOKED:
-    case TB_REC_VERSION:
     case TB_REC_LABELLED:
         return tb_co_apply_member(co, record, err);
+    case TB_REC_VERSION:
+        return version(co, record, err);
     case TB_REC_RUN_STARTED:
         return run_started(co, record->u.run_started, err);
     case TB_REC_ROUND_OPENED:

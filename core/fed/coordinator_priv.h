@@ -127,6 +127,7 @@ typedef struct tb_run {
     uint32_t attempt;  /* of it */
     tb_task task;      /* of the open or next exchange */
     bool finishing;    /* all rounds are over */
+    bool registered;   /* its VERSION is journalled: only its end is missing */
     bool cancelled;
     bool paused;
     bool has_turn;     /* it may open rounds: not queued, not paused */

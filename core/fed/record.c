@@ -372,6 +372,7 @@ static void version(walk *w, tb_record *r)
     name(w, &r->u.version.model);
     u64(w, &r->u.version.sequence);
     hash(w, &r->u.version.manifest);
+    raw(w, r->u.version.run.bytes, TB_RUN_ID_BYTES);
 }
 
 static void run_ended(walk *w, tb_record *r)

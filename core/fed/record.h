@@ -126,6 +126,7 @@ typedef struct tb_rec_version {
     tb_name model;
     uint64_t sequence;
     tb_hash manifest; /* hash of the canonical manifest */
+    tb_run_id run;    /* that made it; zero: from outside */
 } tb_rec_version;
 
 typedef struct tb_rec_run_ended {

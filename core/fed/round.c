@@ -250,6 +250,10 @@ static tb_phase check_finishing(tb_coordinator *co, tb_run *run)
     if (run->round.order != 0) {
         return TB_PHASE_FINISHING;
     }
+    if (run->registered) {
+        tb_co_end_run(co, run, TB_OUTCOME_DONE, "the model is registered");
+        return TB_PHASE_IDLE;
+    }
     if (run->cancelled) {
         tb_co_end_run(co, run, TB_OUTCOME_CANCELLED, run->why);
         return TB_PHASE_IDLE;

@@ -69,7 +69,8 @@ static void finish_verdict(tb_coordinator *co, tb_run *run,
         tb_record record = {.kind = TB_REC_VERSION,
                             .u.version = {.model = run->params->name,
                                           .sequence = next,
-                                          .manifest = verdict->manifest}};
+                                          .manifest = verdict->manifest,
+                                          .run = run->params->run}};
         (void)tb_co_journal(co, &record);
         tb_co_end_run(co, run, TB_OUTCOME_DONE, "the model is registered");
     } else if (tb_rc_fault(verdict->rc) == TB_FAULT_HOST) {

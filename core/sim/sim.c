@@ -145,6 +145,18 @@ tb_rc tb_sim_cancel(tb_sim *sim, const tb_run_id *run, const char *why,
     return tb_sim_coordinator_step(sim, &event, err);
 }
 
+tb_rc tb_sim_pause(tb_sim *sim, const tb_run_id *run, tb_err *err)
+{
+    tb_event event = {.kind = TB_EV_PAUSE, .run = *run};
+    return tb_sim_coordinator_step(sim, &event, err);
+}
+
+tb_rc tb_sim_resume(tb_sim *sim, const tb_run_id *run, tb_err *err)
+{
+    tb_event event = {.kind = TB_EV_RESUME, .run = *run};
+    return tb_sim_coordinator_step(sim, &event, err);
+}
+
 static tb_rc connected(tb_sim *sim, const tb_sim_item *item, tb_err *err)
 {
     tb_sim_device *d = &sim->devices[item->client];

@@ -138,8 +138,12 @@ tb_rc tb_sim_inject(tb_sim *sim, size_t client, const tb_msg *msg,
 tb_rc tb_sim_revoke(tb_sim *sim, size_t client, bool purge, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
-/* Cancels a run. */
+/* Cancels, pauses or resumes a run. Errors: NOT_FOUND, EXISTS. */
 tb_rc tb_sim_cancel(tb_sim *sim, const tb_run_id *run, const char *why,
                     tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+tb_rc tb_sim_pause(tb_sim *sim, const tb_run_id *run, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_sim_resume(tb_sim *sim, const tb_run_id *run, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 #endif

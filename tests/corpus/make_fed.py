@@ -54,7 +54,7 @@ RECORDS = {
     9: H + u32(9) + text("the deadline is over"),
     10: H + u32(0, 3) + MODEL + METRICS + u32(9) + u64(54000),
     11: H + text("too few"),
-    12: text("model") + u64(4) + H,
+    12: text("model") + u64(4) + H + bytes(range(2, 18)),
     13: bytes(16) + u32(1) + MODEL + text("the model is registered"),
     14: bytes(range(2, 18)) + u64(1800000000) + text("new disks"),
     15: bytes(range(2, 18)),

@@ -264,6 +264,9 @@ static void row(void *arg, const tb_record *record, uint64_t seq,
         seen_purged(f, &record->u.purged);
     } else if (record->kind == TB_REC_EXPELLED) {
         round_of(f, &record->u.expelled.config)->n_expelled++;
+    } else if (record->kind == TB_REC_RUN_ENDED) {
+        CHECK(f->n_ends < FLEET_RUNS_MAX);
+        f->ends[f->n_ends++] = record->u.run_ended;
     } else if (record->kind == TB_REC_CLOSED) {
         round_of(f, &record->u.closed.config)->closed = true;
     } else if (record->kind == TB_REC_ABANDONED) {
@@ -371,6 +374,26 @@ void fleet_release(fleet *f)
     tb_mem_free(f->rounds);
     (void)pthread_mutex_destroy(&f->lock);
     assert_int_equal(tb_mem_live(), 0);
+}
+
+tb_run_params fleet_run(const fleet *f, uint8_t n)
+{
+    tb_run_params run = f->run;
+    run.run.bytes[0] = n;
+    run.seed += n;
+    (void)snprintf(run.name.text, TB_NAME_BYTES, "demo-%u", n);
+    return run;
+}
+
+tb_rec_run_ended fleet_end(const fleet *f, const tb_run_params *run)
+{
+    for (size_t i = 0; i < f->n_ends; i++) {
+        if (memcmp(f->ends[i].run.bytes, run->run.bytes, TB_RUN_ID_BYTES) ==
+            0) {
+            return f->ends[i];
+        }
+    }
+    return (tb_rec_run_ended){0};
 }
 
 void fleet_start(fleet *f)

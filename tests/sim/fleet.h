@@ -15,7 +15,8 @@
 #include "sim/sim.h"
 #include "support/check.h"
 
-#define FLEET_MAX 16
+#define FLEET_MAX      16
+#define FLEET_RUNS_MAX 8
 
 typedef struct fleet_model {
     tb_hash hash;
@@ -47,6 +48,8 @@ typedef struct fleet {
     uint64_t n_rows;
     uint32_t kinds[TB_REC_KIND_END]; /* rows of each kind */
     tb_rec_run_ended ended;
+    tb_rec_run_ended ends[FLEET_RUNS_MAX]; /* of all runs that are over */
+    size_t n_ends;
     /* faults, set by a test before it starts */
     int flip_bit_of; /* client whose blocks get a flipped bit; -1: none */
     int nan_of;      /* client whose training diverges */
@@ -60,6 +63,12 @@ typedef struct fleet {
 /* n clients, `rounds` rounds of all of them, a quiet world. */
 void fleet_init(fleet *f, size_t n_clients, uint32_t rounds, uint64_t seed);
 void fleet_release(fleet *f);
+
+/* Run n (2, 3, ...) of the same clients: as f->run, but of another model. */
+tb_run_params fleet_run(const fleet *f, uint8_t n);
+
+/* How the run ended; outcome 0: it has not. */
+tb_rec_run_ended fleet_end(const fleet *f, const tb_run_params *run);
 
 /* Makes the federation and starts the run. */
 void fleet_start(fleet *f);

@@ -159,6 +159,7 @@ static tb_record sample(tb_record_kind kind)
         break;
     case TB_REC_VERSION:
         r.u.version = (tb_rec_version){.sequence = 4, .manifest = config};
+        r.u.version.run.bytes[15] = 6;
         CHECK(tb_name_set(&r.u.version.model, "fashion"));
         break;
     case TB_REC_RUN_ENDED:
@@ -273,7 +274,7 @@ static void the_bytes_are_those_of_the_format(void **state)
     tb_buf bytes;
     (void)state;
     encode(TB_REC_VERSION, &bytes);
-    CHECK(bytes.len == sizeof want - 3 + TB_HASH_BYTES);
+    CHECK(bytes.len == sizeof want - 3 + TB_HASH_BYTES + TB_RUN_ID_BYTES);
     assert_memory_equal(bytes.data, want, sizeof want);
     tb_buf_release(&bytes);
 }
