@@ -217,8 +217,8 @@ static tb_rc act_settle(agent *a, const tb_caction *action, tb_err *err)
         tb_hash_hex(&action->config, hex);
         (void)unlink(path);
         tb_log(TB_LOG_INFO,
-               "event=round_over run=%s round=%u accepted=%s config=%s", a->job,
-               a->round, action->accepted ? "yes" : "no", hex);
+               "event=round_over accepted=%s config=%s run=%s round=%u",
+               action->accepted ? "yes" : "no", hex, a->job, a->round);
     }
     tb_mem_free(path);
     return rc == TB_OK ? agent_save_status(a, err) : rc;
