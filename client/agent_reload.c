@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "base/stop.h"
 
+enum { STOP_S = 4 }; /* after SIGTERM nothing takes longer */
+
 tb_rc agent_open_signals(agent *a, tb_err *err)
 {
     tb_err why = {0};
@@ -18,7 +20,8 @@ tb_rc agent_open_signals(agent *a, tb_err *err)
     if (tb_notify_open(&a->notify, &why) != TB_OK) {
         tb_log(TB_LOG_WARN, "event=notify error=\"%s\"", why.text);
     }
-    return tb_reload_open(&a->reload_fd, err);
+    tb_rc rc = tb_stop_within(STOP_S, err);
+    return rc == TB_OK ? tb_reload_open(&a->reload_fd, err) : rc;
 }
 
 static void tell_change(void *arg, const tb_setting *row, bool taken)

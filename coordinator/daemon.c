@@ -14,7 +14,8 @@
 #include "base/stop.h"
 
 #define MESSAGES_A_PASS 256
-#define STOP_MS         5000
+#define STOP_MS         1000
+#define STOP_S          4 /* after SIGTERM nothing takes longer */
 #define STATUS_MS       1000
 #define LONGEST_WAIT_MS 60000
 
@@ -239,6 +240,7 @@ static tb_rc resume_runs(tb_daemon *d, tb_err *err)
         tb_daemon_settle(d, &h->run); /* we may have died before it was */
     }
     if (rc == TB_OK) {
+        tb_daemon_sweep_checkpoints(d);
         d->durable_seq = tb_store_head(d->state.store, NULL);
         rc = tb_coordinator_resume(d->state.machine, tb_clock_ms(), &d->actions,
                                    err);
@@ -346,6 +348,9 @@ static tb_rc open_signals(tb_daemon *d, signals *on, tb_err *err)
         rc = tb_stop_open(&on->stop, err);
     }
     if (rc == TB_OK) {
+        rc = tb_stop_within(STOP_S, err);
+    }
+    if (rc == TB_OK) {
         rc = tb_reload_open(&on->reload, err);
     }
     if (rc == TB_OK && tb_notify_open(&d->notify, &why) != TB_OK) {
@@ -382,6 +387,9 @@ tb_rc tb_daemon_run(tb_settings *settings, tb_err *err)
         (void)fflush(stdout);
         tb_notify_ready(&d->notify);
         rc = loop(d, &on, err);
+        if (rc == TB_OK) {
+            rc = tb_daemon_wind_down(d, err);
+        }
     }
     tb_notify_stopping(&d->notify);
     close_all(d);

@@ -182,6 +182,27 @@ tb_rc tb_daemon_metrics(const tb_daemon *d, tb_buf *out, tb_err *err)
 tb_rc tb_daemon_open_metrics(tb_daemon *d, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
+/* --- checkpoints.c, stop.c ------------------------------------------------ */
+
+/* Seals the sum of each open round; no order may be out. */
+void tb_daemon_seal(tb_daemon *d, int64_t deadline_ms) TB_NONNULL(1);
+
+/* Fills the empty sum of a round from its checkpoint, where that fits; says in
+ * the log what came of it. */
+void tb_daemon_unseal(tb_daemon *d, tb_open_round *round) TB_NONNULL(1, 2);
+
+/* The round is over: its checkpoint goes. */
+void tb_daemon_drop_checkpoint(tb_daemon *d, const tb_hash *config)
+    TB_NONNULL(1, 2);
+
+/* At the start: deletes checkpoints of rounds that are not open. */
+void tb_daemon_sweep_checkpoints(tb_daemon *d) TB_NONNULL(1);
+
+/* After the last turn of the loop, before all is closed. Errors: as
+ * tb_daemon_flush. */
+tb_rc tb_daemon_wind_down(tb_daemon *d, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
 /* --- reload.c ------------------------------------------------------------- */
 
 /* Reads the settings again, opens the log file again, and says what came of

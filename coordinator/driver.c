@@ -285,6 +285,7 @@ static void forget_round(tb_daemon *d, const tb_run_id *run,
 {
     tb_err err;
     tb_daemon_forget(d, config);
+    tb_daemon_drop_checkpoint(d, config);
     if (!d->settings->keep_updates &&
         tb_spool_remove(tb_folder_path(d->state.folder, TB_ITEM_SPOOL), run,
                         config, &err) != TB_OK) {

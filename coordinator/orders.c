@@ -323,6 +323,7 @@ static tb_rc open_round(tb_daemon *d, const tb_order *order, tb_err *err)
     r->config = open.hash;
     r->next = d->rounds;
     d->rounds = r;
+    tb_daemon_unseal(d, r);
     return TB_OK;
 }
 
@@ -370,6 +371,9 @@ static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
 tb_rc tb_daemon_order(tb_daemon *d, tb_order **order_take, tb_err *err)
 {
     tb_err why = {0};
+    if (d->stopping) {
+        return TB_OK; /* the next start orders it again */
+    }
     order_task *t = tb_mem_array(1, sizeof *t);
     if (t == NULL) {
         return tb_fail(err, TB_E_NOMEM, "an order");

@@ -9,13 +9,23 @@
 
 static int stop_fd = -1;
 static int reload_fd = -1;
+static unsigned patience_s; /* 0: for ever */
 
 static void on_signal(int number)
 {
     const uint64_t one = 1;
     int kept = errno;
+    if (number != SIGHUP && patience_s > 0) {
+        (void)alarm(patience_s);
+    }
     (void)!write(number == SIGHUP ? reload_fd : stop_fd, &one, sizeof one);
     errno = kept;
+}
+
+static void on_alarm(int number)
+{
+    (void)number;
+    _exit(0);
 }
 
 static tb_rc open_event(int *fd, tb_err *err)
@@ -41,6 +51,17 @@ tb_rc tb_stop_open(int *fd, tb_err *err)
         return tb_fail_errno(err, errno, "cannot handle signals");
     }
     *fd = stop_fd;
+    return TB_OK;
+}
+
+tb_rc tb_stop_within(unsigned seconds, tb_err *err)
+{
+    struct sigaction action = {.sa_handler = on_alarm};
+    (void)sigemptyset(&action.sa_mask);
+    if (sigaction(SIGALRM, &action, NULL) != 0) {
+        return tb_fail_errno(err, errno, "cannot handle SIGALRM");
+    }
+    patience_s = seconds;
     return TB_OK;
 }
 

@@ -13,6 +13,11 @@
  * never closed. Errors: IO. */
 tb_rc tb_stop_open(int *fd, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
+/* The process ends, with code 0, so many seconds after that signal at the
+ * latest, whatever it does then: for a daemon whose state is on disk at any
+ * moment. Call it after tb_stop_open. Errors: IO. */
+tb_rc tb_stop_within(unsigned seconds, tb_err *err) TB_MUST_CHECK;
+
 /* From now on each SIGHUP makes *fd readable. Otherwise as tb_stop_open. */
 tb_rc tb_reload_open(int *fd, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 

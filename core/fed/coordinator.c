@@ -238,6 +238,17 @@ bool tb_coordinator_round(const tb_coordinator *co, const tb_hash *config,
     return true;
 }
 
+bool tb_coordinator_counts(const tb_coordinator *co, const tb_hash *config,
+                           const tb_name *client, const tb_hash *update)
+{
+    const tb_run *run = tb_co_find_round(co, config);
+    const tb_row *row = tb_co_find(co, client);
+    return run != NULL && row != NULL && row->seat != NULL &&
+           row->seat->run == run && row->seat->state == TB_SEAT_DONE &&
+           tb_hash_equal(&row->last.config, config) &&
+           tb_hash_equal(&row->last.update, update);
+}
+
 size_t tb_coordinator_runs(const tb_coordinator *co)
 {
     return co->n_runs;

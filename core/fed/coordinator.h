@@ -74,6 +74,11 @@ bool tb_coordinator_round(const tb_coordinator *co, const tb_hash *config,
 
 #define TB_RUNS_MAX 64u /* that live at a time, queued ones among them */
 
+/* Whether this update of the client counts in the open round. */
+bool tb_coordinator_counts(const tb_coordinator *co, const tb_hash *config,
+                           const tb_name *client, const tb_hash *update)
+    TB_NONNULL(1, 2, 3, 4);
+
 /* Runs that live: they are counted from 0 in the order of their start. */
 size_t tb_coordinator_runs(const tb_coordinator *co) TB_NONNULL(1);
 

@@ -378,6 +378,34 @@ tb_rc tb_sum_mean(const tb_sum *sum, size_t offset, float *out, size_t n,
     return TB_OK;
 }
 
+tb_rc tb_sum_values_get(const tb_sum *sum, size_t offset, uint8_t *out,
+                        size_t n, tb_err *err)
+{
+    tb_rc rc = check_place(sum, offset, n, err);
+    for (size_t i = 0; rc == TB_OK && i < n; i++) {
+        tb_le64_put(out + 8 * i, (uint64_t)sum->acc[offset + i]);
+    }
+    return rc;
+}
+
+tb_rc tb_sum_values_put(tb_sum *sum, size_t offset, const uint8_t *bytes,
+                        size_t n, tb_err *err)
+{
+    tb_rc rc = check_place(sum, offset, n, err);
+    for (size_t i = 0; rc == TB_OK && i < n; i++) {
+        sum->acc[offset + i] = (int64_t)tb_le64_get(bytes + 8 * i);
+    }
+    return rc;
+}
+
+void tb_sum_clear(tb_sum *sum)
+{
+    memset(sum->acc, 0, sum->n_values * sizeof *sum->acc);
+    sum->weight = 0;
+    sum->full = 0;
+    sum->n_updates = 0;
+}
+
 /* Bytes of a sum before its values. */
 static size_t head_bytes(const tb_sum *sum)
 {

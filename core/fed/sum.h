@@ -84,6 +84,17 @@ tb_rc tb_sum_merge(tb_sum *into, const tb_sum *from, tb_err *err)
 tb_rc tb_sum_mean(const tb_sum *sum, size_t offset, float *out, size_t n,
                   tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
+/* Values [offset, offset + n) as they are, int64 little-endian, out of the sum
+ * or into one whose counts the caller restores: for a checkpoint, piece by
+ * piece. Errors: MISMATCH (outside). */
+tb_rc tb_sum_values_get(const tb_sum *sum, size_t offset, uint8_t *out,
+                        size_t n, tb_err *err) TB_NONNULL(1, 3) TB_MUST_CHECK;
+tb_rc tb_sum_values_put(tb_sum *sum, size_t offset, const uint8_t *bytes,
+                        size_t n, tb_err *err) TB_NONNULL(1, 3) TB_MUST_CHECK;
+
+/* Empties it. */
+void tb_sum_clear(tb_sum *sum) TB_NONNULL(1);
+
 /* Hash of layout, counts and values: equal sums, equal hashes. */
 tb_hash tb_sum_hash(const tb_sum *sum) TB_NONNULL(1);
 

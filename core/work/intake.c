@@ -15,6 +15,11 @@
 typedef struct upload {
     struct upload *next;
     uint64_t key; /* of tb_upload_ref */
+    tb_upload_id id;
+    bool deferred;         /* adds to no sum yet */
+    bool counted;          /* is being taken out of the sum again */
+    uint32_t weight, full; /* as its values were added */
+    uint32_t n_added;      /* blocks, the head among them */
     tb_opener *opener;
     uint32_t n_undone; /* value blocks, from the first, taken back already */
     tb_update_hasher hasher;
@@ -39,6 +44,8 @@ struct tb_intake {
     tb_spool *spool;
     pthread_mutex_t sum_lock;
     tb_sum *sum;
+    tb_counted *counted; /* [n_counted], owned: what is in the sum */
+    size_t n_counted, cap_counted;
 };
 
 /* One order being carried out, and what went wrong with it. */
@@ -88,6 +95,10 @@ tb_rc tb_intake_open_sum(tb_intake *in, uint32_t max_updates, tb_err *err)
 void tb_intake_close_sum(tb_intake *in)
 {
     tb_sum_free(&in->sum);
+    tb_mem_free(in->counted);
+    in->counted = NULL;
+    in->n_counted = 0;
+    in->cap_counted = 0;
 }
 
 static void free_upload(upload *u)
@@ -115,7 +126,7 @@ void tb_intake_free(tb_intake **intake)
         tb_mem_free(s);
     }
     tb_spool_close(&in->spool);
-    tb_sum_free(&in->sum);
+    tb_intake_close_sum(in);
     (void)pthread_mutex_destroy(&in->list_lock);
     (void)pthread_mutex_destroy(&in->spool_lock);
     (void)pthread_mutex_destroy(&in->sum_lock);
@@ -192,6 +203,7 @@ static tb_rc begin_upload(tb_intake *in, const tb_upload_ref *ref,
     }
     tb_update_hasher_init(&u->hasher, header);
     u->key = ref->key;
+    u->id = ref->upload;
     (void)pthread_mutex_lock(&in->list_lock);
     u->next = in->uploads;
     in->uploads = u;
@@ -327,6 +339,12 @@ static tb_rc open_and_add(turn *t, uint32_t index, tb_span sealed)
     rc = index == 0 ? tb_update_head_decode(config, t->s->plain, n, &t->samples,
                                             &t->err)
                     : add_values(t, index, n);
+    if (rc == TB_OK) {
+        t->u->n_added = index + 1;
+        t->u->weight = t->weight;
+        t->u->full = t->full;
+        t->u->deferred = t->into == NULL;
+    }
     return blame(t, rc, tb_update_refusal(index, rc));
 }
 
@@ -378,14 +396,42 @@ static tb_rc sync_spool(turn *t)
     return rc;
 }
 
-static tb_rc count(turn *t)
+/* Room for one more name in the list of what is in the sum. */
+static tb_rc grow_counted(tb_intake *in, size_t n, tb_err *err)
 {
-    if (t->into == NULL) {
+    if (n <= in->cap_counted) {
         return TB_OK;
     }
-    (void)pthread_mutex_lock(&t->into->sum_lock);
-    tb_rc rc = tb_sum_count_damped(t->into->sum, t->weight, t->full, &t->err);
-    (void)pthread_mutex_unlock(&t->into->sum_lock);
+    size_t cap = n > 2 * in->cap_counted ? n : 2 * in->cap_counted;
+    tb_counted *at = tb_mem_resize(in->counted, cap, sizeof *at);
+    if (at == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%zu updates", cap);
+    }
+    in->counted = at;
+    in->cap_counted = cap;
+    return TB_OK;
+}
+
+static tb_rc count(turn *t, const tb_order *order)
+{
+    tb_intake *into = t->into;
+    if (into == NULL) {
+        return TB_OK;
+    }
+    (void)pthread_mutex_lock(&into->sum_lock);
+    tb_rc rc = grow_counted(into, into->n_counted + 1, &t->err);
+    if (rc == TB_OK) {
+        rc = tb_sum_count_damped(into->sum, t->weight, t->full, &t->err);
+    }
+    if (rc == TB_OK) {
+        into->counted[into->n_counted++] =
+            (tb_counted){.client = order->upload.client,
+                         .upload = order->upload.upload,
+                         .update = order->update,
+                         .weight = t->weight,
+                         .full = t->full};
+    }
+    (void)pthread_mutex_unlock(&into->sum_lock);
     return rc;
 }
 
@@ -410,7 +456,7 @@ void tb_intake_end(tb_intake *in, const tb_order *order,
         rc = sync_spool(&t);
     }
     if (rc == TB_OK) {
-        rc = count(&t);
+        rc = count(&t, order);
     }
     if (rc == TB_OK) {
         forget_upload(in, order->upload.key);
@@ -487,7 +533,7 @@ static tb_rc add_all(turn *t, const tb_order *order)
         rc = check_hash(t, &order->update);
     }
     if (rc == TB_OK) {
-        rc = count(t);
+        rc = count(t, order);
     }
     if (rc != TB_OK) {
         tb_err why = t->err; /* the first failure is told */
@@ -515,11 +561,30 @@ static tb_rc find_header(turn *t, const tb_upload_ref *ref,
     return rc;
 }
 
+/* Whether the sum came from a checkpoint with this very update in it. */
+static bool is_counted(tb_intake *into, const tb_order *order)
+{
+    bool found = false;
+    (void)pthread_mutex_lock(&into->sum_lock);
+    for (size_t i = 0; i < into->n_counted && !found; i++) {
+        const tb_counted *c = &into->counted[i];
+        found = tb_hash_equal(&c->update, &order->update) &&
+                tb_name_equal(&c->client, &order->upload.client) &&
+                c->weight == order->weight && c->full == order->full;
+    }
+    (void)pthread_mutex_unlock(&into->sum_lock);
+    return found;
+}
+
 void tb_intake_add_stored(tb_intake *in, tb_intake *into, const tb_order *order,
                           tb_verdict *verdict)
 {
     turn t;
     uint8_t header[TB_UPLOAD_HEADER_BYTES];
+    if (is_counted(into, order)) {
+        verdict->rc = TB_OK;
+        return;
+    }
     tb_rc rc = begin_turn(&t, in, order);
     t.into = into;
     if (rc == TB_OK) {
@@ -536,10 +601,27 @@ void tb_intake_add_stored(tb_intake *in, tb_intake *into, const tb_order *order,
     end_turn(&t, rc, verdict);
 }
 
-static tb_rc uncount(turn *t)
+/* Takes its name off the list of what is in the sum. */
+static void strike_counted(tb_intake *into, const tb_upload_ref *ref)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < into->n_counted; i++) {
+        if (!tb_name_equal(&into->counted[i].client, &ref->client) ||
+            memcmp(into->counted[i].upload.bytes, ref->upload.bytes,
+                   TB_UPLOAD_ID_BYTES) != 0) {
+            into->counted[kept++] = into->counted[i];
+        }
+    }
+    into->n_counted = kept;
+}
+
+static tb_rc uncount(turn *t, const tb_order *order)
 {
     (void)pthread_mutex_lock(&t->into->sum_lock);
     tb_rc rc = tb_sum_uncount_damped(t->into->sum, t->weight, t->full, &t->err);
+    if (rc == TB_OK) {
+        strike_counted(t->into, &order->upload);
+    }
     (void)pthread_mutex_unlock(&t->into->sum_lock);
     return rc;
 }
@@ -559,15 +641,77 @@ void tb_intake_drop_stored(tb_intake *in, tb_intake *into,
         }
     }
     if (rc == TB_OK) {
+        t.u->counted = true;
         rc = subtract(&t, &order->upload.upload, order->upload.n_blocks);
     }
     if (rc == TB_OK) {
-        rc = uncount(&t);
+        rc = uncount(&t, order);
     }
     if (rc == TB_OK) {
         forget_upload(in, order->upload.key);
     }
     end_turn(&t, rc, verdict);
+}
+
+/* --- the sum as a whole --------------------------------------------------- */
+
+const tb_counted *tb_intake_counted(const tb_intake *in, size_t *n)
+{
+    *n = in->n_counted;
+    return in->counted;
+}
+
+tb_rc tb_intake_settle(tb_intake *in, tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    while (rc == TB_OK && in->uploads != NULL) {
+        upload *u = in->uploads;
+        turn t = {.in = in,
+                  .into = u->deferred ? NULL : in,
+                  .u = u,
+                  .s = take_scratch(in),
+                  .weight = u->weight,
+                  .full = u->full};
+        if (t.s == NULL) {
+            return tb_fail(err, TB_E_NOMEM, "no room to open an update");
+        }
+        if (u->counted) {
+            rc = tb_fail(&t.err, TB_E_BUSY, "an update is half taken out");
+        } else if (t.into != NULL && in->sum != NULL) {
+            rc = subtract(&t, &u->id, u->n_added);
+        }
+        give_scratch(in, t.s);
+        if (rc == TB_OK) {
+            forget_upload(in, u->key);
+        } else {
+            rc = tb_fail(err, rc, "%s", t.err.text);
+        }
+    }
+    return rc;
+}
+
+tb_rc tb_intake_restore(tb_intake *in, const tb_counted *counted, size_t n,
+                        tb_err *err)
+{
+    tb_rc rc = grow_counted(in, n, err);
+    for (size_t i = 0; rc == TB_OK && i < n; i++) {
+        rc = tb_sum_count_damped(in->sum, counted[i].weight, counted[i].full,
+                                 err);
+    }
+    if (rc != TB_OK) {
+        tb_sum_clear(in->sum);
+        return rc;
+    }
+    if (n > 0) {
+        memcpy(in->counted, counted, n * sizeof *counted);
+    }
+    in->n_counted = n;
+    return TB_OK;
+}
+
+tb_sum *tb_intake_sum_edit(tb_intake *in)
+{
+    return in->sum;
 }
 
 const tb_sum *tb_intake_sum(const tb_intake *in)

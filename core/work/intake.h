@@ -66,7 +66,33 @@ void tb_intake_drop_stored(tb_intake *intake, tb_intake *into,
                            const tb_order *order, tb_verdict *verdict)
     TB_NONNULL(1, 2, 3, 4);
 
+/* An update that the sum has in it. */
+typedef struct tb_counted {
+    tb_name client;
+    tb_upload_id upload;
+    tb_hash update;
+    uint32_t weight, full;
+} tb_counted;
+
+/* Those of this sum, *n of them, borrowed until the next order. */
+const tb_counted *tb_intake_counted(const tb_intake *intake, size_t *n)
+    TB_NONNULL(1, 2);
+
+/* Takes back what uploads that have not ended added, and forgets them: the sum
+ * is then that of the counted ones. No order may run. Errors: BUSY (a drop of a
+ * counted one waits to go on), as TB_ORDER_DROP_UPLOAD; then it can be tried
+ * again. */
+tb_rc tb_intake_settle(tb_intake *intake, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Says that the sum, whose values the caller has put in, has these updates in
+ * it; TB_ORDER_ADD_STORED of one of them adds nothing then. No order may run,
+ * and nothing may be counted. Errors: LIMIT, NOMEM; the sum is empty then. */
+tb_rc tb_intake_restore(tb_intake *intake, const tb_counted *counted, size_t n,
+                        tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
 /* Borrowed; the sum is NULL when there is none. */
+tb_sum *tb_intake_sum_edit(tb_intake *intake) TB_NONNULL(1);
 const tb_sum *tb_intake_sum(const tb_intake *intake) TB_NONNULL(1);
 const tb_round_config *tb_intake_config(const tb_intake *intake) TB_NONNULL(1);
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/stop.h"
@@ -45,6 +46,26 @@ static void opening_again_gives_the_same_one(void **state)
     CHECK(first == second);
 }
 
+static void a_process_that_hangs_ends_all_the_same(void **state)
+{
+    (void)state;
+    tb_err err;
+    int fd = -1;
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        if (tb_stop_open(&fd, &err) != TB_OK ||
+            tb_stop_within(1, &err) != TB_OK || raise(SIGTERM) != 0) {
+            _exit(9);
+        }
+        for (;;) {
+            (void)pause();
+        }
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void each_hang_up_is_told_once(void **state)
 {
     (void)state;
@@ -61,6 +82,7 @@ static void each_hang_up_is_told_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_process_that_hangs_ends_all_the_same),
         cmocka_unit_test(each_hang_up_is_told_once),
         cmocka_unit_test(a_signal_to_any_thread_makes_it_readable),
         cmocka_unit_test(opening_again_gives_the_same_one),
