@@ -10,6 +10,7 @@
 #include "host/inbox.h"
 #include "host/peers.h"
 #include "host/watchdog.h"
+#include "host/zap.h"
 
 #define TB_LISTENER_REPLIES 64
 #define TB_DOORS            2
@@ -37,7 +38,7 @@ typedef struct tb_listener {
 
     /* The thread's own. */
     void *context;
-    void *zap;
+    tb_zap zap;
     void *router[TB_DOORS];
     void *monitor[TB_DOORS];
     tb_watchdog dog;

@@ -11,18 +11,43 @@
 
 #define REQUEST_FRAMES   7
 #define DOMAIN_BYTES_MAX 31
+#define TURN_MS          500 /* a request is answered in far less */
+#define ENDPOINT         "inproc://zeromq.zap.01"
 
 enum { VERSION, REQUEST_ID, DOMAIN, ADDRESS, ROUTING, MECHANISM, KEY };
 
-void *tb_zap_open(void *context)
+static void *bind_new(void *context)
 {
     void *socket = zmq_socket(context, ZMQ_REP);
     if (socket != NULL && (tb_zsock_set(socket, ZMQ_LINGER, 0) != 0 ||
-                           zmq_bind(socket, "inproc://zeromq.zap.01") != 0)) {
+                           zmq_bind(socket, ENDPOINT) != 0)) {
         (void)zmq_close(socket);
         socket = NULL;
     }
     return socket;
+}
+
+tb_rc tb_zap_open(tb_zap *zap, void *context, int64_t now_ms, tb_err *err)
+{
+    *zap = (tb_zap){
+        .context = context, .socket = bind_new(context), .turned_ms = now_ms};
+    return zap->socket != NULL
+               ? TB_OK
+               : tb_zsock_fail(err, "starting the access check");
+}
+
+static void close_socket(void **socket)
+{
+    if (*socket != NULL) {
+        (void)zmq_close(*socket);
+        *socket = NULL;
+    }
+}
+
+void tb_zap_close(tb_zap *zap)
+{
+    close_socket(&zap->old);
+    close_socket(&zap->socket);
 }
 
 static bool frame_is(zmq_msg_t *frame, const char *text)
@@ -76,7 +101,8 @@ static bool reply(void *socket, zmq_msg_t *frames, int n,
            send_text(socket, "", 0) >= 0;
 }
 
-tb_rc tb_zap_answer(void *socket, tb_zap_fn *judge, void *arg, tb_err *err)
+static tb_rc answer_all(void *socket, tb_zap_fn *judge, void *arg,
+                        uint32_t *n_answers, tb_err *err)
 {
     zmq_msg_t frames[REQUEST_FRAMES];
     int n;
@@ -87,6 +113,38 @@ tb_rc tb_zap_answer(void *socket, tb_zap_fn *judge, void *arg, tb_err *err)
         if (!sent) {
             return tb_zsock_fail(err, "answering who may connect");
         }
+        (*n_answers)++;
     }
     return n == 0 ? TB_OK : tb_zsock_fail(err, "hearing who wants to connect");
+}
+
+tb_rc tb_zap_answer(tb_zap *zap, tb_zap_fn *judge, void *arg, tb_err *err)
+{
+    uint32_t late = 0;
+    tb_rc rc = answer_all(zap->socket, judge, arg, &zap->n_answers, err);
+    if (rc == TB_OK && zap->old != NULL) {
+        rc = answer_all(zap->old, judge, arg, &late, err);
+    }
+    return rc;
+}
+
+tb_rc tb_zap_turn(tb_zap *zap, int64_t now_ms, tb_err *err)
+{
+    if (now_ms - zap->turned_ms < TURN_MS) {
+        return TB_OK;
+    }
+    close_socket(&zap->old);
+    if (zap->n_answers == 0) {
+        return TB_OK;
+    }
+    if (zmq_unbind(zap->socket, ENDPOINT) != 0) {
+        return tb_zsock_fail(err, "renewing the access check");
+    }
+    zap->old = zap->socket;
+    zap->socket = bind_new(zap->context);
+    zap->turned_ms = now_ms;
+    zap->n_answers = 0;
+    return zap->socket != NULL
+               ? TB_OK
+               : tb_zsock_fail(err, "renewing the access check");
 }
