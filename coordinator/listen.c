@@ -70,8 +70,23 @@ static tb_rc bind_endpoints(tb_daemon *d, const endpoints *at, tb_err *err)
         .endpoint = at->listen,
         .enrol_endpoint = at->enrol,
         .curve_public = tb_box_key_public(d->keys.curve),
-        .curve_secret = tb_box_key_secret(d->keys.curve)};
+        .curve_secret = tb_box_key_secret(d->keys.curve),
+        .max_connections = d->settings->max_connections};
     return tb_transport_start(&d->net, &options, err);
+}
+
+static void tell_room(const tb_daemon *d)
+{
+    const tb_descriptors *room = tb_transport_descriptors(d->net);
+    tb_status status;
+    tb_coordinator_status(d->state.machine, &status);
+    bool few = room->connections < status.n_enrolled;
+    tb_log(few ? TB_LOG_WARN : TB_LOG_INFO,
+           "event=room clients=%u open_files=%u kept_for_the_store=%u "
+           "members=%u%s",
+           room->connections, room->limit, room->reserved, status.n_enrolled,
+           few ? " fix=\"raise max_connections, or LimitNOFILE of the service\""
+               : "");
 }
 
 tb_rc tb_daemon_listen(tb_daemon *d, tb_err *err)
@@ -99,6 +114,7 @@ tb_rc tb_daemon_listen(tb_daemon *d, tb_err *err)
                            tb_transport_enrol_endpoint(d->net), host, err);
         }
         if (rc == TB_OK) {
+            tell_room(d);
             rc = remember(d, err);
         }
     }

@@ -65,6 +65,14 @@ static const tb_setting daemon_rows[] = {
      .max = 256,
      .type = TB_SETTING_INT,
      TB_FIELD(tb_daemon_settings, workers)},
+    {.key = "max_connections",
+     .help = "clients that may be connected at one time; 0: as many as the "
+             "limit of open files allows",
+     .value = "N",
+     .preset = "0",
+     .max = 1000000,
+     .type = TB_SETTING_INT,
+     TB_FIELD(tb_daemon_settings, max_connections)},
     {.key = "keep_updates",
      .help = "keep every sealed update and the keys of runs, so that `replay` "
              "can prove a finished run; off: both are destroyed",

@@ -22,6 +22,7 @@ typedef struct tb_daemon_settings {
     char advertise[TB_PATH_BYTES]; /* host that invites name; "": as bound */
     char metrics[TB_PATH_BYTES];   /* HOST:PORT of the page; "": none */
     uint32_t workers;
+    uint32_t max_connections; /* 0: as file descriptors allow */
     bool keep_updates;
     uint32_t predict_max_rows;
     uint32_t predict_per_second;

@@ -2,14 +2,12 @@
 
 #include <malloc.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/mem.h"
 #include "host/listener.h"
 
-#define START_TIMEOUT_MS    10000
-#define CONNECTIONS_DEFAULT 4096
-#define ENROLS_DEFAULT      60
+#define START_TIMEOUT_MS 10000
+#define ENROLS_DEFAULT   60
 
 /* malloc keeps freed blocks of messages instead of mapping each anew: a third
  * of the processor time of 1 MB messages. */
@@ -18,18 +16,14 @@
 
 struct tb_transport {
     tb_actor *actor;
+    tb_descriptors descriptors;
     tb_listener l;
 };
 
 static void prepare_process(void)
 {
-    struct rlimit files;
     (void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
     (void)mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) { /* one a connection */
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
 }
 
 static void destroy(tb_transport **transport)
@@ -67,12 +61,15 @@ tb_rc tb_transport_start(tb_transport **out,
     t->l.endpoints[TB_DOOR_MAIN] = options->endpoint;
     t->l.endpoints[TB_DOOR_ENROL] = options->enrol_endpoint;
     t->l.curve_secret = options->curve_secret;
-    t->l.max_connections =
-        or_default(options->max_connections, CONNECTIONS_DEFAULT);
     t->l.enrols_per_minute =
         or_default(options->enrols_per_minute, ENROLS_DEFAULT);
     prepare_process();
-    tb_rc rc = tb_inbox_new(&t->l.inbox, pool, err);
+    tb_rc rc =
+        tb_descriptors_prepare(&t->descriptors, options->max_connections, err);
+    t->l.max_connections = t->descriptors.connections;
+    if (rc == TB_OK) {
+        rc = tb_inbox_new(&t->l.inbox, pool, err);
+    }
     if (rc == TB_OK) {
         rc = tb_actor_start(&t->actor, tb_listener_run, &t->l, START_TIMEOUT_MS,
                             err);
@@ -111,6 +108,11 @@ const char *tb_transport_endpoint(const tb_transport *t)
 const char *tb_transport_enrol_endpoint(const tb_transport *t)
 {
     return t->l.bound[TB_DOOR_ENROL];
+}
+
+const tb_descriptors *tb_transport_descriptors(const tb_transport *t)
+{
+    return &t->descriptors;
 }
 
 static void lock(tb_transport *t)

@@ -13,6 +13,7 @@
 #ifndef TB_HOST_TRANSPORT_H
 #define TB_HOST_TRANSPORT_H
 
+#include "host/descriptors.h"
 #include "host/packet.h"
 
 #define TB_INGEST_POOL_BYTES   (8u << 20) /* payload held by the application */
@@ -27,12 +28,13 @@ typedef struct tb_transport_options {
     const uint8_t *curve_public; /* 32 bytes, X25519 */
     const uint8_t *curve_secret; /* 32 bytes; libzmq keeps copies */
     size_t pool_bytes;           /* 0: TB_INGEST_POOL_BYTES */
-    uint32_t max_connections;    /* 0: 4096; further ones are closed */
+    uint32_t max_connections;    /* further ones are closed; 0: as many as file
+                                  * descriptors allow */
     uint32_t enrols_per_minute;  /* 0: 60; handshakes at the enrolment door */
 } tb_transport_options;
 
 /* Binds, and starts the thread. Errors: USAGE (endpoint), BUSY (address in
- * use), NOMEM, IO, TIMEOUT. */
+ * use), NOMEM, IO, TIMEOUT; as tb_descriptors_prepare. */
 tb_rc tb_transport_start(tb_transport **out,
                          const tb_transport_options *options, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
@@ -46,6 +48,10 @@ tb_rc tb_transport_stop(tb_transport **transport, int timeout_ms, tb_err *err)
 /* The bound endpoints, with the port that the OS chose; "" for no enrolment. */
 const char *tb_transport_endpoint(const tb_transport *t) TB_NONNULL(1);
 const char *tb_transport_enrol_endpoint(const tb_transport *t) TB_NONNULL(1);
+
+/* What the limit of file descriptors comes to; borrowed. */
+const tb_descriptors *tb_transport_descriptors(const tb_transport *t)
+    TB_NONNULL(1);
 
 /* Lets the holder of this CURVE key in as client, from now on. A client's new
  * key replaces its old one. Errors: EXISTS (key of another client), NOMEM. */
