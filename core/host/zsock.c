@@ -4,13 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Milliseconds. A peer that is silent in the handshake or later is closed. */
-#define HANDSHAKE_IVL_MS     5000
-#define HEARTBEAT_IVL_MS     10000
-#define HEARTBEAT_TIMEOUT_MS 30000
-#define HEARTBEAT_TTL_MS     60000
+#define HANDSHAKE_IVL_MS 5000 /* a peer that is silent in it is closed */
 
-#define CURVE_FRAME_BYTES    64 /* what CURVE adds to a frame, and spare */
+/* A peer whose machine or network is gone is found by the kernel, within 30
+ * seconds. Not by libzmq's own heartbeat: in 4.3.4 its timer aborts the process
+ * when the peer has gone while its messages were not read (libzmq #4841). */
+#define KEEPALIVE_IDLE_S  15
+#define KEEPALIVE_EACH_S  5
+#define KEEPALIVE_COUNT   3
+#define UNANSWERED_MS     30000
+
+#define CURVE_FRAME_BYTES 64 /* what CURVE adds to a frame, and spare */
 
 tb_rc tb_zsock_fail(tb_err *err, const char *what)
 {
@@ -41,9 +45,11 @@ void *tb_zsock_new(void *context, int type, size_t frame_bytes)
         {ZMQ_RCVHWM, TB_ZSOCK_RECEIVE_HWM},
         {ZMQ_SNDHWM, TB_ZSOCK_SEND_HWM},
         {ZMQ_HANDSHAKE_IVL, HANDSHAKE_IVL_MS},
-        {ZMQ_HEARTBEAT_IVL, HEARTBEAT_IVL_MS},
-        {ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS},
-        {ZMQ_HEARTBEAT_TTL, HEARTBEAT_TTL_MS},
+        {ZMQ_TCP_KEEPALIVE, 1},
+        {ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_IDLE_S},
+        {ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_EACH_S},
+        {ZMQ_TCP_KEEPALIVE_CNT, KEEPALIVE_COUNT},
+        {ZMQ_TCP_MAXRT, UNANSWERED_MS},
     };
     int64_t max = (int64_t)frame_bytes + CURVE_FRAME_BYTES;
     void *socket = zmq_socket(context, type);

@@ -19,7 +19,8 @@ static void a_quarter_at_most_256_is_kept_back(void **state)
                  {UINT64_MAX, 0, 256, (1u << 24) - 256}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tb_descriptors d;
-        CHECK_OK(tb_descriptors_share(&d, cases[i].limit, cases[i].wish, &err));
+        tb_err err;
+        CHECK_OK(tb_descriptors_share(&d, cases[i].limit, cases[i].wish, &err), err);
         CHECK(d.reserved == cases[i].reserved);
         CHECK(d.connections == cases[i].connections);
     }
@@ -43,7 +44,8 @@ static void the_soft_limit_is_raised_to_the_hard_one(void **state)
     files.rlim_cur = 256;
     CHECK(setrlimit(RLIMIT_NOFILE, &files) == 0);
     tb_descriptors d;
-    CHECK_OK(tb_descriptors_prepare(&d, 0, &err));
+    tb_err err;
+    CHECK_OK(tb_descriptors_prepare(&d, 0, &err), err);
     CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0);
     CHECK(files.rlim_cur == hard);
     CHECK(d.connections > 256 - 64);
