@@ -27,6 +27,9 @@ static tb_rc run_started(tb_coordinator *co, const tb_run_params *params,
     }
     tb_rc rc = tb_co_add_run(co, params, err);
     co->census++;
+    for (size_t i = 0; i < co->n_runs; i++) {
+        co->runs[i]->census = 0; /* all count anew: they are not alone */
+    }
     return rc;
 }
 
@@ -195,9 +198,11 @@ static void leave_round(tb_coordinator *co, tb_run *run)
         round->seats[i].row->active_ms = co->now;
     }
     tb_mem_free(round->seats);
+    memset(co->by_order, 0, TB_ORDERS_KNOWN * sizeof(tb_seat *));
+    co->touched = NULL;
     co->past[co->n_past++ % TB_PAST_ROUNDS] = round->hash;
+    co->census += 1 + (uint64_t)round->n_seats; /* so many more may be ready */
     run->round = (tb_round){.config = round->config, .bytes = round->bytes};
-    co->census++;
 }
 
 /* Takes an evaluation of run->model into account: better than the best? */

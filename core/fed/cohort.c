@@ -135,18 +135,39 @@ static bool is_late(const tb_coordinator *co, const tb_run *run)
     return co->now >= tb_co_later(run->gather_ms, run->params->select_ms);
 }
 
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How many clients must change, after this count of the only run, before a
+ * round can open or its claim can change: counting a large fleet at each
+ * check-in would cost its square. */
+static uint32_t unchanged(const tb_run *run, const count *n)
+{
+    const tb_run_params *p = run->params;
+    uint32_t claim =
+        n->hope < p->minimum ? p->minimum - n->hope : n->hope - p->minimum + 1;
+    uint32_t target = run->late ? p->minimum : p->target;
+    if (n->ready < target) {
+        return least(claim, target - n->ready);
+    }
+    uint32_t wanted = tb_select_wanted(p->target, p->over_selection);
+    return least(claim, least(n->here - n->ready, wanted - n->ready));
+}
+
 bool tb_co_select(tb_coordinator *co, tb_run *run)
 {
     const tb_run_params *p = run->params;
     bool again = run->claims && co->now >= run->count_ms;
-    if (run->census == co->census && !again &&
+    if (co->census < run->census && !again &&
         (run->late || !is_late(co, run))) {
         return false;
     }
     count n = count_clients(co, run);
     uint32_t wanted = tb_select_wanted(p->target, p->over_selection);
     bool all = n.ready == n.here && n.ready >= p->target;
-    run->census = co->census;
+    run->census = co->census + 1;
     run->count_ms = tb_co_later(co->now, RECOUNT_MS);
     gather(co, run, &n);
     run->late = is_late(co, run);
@@ -158,7 +179,10 @@ bool tb_co_select(tb_coordinator *co, tb_run *run)
     if (claims != run->claims) {
         run->claims = claims;
         co->census++; /* the runs behind it count anew */
-        run->census = co->census;
+        run->census = co->census + 1;
+    }
+    if (co->n_runs == 1) {
+        run->census = co->census + unchanged(run, &n);
     }
     return false;
 }

@@ -33,7 +33,9 @@ tb_rc tb_coordinator_new(tb_coordinator **out,
                        (unsigned long long)params->retry_ms, params->running);
     }
     tb_coordinator *co = tb_mem_array(1, sizeof *co);
-    if (co == NULL) {
+    if (co == NULL || (co->by_order = tb_mem_array(
+                           TB_ORDERS_KNOWN, sizeof(tb_seat *))) == NULL) {
+        tb_mem_free(co);
         return tb_fail(err, TB_E_NOMEM, "coordinator");
     }
     co->params = *params;
@@ -50,6 +52,7 @@ void tb_coordinator_free(tb_coordinator **co)
     }
     tb_co_free_roster(*co);
     tb_co_free_runs(*co);
+    tb_mem_free((*co)->by_order);
     tb_mem_free(*co);
     *co = NULL;
 }
@@ -71,6 +74,7 @@ static void begin(tb_coordinator *co, int64_t now_ms, tb_actions *out,
     co->err = err;
     co->rc = TB_OK;
     co->greeted = NULL;
+    co->touched = NULL;
 }
 
 static tb_rc end(tb_coordinator *co)
@@ -105,6 +109,7 @@ static void take_record(tb_coordinator *co, const tb_record *record)
         tb_row *row = tb_co_find(co, &record->u.revoked.client);
         if (row != NULL) {
             tb_co_gone(co, row);
+            co->touched = row->seat;
             if (row->seat != NULL && row->seat->state != TB_SEAT_DONE) {
                 tb_co_drop(co, row->seat);
             }

@@ -9,9 +9,10 @@
 
 #include "fed/coordinator.h"
 
-#define TB_WINDOW_MAX  16u /* blocks that one upload may have granted */
-#define TB_PAST_ROUNDS 64u /* closed rounds that are known by their hash */
-#define TB_STRIKES_MAX 3u  /* bad updates of a client in one run */
+#define TB_WINDOW_MAX   16u    /* blocks that one upload may have granted */
+#define TB_PAST_ROUNDS  64u    /* closed rounds that are known by their hash */
+#define TB_STRIKES_MAX  3u     /* bad updates of a client in one run */
+#define TB_ORDERS_KNOWN 16384u /* a power of two */
 
 struct tb_seat;
 struct tb_run;
@@ -100,6 +101,8 @@ typedef struct tb_round {
     uint64_t seq; /* journal row that opened it */
     tb_seat *seats;
     uint32_t n_seats, n_accepted;
+    bool look_all;       /* any seat may have something to order */
+    uint32_t hopeful_at; /* seat that was hopeful, or not quiet, last */
     uint64_t weight;
     uint64_t left_ms;    /* of the deadline, as journalled */
     int64_t deadline_ms; /* up-time */
@@ -117,7 +120,7 @@ typedef struct tb_run {
     int64_t since_ms;  /* in this phase */
     int64_t sweep_ms;  /* next look at stalls and losses */
     int64_t gather_ms; /* selecting: since when others may still come */
-    uint64_t census;   /* of the machine, when its clients were last counted */
+    uint64_t census;   /* of the machine, at which to count its clients again */
     uint64_t opened;   /* journal row of its newest round; 0: none yet */
     bool late;         /* selecting: select_ms are over, as last counted */
     bool blocked;      /* selecting: others hold the clients that it lacks */
@@ -170,7 +173,8 @@ struct tb_coordinator {
     tb_run *turns[TB_RUNS_MAX]; /* the same; the one whose last round opened
                                  * the longest ago comes first */
     size_t n_runs;
-    uint64_t census;       /* counts what changes who is ready, and for whom */
+    uint64_t census;       /* counts what changes who is ready, and for whom: by
+                            * one for each client */
     tb_rec_restored epoch; /* the one we are in; number 0: never restored */
     uint64_t epoch_row;    /* its row */
     tb_hash past[TB_PAST_ROUNDS]; /* closed rounds, as a ring */
@@ -178,8 +182,10 @@ struct tb_coordinator {
     uint64_t next_key, next_order;
     uint32_t pool_blocks; /* granted blocks that are not done */
     uint32_t pool_max;
-    bool starving;     /* some upload waits for the pool */
-    size_t grant_from; /* run to begin with, for fairness */
+    bool starving;      /* some upload waits for the pool */
+    tb_seat **by_order; /* [TB_ORDERS_KNOWN] whose order was given last under
+                         * id % TB_ORDERS_KNOWN; NULL: nobody's */
+    size_t grant_from;  /* run to begin with, for fairness */
     uint64_t bytes_in, bytes_out;
     uint32_t n_refused[TB_REFUSE_END];
 
@@ -189,6 +195,7 @@ struct tb_coordinator {
     tb_rc rc;
     int64_t now;
     tb_row *greeted;     /* checked in by this step: WAIT unless offered */
+    tb_seat *touched;    /* what this step's event was about */
     tb_action no_action; /* what a failed step writes to */
     tb_msg no_msg;
     tb_order no_order;
@@ -293,7 +300,7 @@ void tb_co_purge(tb_coordinator *co, const tb_name *client) TB_NONNULL(1, 2);
 /* Marks an upload to be subtracted and forgotten. */
 void tb_co_drop(tb_coordinator *co, tb_seat *seat) TB_NONNULL(1, 2);
 /* Whether no upload order is out and no accepted update is missing. */
-bool tb_co_quiet(const tb_run *run) TB_NONNULL(1);
+bool tb_co_quiet(tb_run *run) TB_NONNULL(1);
 
 /* round.c. Moves every run as far as it can go now. */
 void tb_co_advance(tb_coordinator *co) TB_NONNULL(1);

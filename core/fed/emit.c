@@ -69,7 +69,7 @@ uint64_t tb_co_journal(tb_coordinator *co, const tb_record *record)
 tb_msg *tb_co_send(tb_coordinator *co, const tb_name *to, tb_msg_kind kind,
                    uint64_t after)
 {
-    tb_msg *msg = co->rc == TB_OK ? tb_mem_array(1, sizeof *msg) : NULL;
+    tb_msg *msg = co->rc == TB_OK ? tb_mem_array(1, tb_msg_bytes(kind)) : NULL;
     if (msg == NULL) {
         tb_co_fail(co, TB_E_NOMEM, "a message");
         return &co->no_msg;

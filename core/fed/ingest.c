@@ -313,6 +313,13 @@ void tb_co_upload_end(tb_coordinator *co, tb_row *row,
     }
 }
 
+/* The order of this id is the seat's. */
+static void given(tb_coordinator *co, tb_seat *seat, uint64_t id)
+{
+    seat->upload.order = id;
+    co->by_order[id % TB_ORDERS_KNOWN] = seat;
+}
+
 static void order(tb_coordinator *co, tb_seat *seat, tb_order_kind kind)
 {
     tb_upload *upload = &seat->upload;
@@ -331,8 +338,8 @@ static void order(tb_coordinator *co, tb_seat *seat, tb_order_kind kind)
     } else {
         o->index = upload->done;
     }
-    upload->order = o->id;
     upload->order_kind = kind;
+    given(co, seat, o->id);
 }
 
 static void order_stored(tb_coordinator *co, tb_seat *seat)
@@ -353,7 +360,7 @@ static void order_stored(tb_coordinator *co, tb_seat *seat)
     o->weight = last->weight;
     o->full = last->full;
     o->update = last->update;
-    seat->upload.order = o->id;
+    given(co, seat, o->id);
 }
 
 /* Of an update that is in the sum as a whole. */
@@ -425,8 +432,25 @@ static void pump_seat(tb_coordinator *co, tb_seat *seat)
     }
 }
 
-/* One look at all uploads of a run; true when one of them was granted more. */
-static bool pump_run(tb_coordinator *co, tb_run *run, bool grants)
+/* What an event touched; all uploads, when more than that may have changed. */
+static void pump_run(tb_coordinator *co, tb_run *run)
+{
+    tb_round *round = &run->round;
+    if (!round->open || !round->sum_open || round->doomed) {
+        return;
+    }
+    if (co->touched != NULL && co->touched->run == run) {
+        pump_seat(co, co->touched);
+    }
+    for (uint32_t i = 0; round->look_all && i < round->n_seats; i++) {
+        pump_seat(co, &round->seats[i]);
+    }
+    round->look_all = false;
+}
+
+/* Gives what the pool has to those who wait, each in turn; true when one was
+ * granted more. */
+static bool grant_run(tb_coordinator *co, tb_run *run)
 {
     tb_round *round = &run->round;
     bool granted = false;
@@ -434,11 +458,11 @@ static bool pump_run(tb_coordinator *co, tb_run *run, bool grants)
         return false;
     }
     uint32_t first = round->n_seats > 0 ? run->grant_from % round->n_seats : 0;
-    for (uint32_t i = 0; i < round->n_seats; i++) {
+    for (uint32_t i = 0; i < round->n_seats && co->pool_blocks < co->pool_max;
+         i++) {
         uint32_t s = (first + i) % round->n_seats;
         tb_seat *seat = &round->seats[s];
-        pump_seat(co, seat);
-        if (grants && grant(co, seat)) {
+        if (grant(co, seat)) {
             credit(co, seat->row, &seat->upload);
             run->grant_from = s + 1;
             granted = true;
@@ -454,21 +478,29 @@ void tb_co_pump(tb_coordinator *co)
     co->starving = co->starving && !grants;
     for (size_t i = 0; i < co->n_runs; i++) {
         size_t r = (first + i) % co->n_runs;
-        if (pump_run(co, co->runs[r], grants)) {
+        pump_run(co, co->runs[r]);
+        if (grants && grant_run(co, co->runs[r])) {
             co->grant_from = r + 1;
         }
     }
+    co->starving = co->starving || (grants && co->pool_blocks == co->pool_max);
 }
 
-bool tb_co_quiet(const tb_run *run)
+/* Whether this seat keeps its round from being closed. */
+static bool is_quiet(const tb_round *round, const tb_seat *seat)
 {
-    for (uint32_t i = 0; i < run->round.n_seats; i++) {
-        const tb_seat *seat = &run->round.seats[i];
-        bool missing = seat->state == TB_SEAT_DONE && seat->stored;
-        if (seat->upload.order != 0) {
-            return false;
-        }
-        if (!run->round.doomed && (missing || seat->upload.live)) {
+    bool missing = seat->state == TB_SEAT_DONE && seat->stored;
+    return seat->upload.order == 0 &&
+           (round->doomed || (!missing && !seat->upload.live));
+}
+
+bool tb_co_quiet(tb_run *run)
+{
+    tb_round *round = &run->round;
+    for (uint32_t i = 0; i < round->n_seats; i++) {
+        uint32_t s = (round->hopeful_at + i) % round->n_seats;
+        if (!is_quiet(round, &round->seats[s])) {
+            round->hopeful_at = s; /* asked again, it answers at once */
             return false;
         }
     }
@@ -567,6 +599,10 @@ static void upload_served(tb_coordinator *co, tb_seat *seat,
 /* The seat whose order this is, or NULL. */
 static tb_seat *seat_of(const tb_coordinator *co, uint64_t order)
 {
+    tb_seat *last = co->by_order[order % TB_ORDERS_KNOWN];
+    if (order != 0 && last != NULL && last->upload.order == order) {
+        return last;
+    }
     for (size_t r = 0; order != 0 && r < co->n_runs; r++) {
         const tb_round *round = &co->runs[r]->round;
         for (uint32_t i = 0; i < round->n_seats; i++) {
@@ -584,6 +620,7 @@ bool tb_co_upload_verdict(tb_coordinator *co, const tb_verdict *verdict)
     if (seat == NULL) {
         return false;
     }
+    co->touched = seat;
     if (verdict->rc == TB_OK) {
         upload_served(co, seat, verdict);
     } else {

@@ -74,20 +74,38 @@ static void enter_training(tb_coordinator *co, tb_run *run)
     }
 }
 
+/* Whether an update may still come from this client of the cohort. */
+static bool is_hopeful(const tb_coordinator *co, const tb_seat *seat)
+{
+    const tb_row *row = seat->row;
+    uint64_t lost_ms = seat->run->params->lost_ms;
+    bool lost = !row->connected && lost_ms > 0 && !seat->upload.has_end &&
+                co->now >= tb_co_later(row->away_ms, lost_ms);
+    bool asked = seat->state == TB_SEAT_ASKED || seat->state == TB_SEAT_TAKEN;
+    return asked && !lost && !row->revoked;
+}
+
 uint32_t tb_co_hopeful(const tb_coordinator *co, const tb_run *run)
 {
     uint32_t n = 0;
-    uint64_t lost_ms = run->params->lost_ms;
     for (uint32_t i = 0; i < run->round.n_seats; i++) {
-        const tb_seat *seat = &run->round.seats[i];
-        const tb_row *row = seat->row;
-        bool lost = !row->connected && lost_ms > 0 && !seat->upload.has_end &&
-                    co->now >= tb_co_later(row->away_ms, lost_ms);
-        bool asked =
-            seat->state == TB_SEAT_ASKED || seat->state == TB_SEAT_TAKEN;
-        n += asked && !lost && !row->revoked;
+        n += is_hopeful(co, &run->round.seats[i]);
     }
     return n;
+}
+
+/* Whether there is one; asked at every event, so it looks first where there
+ * was one last time. */
+static bool any_hopeful(const tb_coordinator *co, tb_round *round)
+{
+    for (uint32_t i = 0; i < round->n_seats; i++) {
+        uint32_t s = (round->hopeful_at + i) % round->n_seats;
+        if (is_hopeful(co, &round->seats[s])) {
+            round->hopeful_at = s;
+            return true;
+        }
+    }
+    return false;
 }
 
 static tb_phase check_training(tb_coordinator *co, tb_run *run)
@@ -100,7 +118,7 @@ static tb_phase check_training(tb_coordinator *co, tb_run *run)
     if (round->n_accepted >= run->params->target) {
         (void)snprintf(why, sizeof why, "the target of %u updates is reached",
                        run->params->target);
-    } else if (tb_co_hopeful(co, run) == 0) {
+    } else if (!any_hopeful(co, round)) {
         (void)snprintf(why, sizeof why, "no other client is left to wait for");
     } else if (co->now >= round->deadline_ms) {
         (void)snprintf(why, sizeof why, "the deadline is over");
@@ -285,6 +303,7 @@ void tb_co_set_phase(tb_coordinator *co, tb_run *run, tb_phase next)
 {
     run->phase = next;
     run->since_ms = co->now;
+    run->round.look_all = true;
     run->gather_ms = co->now;
     run->census = 0; /* count anew */
     run->late = false;

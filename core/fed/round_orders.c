@@ -117,6 +117,7 @@ static void round_verdict(tb_coordinator *co, tb_run *run,
         finish_verdict(co, run, verdict);
     } else if (verdict->rc == TB_OK && !round->sum_open) {
         round->sum_open = true;
+        round->look_all = true;
     } else if (verdict->rc == TB_OK && run->phase == TB_PHASE_AGGREGATING) {
         aggregate_verdict(co, run, verdict);
     } else if (verdict->rc == TB_OK) {

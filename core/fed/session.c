@@ -146,6 +146,7 @@ static bool talk(tb_coordinator *co, tb_row *row, const tb_event *event)
 {
     const tb_msg *msg = event->msg;
     bool held = false;
+    co->touched = row->seat;
     if (msg->kind == TB_MSG_CHECK_IN) {
         check_in(co, row);
     } else if (msg->kind == TB_MSG_ACCEPT || msg->kind == TB_MSG_DECLINE) {

@@ -52,11 +52,12 @@ static void tick_clock(tb_coordinator *co, const tb_round *round)
 
 static void sweep(tb_coordinator *co, tb_run *run)
 {
-    const tb_round *round = &run->round;
+    tb_round *round = &run->round;
     if (!round->open || co->now < run->sweep_ms) {
         return;
     }
     tb_co_sweep_later(co, run);
+    round->look_all = true; /* what was put off may be due */
     take_back(co, run);
     if (run->phase == TB_PHASE_TRAINING) {
         tick_clock(co, round);

@@ -204,7 +204,8 @@ typedef struct tb_msg_enrolled {
 
 typedef struct tb_msg {
     tb_msg_kind kind;
-    union { /* CHECK_IN and BYE have no fields */
+    void *owned; /* what the spans of a decoded message point into */
+    union {      /* CHECK_IN and BYE have no fields */
         tb_msg_hello hello;
         tb_msg_welcome welcome;
         tb_msg_wait wait;
@@ -225,8 +226,11 @@ typedef struct tb_msg {
         tb_msg_enrol enrol;
         tb_msg_enrolled enrolled;
     } u;
-    void *owned; /* what the spans of a decoded message point into */
 } tb_msg;
+
+/* Bytes of a message of this kind that are used, from its start: a message to a
+ * whole fleet needs no room for the largest kind. */
+size_t tb_msg_bytes(tb_msg_kind kind);
 
 /* Appends the envelope frame. Errors: MALFORMED, LIMIT (a value that decode
  * would refuse), NOMEM. */

@@ -303,6 +303,20 @@ const tb_msg_row *tb_msg_row_of(tb_msg_kind kind)
     return kind > 0 && kind < TB_MSG_KIND_END ? &kinds[kind] : NULL;
 }
 
+size_t tb_msg_bytes(tb_msg_kind kind)
+{
+#define BYTES(member)                                                          \
+    (offsetof(tb_msg, u.member) + sizeof(((tb_msg *)0)->u.member))
+    static const size_t bytes[TB_MSG_KIND_END] = {
+        [TB_MSG_WELCOME] = BYTES(welcome), [TB_MSG_WAIT] = BYTES(wait),
+        [TB_MSG_OFFER] = BYTES(offer),     [TB_MSG_CREDIT] = BYTES(credit),
+        [TB_MSG_RECEIPT] = BYTES(receipt), [TB_MSG_REFUSE] = BYTES(refuse)};
+#undef BYTES
+    /* No fleet is sent the others. */
+    return kind < TB_MSG_KIND_END && bytes[kind] > 0 ? bytes[kind]
+                                                     : sizeof(tb_msg);
+}
+
 bool tb_msg_has_payload(tb_msg_kind kind)
 {
     const tb_msg_row *row = tb_msg_row_of(kind);
