@@ -316,6 +316,7 @@ static void close_all(tb_daemon *d)
     tb_serve_stop(&d->serve);
     tb_mailbox_free(&d->mailbox);
     tb_actions_release(&d->actions);
+    tb_shared_free(&d->offer);
     for (size_t i = 0; i < TB_PAYLOADS_MAX; i++) {
         tb_inbound_free(&d->payloads[i].in);
     }

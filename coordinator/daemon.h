@@ -56,6 +56,8 @@ typedef struct tb_daemon {
     tb_open_round *rounds; /* the open ones, and those not yet forgotten */
     tb_payload payloads[TB_PAYLOADS_MAX];
     uint64_t next_payload;
+    tb_shared *offer;     /* envelope of the newest offer; NULL: none yet */
+    tb_hash offer_of;     /* the round that it is of */
     tb_actions actions;   /* not yet carried out, oldest first */
     uint64_t durable_seq; /* last row of the store */
     bool stalled;         /* the last append failed for want of room */

@@ -12,6 +12,7 @@
 #include "wire/receipt.h"
 
 #define RETRY_APPEND_MS 1000
+#define CHUNK_BYTES     6656 /* with envelope and CURVE under 8 KB */
 
 tb_rc tb_daemon_event(tb_daemon *d, const tb_event *event, tb_err *err)
 {
@@ -51,6 +52,18 @@ void tb_daemon_cut(tb_daemon *d, const tb_name *client, const char *why)
     }
 }
 
+/* What became of a message. */
+static void sent(tb_daemon *d, const tb_name *client, tb_msg_kind kind,
+                 tb_rc rc, const tb_err *err)
+{
+    if (rc == TB_E_FULL) {
+        tb_daemon_cut(d, client, err->text);
+    } else if (rc != TB_OK && rc != TB_E_NOT_FOUND) {
+        tb_log(TB_LOG_WARN, "event=send client=%s message=%s error=\"%s\"",
+               client->text, tb_msg_kind_name(kind), err->text);
+    }
+}
+
 void tb_daemon_send(tb_daemon *d, const tb_name *client, const tb_msg *msg,
                     const tb_part *payload)
 {
@@ -68,13 +81,47 @@ void tb_daemon_send(tb_daemon *d, const tb_name *client, const tb_msg *msg,
         }
         rc = tb_transport_send(d->net, client, &out, &err);
     }
-    if (rc == TB_E_FULL) {
-        tb_daemon_cut(d, client, err.text);
-    } else if (rc != TB_OK && rc != TB_E_NOT_FOUND) {
-        tb_log(TB_LOG_WARN, "event=send client=%s message=%s error=\"%s\"",
-               client->text, tb_msg_kind_name(msg->kind), err.text);
-    }
+    sent(d, client, msg->kind, rc, &err);
     tb_buf_release(&envelope);
+}
+
+/* Signs and encodes the offer of an open round, once for its whole cohort. */
+static tb_rc make_offer(tb_daemon *d, tb_msg *msg, const tb_hash *config,
+                        const tb_span *bytes, tb_err *err)
+{
+    tb_buf envelope;
+    tb_buf_init(&envelope, TB_ENVELOPE_BYTES_MAX);
+    msg->u.offer.config = *bytes;
+    tb_sign(msg->u.offer.signature, d->keys.sign, TB_SIGN_ROUND, bytes->data,
+            bytes->len);
+    tb_shared_free(&d->offer);
+    tb_rc rc = tb_msg_encode(msg, &envelope, err);
+    if (rc == TB_OK) {
+        rc = tb_shared_new(&d->offer, &envelope, err);
+    }
+    d->offer_of = *config;
+    tb_buf_release(&envelope);
+    return rc;
+}
+
+/* An offer whose round is over has lapsed. */
+static void send_offer(tb_daemon *d, const tb_action *action)
+{
+    tb_open open;
+    tb_err err;
+    tb_rc rc = TB_OK;
+    if (!tb_coordinator_round(d->state.machine, &action->config, &open)) {
+        return;
+    }
+    if (d->offer == NULL || !tb_hash_equal(&d->offer_of, &action->config)) {
+        rc = make_offer(d, action->u.msg, &action->config, &open.bytes, &err);
+    }
+    if (rc == TB_OK) {
+        tb_outbound out = {.to_many = d->offer,
+                           .envelope_bytes = tb_shared_bytes(d->offer)};
+        rc = tb_transport_send(d->net, &action->client, &out, &err);
+    }
+    sent(d, &action->client, TB_MSG_OFFER, rc, &err);
 }
 
 void tb_daemon_refuse(tb_daemon *d, const tb_name *client, tb_msg_kind about,
@@ -87,21 +134,13 @@ void tb_daemon_refuse(tb_daemon *d, const tb_name *client, tb_msg_kind about,
     tb_daemon_send(d, client, &msg, NULL);
 }
 
-/* Fills in what the machine left to us; false: the message has lapsed. */
+/* Fills in what the machine left to us; false: it cannot be said. */
 static bool complete(tb_daemon *d, const tb_action *action)
 {
     tb_msg *msg = action->u.msg;
     if (msg->kind == TB_MSG_WELCOME) {
         msg->u.welcome.certificate =
             (tb_span){d->keys.certificate_bytes, TB_CERTIFICATE_BYTES};
-    } else if (msg->kind == TB_MSG_OFFER) {
-        tb_open open;
-        if (!tb_coordinator_round(d->state.machine, &action->config, &open)) {
-            return false;
-        }
-        msg->u.offer.config = open.bytes;
-        tb_sign(msg->u.offer.signature, d->keys.sign, TB_SIGN_ROUND,
-                open.bytes.data, open.bytes.len);
     } else if (msg->kind == TB_MSG_RECEIPT) {
         tb_err err;
         if (tb_store_chain(d->state.store, msg->u.receipt.sequence,
@@ -114,22 +153,26 @@ static bool complete(tb_daemon *d, const tb_action *action)
     return true;
 }
 
+/* One request, one piece of the blob, in messages that fit what libzmq batches:
+ * a larger one would leave an encrypted copy with each client that reads
+ * slowly. */
 static void send_chunk(tb_daemon *d, const tb_action *action)
 {
     tb_err err;
     tb_shared *bytes = NULL;
     const tb_hash *blob = &action->u.chunk.blob;
-    uint64_t offset = action->u.chunk.offset;
-    tb_rc rc = tb_blobs_share(d->state.blobs, blob, &bytes, &err);
-    if (rc != TB_OK || offset >= tb_shared_bytes(bytes)) {
+    tb_blob_range range = {.offset = action->u.chunk.offset,
+                           .len = action->u.chunk.length};
+    if (tb_blobs_part(d->state.blobs, blob, &range, &bytes, &err) != TB_OK) {
         tb_daemon_refuse(d, &action->client, TB_MSG_FETCH, TB_REFUSE_NOT_FOUND,
                          "no such blob here: check in again");
-    } else {
-        size_t left = tb_shared_bytes(bytes) - (size_t)offset;
-        size_t len = action->u.chunk.length;
-        tb_part part = {bytes, (size_t)offset, len < left ? len : left};
+        return;
+    }
+    for (size_t at = 0; at < range.len; at += CHUNK_BYTES) {
+        size_t left = range.len - at;
+        tb_part part = {bytes, at, left < CHUNK_BYTES ? left : CHUNK_BYTES};
         tb_msg msg = {.kind = TB_MSG_CHUNK};
-        msg.u.chunk = (tb_msg_chunk){*blob, offset, tb_shared_bytes(bytes)};
+        msg.u.chunk = (tb_msg_chunk){*blob, range.offset + at, range.total};
         tb_daemon_send(d, &action->client, &msg, &part);
     }
     tb_shared_free(&bytes);
@@ -322,7 +365,9 @@ static tb_rc carry_out(tb_daemon *d, tb_action *action, tb_err *err)
 {
     switch (action->kind) {
     case TB_ACT_SEND:
-        if (complete(d, action)) {
+        if (action->u.msg->kind == TB_MSG_OFFER) {
+            send_offer(d, action);
+        } else if (complete(d, action)) {
             tb_daemon_send(d, &action->client, action->u.msg, NULL);
         }
         break;

@@ -26,7 +26,7 @@ tb_client_params tb_client_defaults(void)
                               .answer_ms = 10000,
                               .backoff_ms = 200,
                               .backoff_max_ms = 30000,
-                              .window_bytes = 32 * TB_FETCH_BYTES_MAX};
+                              .window_bytes = 8 * TB_FETCH_BYTES_MAX};
 }
 
 tb_rc tb_client_new(tb_client **out, const tb_client_params *params,

@@ -35,7 +35,7 @@ void tb_blobs_close(tb_blobs **blobs)
     tb_blobs *b = *blobs;
     *blobs = NULL;
     if (b != NULL) {
-        tb_shared_free(&b->last);
+        tb_blob_parts_release(b);
         tb_mem_free(b->pins);
         (void)pthread_mutex_destroy(&b->lock);
         tb_mem_free(b->dir);
@@ -55,8 +55,8 @@ static tb_rc path_of(const tb_blobs *b, const char *kind, const tb_hash *hash,
     return *out != NULL ? TB_OK : tb_fail(err, TB_E_NOMEM, "%s", b->dir);
 }
 
-static tb_rc stored_path(const tb_blobs *b, const tb_hash *hash, char **out,
-                         tb_err *err)
+tb_rc tb_blob_stored_path(const tb_blobs *b, const tb_hash *hash, char **out,
+                          tb_err *err)
 {
     return path_of(b, "", hash, out, err);
 }
@@ -159,7 +159,7 @@ static bool is_there(tb_blobs *b, const tb_blob_ref *ref)
 {
     char *path;
     struct stat st;
-    if (stored_path(b, &ref->stored, &path, NULL) != TB_OK) {
+    if (tb_blob_stored_path(b, &ref->stored, &path, NULL) != TB_OK) {
         return false;
     }
     bool there =
@@ -226,7 +226,7 @@ static tb_rc write_both(tb_blobs *b, const uint8_t *stored,
                         const tb_blob_ref *ref, tb_err *err)
 {
     char *path;
-    tb_rc rc = stored_path(b, &ref->stored, &path, err);
+    tb_rc rc = tb_blob_stored_path(b, &ref->stored, &path, err);
     if (rc != TB_OK) {
         return rc;
     }
@@ -307,7 +307,7 @@ static tb_rc read_stored(tb_blobs *b, const tb_hash *hash, tb_buf *out,
 {
     char *path;
     size_t before = out->len;
-    tb_rc rc = stored_path(b, hash, &path, err);
+    tb_rc rc = tb_blob_stored_path(b, hash, &path, err);
     if (rc != TB_OK) {
         return rc;
     }
@@ -346,41 +346,6 @@ tb_rc tb_blobs_verify(tb_blobs *blobs, const tb_hash *stored, tb_err *err)
     return rc;
 }
 
-/* Lets the blob of this hash be the one that is kept. */
-static tb_rc keep(tb_blobs *b, const tb_hash *stored, tb_err *err)
-{
-    tb_buf buf;
-    tb_shared *fresh = NULL;
-    tb_buf_init(&buf, TB_BLOB_BYTES_MAX);
-    tb_rc rc = read_stored(b, stored, &buf, err);
-    if (rc == TB_OK) {
-        rc = tb_shared_new(&fresh, &buf, err);
-    }
-    tb_buf_release(&buf);
-    if (rc == TB_OK) {
-        tb_shared_free(&b->last);
-        b->last = fresh;
-        b->last_hash = *stored;
-    }
-    return rc;
-}
-
-tb_rc tb_blobs_share(tb_blobs *blobs, const tb_hash *stored, tb_shared **out,
-                     tb_err *err)
-{
-    tb_rc rc = TB_OK;
-    *out = NULL;
-    (void)pthread_mutex_lock(&blobs->lock);
-    if (blobs->last == NULL || !tb_hash_equal(stored, &blobs->last_hash)) {
-        rc = keep(blobs, stored, err);
-    }
-    if (rc == TB_OK) {
-        *out = tb_shared_ref(blobs->last);
-    }
-    (void)pthread_mutex_unlock(&blobs->lock);
-    return rc;
-}
-
 /* Takes the path and frees it; *there: whether there was something. */
 static tb_rc remove_file(char *path, bool *there, tb_err *err)
 {
@@ -407,7 +372,7 @@ tb_rc tb_blob_remove_unpinned(tb_blobs *blobs, const tb_blob_ref *ref,
         rc = remove_file(path, removed, err);
     }
     if (rc == TB_OK) {
-        rc = stored_path(blobs, &ref->stored, &path, err);
+        rc = tb_blob_stored_path(blobs, &ref->stored, &path, err);
     }
     return rc == TB_OK ? remove_file(path, removed, err) : rc;
 }

@@ -50,11 +50,20 @@ tb_rc tb_blobs_find(tb_blobs *blobs, const tb_hash *raw, tb_blob_ref *out,
 tb_rc tb_blobs_load(tb_blobs *blobs, const tb_blob_ref *ref, tb_buf *out,
                     tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
-/* The stored bytes, verified, in memory: to serve chunks of to many. The one
- * asked for last is kept, so that asking again costs nothing. The caller frees
- * *out. Errors: NOT_FOUND, MISMATCH, LIMIT, IO, NOMEM. */
-tb_rc tb_blobs_share(tb_blobs *blobs, const tb_hash *stored, tb_shared **out,
-                     tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+/* Bytes of a stored blob. */
+typedef struct tb_blob_range {
+    uint64_t offset;
+    size_t len;     /* as many at most; then as many as there are */
+    uint64_t total; /* out: of the whole blob */
+} tb_blob_range;
+
+/* A piece of the stored bytes, shared by all who ask for the same: to serve a
+ * blob to many without having it in memory. The first to ask waits until the
+ * whole was verified. want->len: at least 1. The caller frees *out. Errors:
+ * NOT_FOUND (no such blob, or no such offset), MISMATCH, IO, NOMEM. */
+tb_rc tb_blobs_part(tb_blobs *blobs, const tb_hash *stored, tb_blob_range *want,
+                    tb_shared **out, tb_err *err)
+    TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
 
 /* Somebody else's record names the blob now: takes one pin off, if there is
  * one. */

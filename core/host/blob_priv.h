@@ -1,5 +1,5 @@
-/* core/host/blob_priv.h - the inside of a folder of blobs, for blob.c and
- * blob_sweep.c. */
+/* core/host/blob_priv.h - the inside of a folder of blobs, for blob.c,
+ * blob_part.c and blob_sweep.c. */
 #ifndef TB_HOST_BLOB_PRIV_H
 #define TB_HOST_BLOB_PRIV_H
 
@@ -13,14 +13,41 @@
 #define TB_BLOB_INDEX_SIGNED_BYTES 88
 #define TB_BLOB_INDEX_BYTES        (TB_BLOB_INDEX_SIGNED_BYTES + TB_HASH_BYTES)
 
+#define TB_BLOB_OPEN               4
+#define TB_BLOB_PIECES             32
+
+/* A blob of which pieces are read: verified, and open. */
+typedef struct tb_blob_open {
+    tb_hash hash; /* of the stored bytes */
+    int fd;
+    uint64_t bytes;
+    uint64_t used; /* rises with each use; 0: free place */
+} tb_blob_open;
+
+typedef struct tb_blob_piece {
+    tb_hash hash;
+    uint64_t offset;
+    tb_shared *bytes; /* NULL: free place */
+} tb_blob_piece;
+
 struct tb_blobs {
     char *dir;
     pthread_mutex_t lock; /* of what is written and removed, and of the rest */
-    tb_shared *last;      /* what tb_blobs_share gave last, and its name */
-    tb_hash last_hash;
+    tb_blob_open open[TB_BLOB_OPEN];
+    uint64_t n_uses;
+    tb_blob_piece pieces[TB_BLOB_PIECES]; /* those that were read last */
     tb_hash *pins; /* raw hashes of what was put and not yet settled */
     size_t n_pins, cap_pins;
 };
+
+/* blob_part.c: closes and frees all of them. */
+void tb_blob_parts_release(tb_blobs *blobs) TB_NONNULL(1);
+
+/* Path of the stored file of this name, for the caller to free. Errors: NOMEM.
+ */
+tb_rc tb_blob_stored_path(const tb_blobs *blobs, const tb_hash *stored,
+                          char **out, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
 /* Removes both files of a blob that is not pinned; the lock is held. *removed:
  * whether there was something. Errors: IO. */

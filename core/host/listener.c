@@ -11,11 +11,13 @@
 #define BACKLOG           4096
 #define BATCH             64 /* messages read before others get a turn */
 #define SWEEP_MS          20
-#define SEND_AGAIN_MS     2
+#define SEND_AGAIN_MS     2  /* messages that found no room; */
+#define SEND_MANY_MS      20 /* of many clients: each try looks at all */
+#define MANY_CLIENTS      64
 #define IDLE_MS           1000
 #define LINGER_MS         200 /* of half-sent messages at the stop */
 #define ROUTING_BYTES     5 /* 0 | number u32be: libzmq's own, not the peer's */
-#define ZERO_COPY_RECEIVE 10 /* ZMQ_ZERO_COPY_RECV: zmq.h names it for drafts */
+#define ZERO_COPY_RECEIVE 10 /* ZMQ_ZERO_COPY_RECV, a draft for zmq.h */
 #define MONITOR_EVENTS    (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED)
 
 static const char *const domains[TB_DOORS] = {
@@ -424,7 +426,7 @@ static bool send_reply(tb_listener *l, tb_enrol_reply *reply)
 
 static void send_all(tb_listener *l)
 {
-    l->sending = false;
+    l->n_sending = 0;
     (void)pthread_mutex_lock(&l->lock);
     tb_peer *peer = l->peers.waiting;
     l->peers.waiting = NULL;
@@ -433,13 +435,13 @@ static void send_all(tb_listener *l)
         peer->waiting = false;
         if (send_to(l, peer)) {
             tb_peers_wait(&l->peers, peer);
-            l->sending = true;
+            l->n_sending++;
         }
         peer = next;
     }
     for (size_t i = 0; i < TB_LISTENER_REPLIES; i++) {
         if (l->replies[i].connection != 0 && send_reply(l, &l->replies[i])) {
-            l->sending = true;
+            l->n_sending++;
         }
     }
     l->totals.connections = l->dog.n_open;
@@ -472,9 +474,10 @@ static void wait_for_work(tb_listener *l, tb_actor *self)
                                           .events = ZMQ_POLLIN};
         }
     }
-    long timeout = l->sending          ? SEND_AGAIN_MS
-                   : l->dog.n_open > 0 ? SWEEP_MS
-                                       : IDLE_MS;
+    long timeout = l->n_sending > MANY_CLIENTS ? SEND_MANY_MS
+                   : l->n_sending > 0          ? SEND_AGAIN_MS
+                   : l->dog.n_open > 0         ? SWEEP_MS
+                                               : IDLE_MS;
     (void)zmq_poll(items, n, timeout);
     tb_actor_clear(self);
 }

@@ -44,7 +44,7 @@ typedef struct tb_listener {
     tb_watchdog dog;
     double enrol_tokens;
     int64_t enrol_filled_ms;
-    bool sending; /* a message waits for room in libzmq */
+    size_t n_sending; /* clients with a message that waits for room in libzmq */
 } tb_listener;
 
 /* The thread's body; arg is the tb_listener. */

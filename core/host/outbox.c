@@ -11,6 +11,7 @@ typedef struct tb_outgoing {
     struct tb_outgoing *next;
     tb_shared *payload;
     size_t payload_offset, payload_bytes;
+    tb_shared *to_many; /* the envelope; NULL: it follows */
     size_t envelope_bytes;
     uint8_t envelope[];
 } outgoing;
@@ -28,7 +29,9 @@ tb_rc tb_outbox_put(tb_outbox *box, const tb_outbound *message, tb_err *err)
         message->payload_bytes > room - message->payload_offset) {
         return tb_fail(err, TB_E_BUG, "a payload outside of its bytes");
     }
-    outgoing *o = tb_mem_array(1, sizeof *o + message->envelope_bytes);
+    bool shared = message->to_many != NULL;
+    size_t copied = shared ? 0 : message->envelope_bytes;
+    outgoing *o = tb_mem_array(1, sizeof *o + copied);
     if (o == NULL) {
         return tb_fail(err, TB_E_NOMEM, "a message of %zu bytes",
                        message->envelope_bytes);
@@ -39,7 +42,11 @@ tb_rc tb_outbox_put(tb_outbox *box, const tb_outbound *message, tb_err *err)
     o->payload_offset = message->payload_offset;
     o->payload_bytes = message->payload_bytes;
     o->envelope_bytes = message->envelope_bytes;
-    memcpy(o->envelope, message->envelope, message->envelope_bytes);
+    if (shared) {
+        o->to_many = tb_shared_ref(message->to_many);
+    } else {
+        memcpy(o->envelope, message->envelope, copied);
+    }
     if (box->last != NULL) {
         box->last->next = o;
     } else {
@@ -61,6 +68,7 @@ static void drop_first(tb_outbox *box)
     box->n--;
     box->payload_bytes -= o->payload_bytes;
     tb_shared_free(&o->payload);
+    tb_shared_free(&o->to_many);
     tb_mem_free(o);
 }
 
@@ -84,23 +92,36 @@ static int send_copy(void *socket, const uint8_t *bytes, size_t len, int flags)
     return zmq_send(socket, bytes, len, flags | ZMQ_DONTWAIT);
 }
 
+/* Part of shared bytes, as a message holds it. */
+typedef struct part {
+    tb_shared *shared;
+    size_t offset, len;
+} part;
+
 /* The bytes are not copied: libzmq becomes one of their owners. */
-static int send_shared(void *socket, const outgoing *o)
+static int send_shared(void *socket, const part *p, int flags)
 {
     zmq_msg_t msg;
     /* libzmq's buffers are not const, but it only reads this one. */
-    uintptr_t at = (uintptr_t)(tb_shared_data(o->payload) + o->payload_offset);
-    tb_shared *owner = tb_shared_ref(o->payload);
-    if (zmq_msg_init_data(&msg, (void *)at, o->payload_bytes, shared_done,
-                          owner) != 0) {
+    uintptr_t at = (uintptr_t)(tb_shared_data(p->shared) + p->offset);
+    tb_shared *owner = tb_shared_ref(p->shared);
+    if (zmq_msg_init_data(&msg, (void *)at, p->len, shared_done, owner) != 0) {
         tb_shared_free(&owner);
         return -1;
     }
-    int sent = zmq_msg_send(&msg, socket, ZMQ_DONTWAIT);
+    int sent = zmq_msg_send(&msg, socket, flags | ZMQ_DONTWAIT);
     if (sent < 0) {
         (void)zmq_msg_close(&msg);
     }
     return sent;
+}
+
+static int send_envelope(void *socket, const outgoing *o, int flags)
+{
+    part whole = {o->to_many, 0, o->envelope_bytes};
+    return o->to_many != NULL
+               ? send_shared(socket, &whole, flags)
+               : send_copy(socket, o->envelope, o->envelope_bytes, flags);
 }
 
 tb_sent tb_outbox_send(tb_outbox *box, void *socket, const uint8_t *routing,
@@ -117,10 +138,11 @@ tb_sent tb_outbox_send(tb_outbox *box, void *socket, const uint8_t *routing,
         sent = send_copy(socket, routing, routing_bytes, ZMQ_SNDMORE);
     }
     if (sent >= 0) {
-        sent = send_copy(socket, o->envelope, o->envelope_bytes, more);
+        sent = send_envelope(socket, o, more);
     }
     if (sent >= 0 && more != 0) {
-        sent = send_shared(socket, o);
+        part payload = {o->payload, o->payload_offset, o->payload_bytes};
+        sent = send_shared(socket, &payload, 0);
     }
     if (sent < 0) {
         return errno == EAGAIN ? TB_SENT_LATER : TB_SENT_GONE;

@@ -42,10 +42,12 @@ typedef struct tb_inbound {
 /* Frees the event and nulls *in. NULL is fine. Any thread. */
 void tb_inbound_free(tb_inbound **in) TB_NONNULL(1);
 
-/* One message to send. Envelope bytes are copied; the payload is part of shared
- * bytes, and the transport becomes an owner of them for as long as it needs. */
+/* One message to send. Envelope bytes are copied, unless they are shared; the
+ * payload is part of shared bytes. The transport becomes an owner of what is
+ * shared for as long as it needs. */
 typedef struct tb_outbound {
-    const uint8_t *envelope;
+    const uint8_t *envelope; /* not read when there is: */
+    tb_shared *to_many; /* the whole envelope, for many; NULL: not shared */
     size_t envelope_bytes;
     tb_shared *payload;    /* NULL: no payload frame */
     size_t payload_offset; /* into the shared bytes */

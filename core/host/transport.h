@@ -17,7 +17,7 @@
 #include "host/packet.h"
 
 #define TB_INGEST_POOL_BYTES   (8u << 20) /* payload held by the application */
-#define TB_PEER_QUEUE_MESSAGES 64u        /* waiting to go to one client */
+#define TB_PEER_QUEUE_MESSAGES 256u       /* waiting to go to one client */
 #define TB_PEER_QUEUE_BYTES    (4u << 20) /* the same, in payload bytes */
 
 typedef struct tb_transport tb_transport;

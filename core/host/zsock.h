@@ -11,7 +11,7 @@
 #include "wire/msg.h"
 
 #define TB_ZSOCK_RECEIVE_HWM 2 /* whole messages of a connection in libzmq */
-#define TB_ZSOCK_SEND_HWM    4
+#define TB_ZSOCK_SEND_HWM    32
 
 /* One event of a socket monitor. */
 typedef struct tb_zsock_event {

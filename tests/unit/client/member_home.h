@@ -58,7 +58,8 @@ static void member_home_open(member_home *m, const char *dir)
     CHECK_OK(tb_blobs_put(m->blobs, (const uint8_t *)onnx, sizeof onnx, 3, &ref,
                           &err),
              err);
-    CHECK_OK(tb_blobs_share(m->blobs, &ref.stored, &m->stored, &err), err);
+    tb_blob_range all = {.len = ref.stored_bytes};
+    CHECK_OK(tb_blobs_part(m->blobs, &ref.stored, &all, &m->stored, &err), err);
     m->artefact = (tb_artefact){.role = TB_ARTEFACT_FP32,
                                 .raw = ref.raw,
                                 .raw_bytes = ref.raw_bytes,

@@ -89,19 +89,20 @@ static void
 shared_bytes_are_the_stored_file_and_outlive_its_removal(void **state)
 {
     tb_err err;
+    tb_blob_range all = {.len = sizeof raw};
     tb_blob_ref ref;
     tb_shared *one = NULL;
     tb_shared *two = NULL;
     tb_blobs *b = open_blobs(*state);
     CHECK_OK(tb_blobs_put(b, raw, sizeof raw, TB_BLOB_LEVEL_FAST, &ref, &err),
              err);
-    CHECK_OK(tb_blobs_share(b, &ref.stored, &one, &err), err);
+    CHECK_OK(tb_blobs_part(b, &ref.stored, &all, &one, &err), err);
     CHECK_OK(tb_blobs_remove(b, &ref, &err), err); /* pinned: it stays */
     CHECK_OK(tb_blobs_find(b, &ref.raw, &ref, &err), err);
     tb_blobs_settle(b, &ref.raw);
     CHECK_OK(tb_blobs_remove(b, &ref, &err), err);
     CHECK_OK(tb_blobs_remove(b, &ref, &err), err);
-    CHECK_OK(tb_blobs_share(b, &ref.stored, &two, &err), err);
+    CHECK_OK(tb_blobs_part(b, &ref.stored, &all, &two, &err), err);
     CHECK(one == two && tb_shared_bytes(one) == ref.stored_bytes);
     tb_hash hash = tb_hash_of(tb_shared_data(one), tb_shared_bytes(one));
     CHECK(tb_hash_equal(&hash, &ref.stored));
@@ -111,10 +112,42 @@ shared_bytes_are_the_stored_file_and_outlive_its_removal(void **state)
     tb_shared_free(&one);
 
     b = open_blobs(*state);
-    CHECK_ERR(tb_blobs_share(b, &ref.stored, &one, &err), TB_E_NOT_FOUND, err,
-              "blobs");
+    CHECK_ERR(tb_blobs_part(b, &ref.stored, &all, &one, &err), TB_E_NOT_FOUND,
+              err, "blobs");
     CHECK_ERR(tb_blobs_find(b, &ref.raw, &ref, &err), TB_E_NOT_FOUND, err,
               "raw");
+    tb_blobs_close(&b);
+}
+
+static void pieces_make_up_the_stored_file_whoever_asks(void **state)
+{
+    tb_err err;
+    tb_blob_ref ref;
+    tb_blob_range all = {.len = sizeof raw};
+    tb_shared *whole = NULL;
+    tb_blobs *b = open_blobs(*state);
+    CHECK_OK(tb_blobs_put(b, raw, sizeof raw, TB_BLOB_LEVEL_FAST, &ref, &err),
+             err);
+    CHECK_OK(tb_blobs_part(b, &ref.stored, &all, &whole, &err), err);
+    for (size_t at = 0; at < ref.stored_bytes; at += 7) {
+        tb_blob_range want = {.offset = at, .len = 7};
+        tb_shared *one = NULL;
+        tb_shared *two = NULL;
+        CHECK_OK(tb_blobs_part(b, &ref.stored, &want, &one, &err), err);
+        CHECK_OK(tb_blobs_part(b, &ref.stored, &want, &two, &err), err);
+        CHECK(one == two && want.total == ref.stored_bytes);
+        CHECK(want.len == tb_shared_bytes(one));
+        CHECK(want.len == 7 || at + want.len == ref.stored_bytes);
+        CHECK(memcmp(tb_shared_data(one), tb_shared_data(whole) + at,
+                     want.len) == 0);
+        tb_shared_free(&one);
+        tb_shared_free(&two);
+    }
+    tb_blob_range beyond = {.offset = ref.stored_bytes, .len = 1};
+    tb_shared *none = NULL;
+    CHECK_ERR(tb_blobs_part(b, &ref.stored, &beyond, &none, &err),
+              TB_E_NOT_FOUND, err, "no byte there");
+    tb_shared_free(&whole);
     tb_blobs_close(&b);
 }
 
@@ -295,6 +328,7 @@ int main(void)
         IN_FOLDER(the_same_bytes_twice_are_one_blob_at_any_level),
         IN_FOLDER(an_empty_blob_is_a_blob),
         IN_FOLDER(shared_bytes_are_the_stored_file_and_outlive_its_removal),
+        IN_FOLDER(pieces_make_up_the_stored_file_whoever_asks),
         cmocka_unit_test(each_cut_and_each_altered_byte_is_refused),
         cmocka_unit_test(a_bomb_is_refused_before_it_is_unpacked),
         IN_FOLDER(stored_bytes_that_were_received_are_kept_only_when_true),

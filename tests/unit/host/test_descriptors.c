@@ -20,7 +20,8 @@ static void a_quarter_at_most_256_is_kept_back(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tb_descriptors d;
         tb_err err;
-        CHECK_OK(tb_descriptors_share(&d, cases[i].limit, cases[i].wish, &err), err);
+        CHECK_OK(tb_descriptors_share(&d, cases[i].limit, cases[i].wish, &err),
+                 err);
         CHECK(d.reserved == cases[i].reserved);
         CHECK(d.connections == cases[i].connections);
     }
