@@ -79,6 +79,7 @@ static tb_rc take_requests(tb_daemon *d, tb_err *err)
 
 static tb_rc tick(tb_daemon *d, tb_err *err)
 {
+    tb_daemon_expire_keys(d);
     if (d->stalled ||
         tb_clock_ms() < tb_coordinator_next_ms(d->state.machine)) {
         return TB_OK;
@@ -187,7 +188,7 @@ static tb_rc allow_members(tb_daemon *d, tb_err *err)
     for (size_t i = 0;
          rc == TB_OK && tb_coordinator_member(d->state.machine, i, &m); i++) {
         if (!m.revoked) {
-            rc = tb_transport_allow(d->net, &m.client, m.curve_key, err);
+            rc = tb_daemon_admit(d, &m, err);
         }
     }
     return rc;

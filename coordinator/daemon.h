@@ -60,6 +60,7 @@ typedef struct tb_daemon {
     tb_hash offer_of;     /* the round that it is of */
     tb_actions actions;   /* not yet carried out, oldest first */
     uint64_t durable_seq; /* last row of the store */
+    int64_t keys_look_ms; /* next look for keys whose time is over */
     bool stalled;         /* the last append failed for want of room */
     int64_t retry_ms;     /* when to try it again */
     uint64_t watchers[TB_WATCHERS_MAX];       /* control connections, or those
@@ -210,6 +211,33 @@ tb_rc tb_daemon_wind_down(tb_daemon *d, tb_err *err)
 /* Reads the settings again, opens the log file again, and says what came of
  * it. */
 void tb_daemon_reload(tb_daemon *d) TB_NONNULL(1);
+
+/* --- rotate.c: new keys of members ---------------------------------------- */
+
+/* Lets a member in, under all keys that are good now. Errors: as
+ * tb_transport_allow. */
+tb_rc tb_daemon_admit(tb_daemon *d, const tb_member *m, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Answers ROTATE. Errors: as tb_daemon_flush. */
+tb_rc tb_daemon_rotate(tb_daemon *d, const tb_name *client,
+                       const tb_msg_rotate *msg, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Notes under which key a HELLO came. Errors: as tb_daemon_event. */
+tb_rc tb_daemon_seen_key(tb_daemon *d, const tb_inbound *in, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* The row is durable. Errors: as tb_transport_rotate. */
+tb_rc tb_daemon_note_rotated(tb_daemon *d, const tb_rec_rotated *r, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Refuses old keys whose time is over; looks once a minute. */
+void tb_daemon_expire_keys(tb_daemon *d) TB_NONNULL(1);
+
+/* The key of the member that signed this update, if any that counts did. */
+const uint8_t *tb_daemon_signer(const tb_member *m, const tb_order *order)
+    TB_NONNULL(1, 2);
 
 /* --- members.c: requests about members ------------------------------------ */
 

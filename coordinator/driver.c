@@ -189,6 +189,8 @@ static tb_rc note_row(tb_daemon *d, const tb_record *record, tb_err *err)
     if (rc == TB_OK && record->kind == TB_REC_ENROLLED) {
         rc = tb_transport_allow(d->net, &record->u.enrolled.client,
                                 record->u.enrolled.curve_key, err);
+    } else if (rc == TB_OK && record->kind == TB_REC_ROTATED) {
+        rc = tb_daemon_note_rotated(d, &record->u.rotated, err);
     } else if (record->kind == TB_REC_REVOKED) {
         (void)!tb_transport_revoke(d->net, &record->u.revoked.client, &ignored);
     } else if (record->kind == TB_REC_ROUND_OPENED) {

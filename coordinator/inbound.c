@@ -106,8 +106,11 @@ static tb_rc take_message(tb_daemon *d, tb_inbound **in_take, tb_err *err)
         send_manifest(d, &in->client, &msg.u.model_get);
     } else if (msg.kind == TB_MSG_PREDICT) {
         predict(d, in_take, &msg);
+    } else if (msg.kind == TB_MSG_ROTATE) {
+        rc = tb_daemon_rotate(d, &in->client, &msg.u.rotate, err);
     } else {
-        rc = step_message(d, in_take, &msg, err);
+        rc = msg.kind == TB_MSG_HELLO ? tb_daemon_seen_key(d, in, err) : TB_OK;
+        rc = rc == TB_OK ? step_message(d, in_take, &msg, err) : rc;
     }
     tb_msg_release(&msg);
     return rc;

@@ -347,7 +347,8 @@ static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
                                  &member)) {
             return tb_fail(err, TB_E_BUG, "an unknown client's update");
         }
-        memcpy(t->sign_key, member.sign_key, sizeof t->sign_key);
+        memcpy(t->sign_key, tb_daemon_signer(&member, order),
+               sizeof t->sign_key);
     }
     if (of_round) {
         round = tb_daemon_round(d, &order->upload.config);

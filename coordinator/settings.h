@@ -24,6 +24,7 @@ typedef struct tb_daemon_settings {
     uint32_t workers;
     uint32_t max_connections; /* 0: as file descriptors allow */
     bool keep_updates;
+    uint64_t key_overlap_ms;
     uint32_t predict_max_rows;
     uint32_t predict_per_second;
     tb_log_settings log;

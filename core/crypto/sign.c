@@ -10,10 +10,16 @@
     (sizeof PREFIX - 1 + CONTEXT_BYTES_MAX + 1 + TB_HASH_BYTES)
 
 static const char *const names[TB_SIGN_CONTEXT_COUNT] = {
-    [TB_SIGN_CERTIFICATE] = "certificate", [TB_SIGN_ROUND] = "round",
-    [TB_SIGN_RECEIPT] = "receipt",         [TB_SIGN_MANIFEST] = "manifest",
-    [TB_SIGN_INVITE] = "invite",           [TB_SIGN_ENROL] = "enrol",
+    [TB_SIGN_CERTIFICATE] = "certificate",
+    [TB_SIGN_ROUND] = "round",
+    [TB_SIGN_RECEIPT] = "receipt",
+    [TB_SIGN_MANIFEST] = "manifest",
+    [TB_SIGN_INVITE] = "invite",
+    [TB_SIGN_ENROL] = "enrol",
     [TB_SIGN_UPDATE] = "update",
+    [TB_SIGN_ROTATE] = "rotate",
+    [TB_SIGN_MOVE] = "move",
+    [TB_SIGN_ROSTER] = "roster",
 };
 
 /* "tributary " | context | 0 | hash of bytes. Returns its length. */

@@ -20,6 +20,9 @@ typedef enum tb_sign_context {
     TB_SIGN_INVITE,      /* invite: both keys of a new client */
     TB_SIGN_ENROL,       /* new client: the same */
     TB_SIGN_UPDATE,      /* client: config hash and update hash */
+    TB_SIGN_ROTATE,      /* client, by both keys: its new keys (rotate.h) */
+    TB_SIGN_MOVE,        /* root: the coordinator's new keys and endpoint */
+    TB_SIGN_ROSTER,      /* coordinator: an exported roster */
     TB_SIGN_CONTEXT_COUNT
 } tb_sign_context;
 

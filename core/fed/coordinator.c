@@ -93,14 +93,18 @@ tb_rc tb_coordinator_resume(tb_coordinator *co, int64_t now_ms, tb_actions *out,
     return end(co);
 }
 
+static bool from_outside(tb_record_kind kind)
+{
+    return kind == TB_REC_INVITED || kind == TB_REC_ENROLLED ||
+           kind == TB_REC_ROTATED || kind == TB_REC_REVOKED ||
+           kind == TB_REC_LABELLED || kind == TB_REC_VERSION ||
+           kind == TB_REC_SWEPT;
+}
+
 /* Undoes nothing: a record from outside that cannot follow changes nothing. */
 static void take_record(tb_coordinator *co, const tb_record *record)
 {
-    bool ours =
-        record->kind != TB_REC_INVITED && record->kind != TB_REC_ENROLLED &&
-        record->kind != TB_REC_REVOKED && record->kind != TB_REC_LABELLED &&
-        record->kind != TB_REC_VERSION && record->kind != TB_REC_SWEPT;
-    if (ours) {
+    if (!from_outside(record->kind)) {
         tb_co_fail(co, TB_E_USAGE, "such a record does not come from outside");
         return;
     }

@@ -144,11 +144,25 @@ typedef struct tb_status {
 void tb_coordinator_status(const tb_coordinator *co, tb_status *out)
     TB_NONNULL(1, 2);
 
+#define TB_OLD_KEYS_MAX 2u /* of one client that are remembered */
+
+/* Keys that a client has had. */
+typedef struct tb_old_keys {
+    uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
+    uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
+    uint64_t since_s, until_s; /* unix seconds; until is exclusive */
+} tb_old_keys;
+
 /* One client, for lists. */
 typedef struct tb_member {
     tb_name client;
     uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
     uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
+    uint64_t since_s; /* the keys are valid from then on; unix seconds */
+    tb_old_keys old[TB_OLD_KEYS_MAX]; /* the newest first */
+    uint32_t n_old;
+    bool old_curve_in; /* the newest old transport key is let in, too, until its
+                        * time is over */
     tb_labels labels, reported; /* by the operator; by the client itself */
     bool revoked, connected, ready;
     uint32_t n_accepted; /* updates, over all runs */

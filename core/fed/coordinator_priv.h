@@ -29,7 +29,11 @@ typedef struct tb_row {
     uint8_t invite[16];
     uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
     uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
-    tb_labels labels; /* by the operator */
+    uint64_t since_s;                 /* the keys are valid from then on */
+    tb_old_keys old[TB_OLD_KEYS_MAX]; /* the keys before, the newest first */
+    uint32_t n_old;
+    bool old_curve_in; /* the newest old transport key is let in, too */
+    tb_labels labels;  /* by the operator */
     bool revoked;
     bool connected;    /* said HELLO, and its connection lives */
     bool ready;        /* checked in, waits for an offer */

@@ -119,8 +119,8 @@ typedef enum tb_event_kind {
     TB_EV_PAUSE,  /* no new round of `run`: why, since unix_s */
     TB_EV_RESUME, /* `run` goes on */
     TB_EV_PURGE,  /* take the update of `client` out of its open round */
-    /* A fact from outside to be journalled: INVITED, ENROLLED, REVOKED,
-     * LABELLED or VERSION. The JOURNAL action tells its sequence. */
+    /* A fact from outside to be journalled: INVITED, ENROLLED, ROTATED,
+     * REVOKED, LABELLED or VERSION. The JOURNAL action tells its sequence. */
     TB_EV_RECORD,
     TB_EV_KIND_END
 } tb_event_kind;

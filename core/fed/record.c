@@ -169,6 +169,18 @@ static void enrolled(walk *w, tb_record *r)
     name(w, &v->client);
     raw(w, v->sign_key, sizeof v->sign_key);
     raw(w, v->curve_key, sizeof v->curve_key);
+    u64(w, &v->at_s);
+}
+
+static void rotated(walk *w, tb_record *r)
+{
+    tb_rec_rotated *v = &r->u.rotated;
+    name(w, &v->client);
+    v->step = (tb_rotation_step)choice(w, v->step, 1, TB_ROTATION_STEP_END);
+    raw(w, v->sign_key, sizeof v->sign_key);
+    raw(w, v->curve_key, sizeof v->curve_key);
+    u64(w, &v->at_s);
+    u64(w, &v->old_until_s);
 }
 
 static void revoked(walk *w, tb_record *r)
@@ -472,6 +484,7 @@ static const struct {
     [TB_REC_RUN_CANCELLED] = {"run_cancelled", run_cancelled},
     [TB_REC_RESTORED] = {"restored", restored},
     [TB_REC_SWEPT] = {"swept", swept},
+    [TB_REC_ROTATED] = {"rotated", rotated},
     [TB_REC_PURGED] = {"purged", purged},
     [TB_REC_LABELLED] = {"labelled", labelled},
 };

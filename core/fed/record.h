@@ -32,6 +32,7 @@ typedef enum tb_record_kind {
     TB_REC_RUN_RESUMED = 15,
     TB_REC_RUN_CANCELLED = 16,
     TB_REC_RESTORED = 18,
+    TB_REC_ROTATED = 19,
     TB_REC_PURGED = 21,
     TB_REC_LABELLED = 22,
     TB_REC_SWEPT = 24,
@@ -51,7 +52,26 @@ typedef struct tb_rec_enrolled {
     tb_name client;
     uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
     uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
+    uint64_t at_s; /* unix seconds: its keys are valid from then on */
 } tb_rec_enrolled;
+
+/* A client's keys take the place of others in two steps: from the first on
+ * both transport keys are let in, from the second on the new one alone. Updates
+ * that the old sign key signed count until the time is over. */
+typedef enum tb_rotation_step {
+    TB_ROTATION_PROVEN = 1, /* the client has shown that it has both */
+    TB_ROTATION_IN_USE,     /* and has connected under the new one */
+    TB_ROTATION_STEP_END
+} tb_rotation_step;
+
+typedef struct tb_rec_rotated {
+    tb_name client;
+    tb_rotation_step step;
+    uint8_t sign_key[TB_SIGN_PUBLIC_BYTES]; /* the new ones */
+    uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
+    uint64_t at_s;        /* unix seconds */
+    uint64_t old_until_s; /* of the keys before */
+} tb_rec_rotated;
 
 typedef struct tb_rec_revoked {
     tb_name client;
@@ -191,6 +211,7 @@ typedef struct tb_record {
         tb_rec_run_cancelled run_cancelled;
         tb_rec_restored restored;
         tb_rec_swept swept;
+        tb_rec_rotated rotated;
         tb_rec_accepted purged; /* taken out of its open round again */
         tb_rec_labelled labelled;
     } u;

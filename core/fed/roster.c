@@ -125,7 +125,46 @@ static tb_rc enrolled(tb_coordinator *co, const tb_rec_enrolled *r, tb_err *err)
     memcpy(row->invite, r->invite, sizeof row->invite);
     memcpy(row->sign_key, r->sign_key, sizeof row->sign_key);
     memcpy(row->curve_key, r->curve_key, sizeof row->curve_key);
+    row->since_s = r->at_s;
+    row->n_old = 0;
+    row->old_curve_in = false;
     row->labels = invite->invite.labels;
+    return TB_OK;
+}
+
+static bool same_keys(const tb_row *row, const tb_rec_rotated *r)
+{
+    return memcmp(row->sign_key, r->sign_key, sizeof row->sign_key) == 0 &&
+           memcmp(row->curve_key, r->curve_key, sizeof row->curve_key) == 0;
+}
+
+static tb_rc rotated(tb_coordinator *co, const tb_rec_rotated *r, tb_err *err)
+{
+    tb_row *row = tb_co_find(co, &r->client);
+    if (row == NULL || row->revoked) {
+        return tb_fail(err, TB_E_NOT_FOUND, "there is no member %s",
+                       r->client.text);
+    }
+    bool known = same_keys(row, r);
+    if (known != (r->step == TB_ROTATION_IN_USE) ||
+        (known && !row->old_curve_in)) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       "the keys of client %s cannot be changed so",
+                       r->client.text);
+    }
+    row->old_curve_in = !known;
+    if (known) {
+        return TB_OK;
+    }
+    memmove(row->old + 1, row->old, (TB_OLD_KEYS_MAX - 1) * sizeof *row->old);
+    row->n_old += row->n_old < TB_OLD_KEYS_MAX;
+    row->old[0] =
+        (tb_old_keys){.since_s = row->since_s, .until_s = r->old_until_s};
+    memcpy(row->old[0].sign_key, row->sign_key, sizeof row->sign_key);
+    memcpy(row->old[0].curve_key, row->curve_key, sizeof row->curve_key);
+    memcpy(row->sign_key, r->sign_key, sizeof row->sign_key);
+    memcpy(row->curve_key, r->curve_key, sizeof row->curve_key);
+    row->since_s = r->at_s;
     return TB_OK;
 }
 
@@ -187,6 +226,9 @@ tb_rc tb_co_apply_member(tb_coordinator *co, const tb_record *record,
     }
     if (record->kind == TB_REC_ENROLLED) {
         return enrolled(co, &record->u.enrolled, err);
+    }
+    if (record->kind == TB_REC_ROTATED) {
+        return rotated(co, &record->u.rotated, err);
     }
     if (record->kind == TB_REC_REVOKED) {
         return revoked(co, &record->u.revoked, err);
@@ -266,6 +308,9 @@ bool tb_co_eligible(const tb_run *run, const tb_row *row)
 static void describe(const tb_row *row, tb_member *out)
 {
     *out = (tb_member){.client = row->name,
+                       .since_s = row->since_s,
+                       .n_old = row->n_old,
+                       .old_curve_in = row->old_curve_in,
                        .labels = row->labels,
                        .reported = row->reported,
                        .revoked = row->revoked,
@@ -275,6 +320,7 @@ static void describe(const tb_row *row, tb_member *out)
                        .n_expelled = row->n_expelled};
     memcpy(out->sign_key, row->sign_key, sizeof out->sign_key);
     memcpy(out->curve_key, row->curve_key, sizeof out->curve_key);
+    memcpy(out->old, row->old, sizeof out->old);
 }
 
 bool tb_coordinator_member(const tb_coordinator *co, size_t i, tb_member *out)

@@ -21,6 +21,9 @@
  *                    <-  MANIFEST | REFUSE
  *   PREDICT + payload ->
  *                    <-  PREDICTION + payload | REFUSE
+ *   ROTATE           ->
+ *                    <-  ROTATED | REFUSE
+ *                    <-  MOVE                          (at any time)
  *   BYE              <->
  * On the enrolment listener: ENROL -> , <- ENROLLED | REFUSE. */
 #ifndef TB_WIRE_MSG_H
@@ -29,6 +32,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "crypto/cert.h"
+#include "crypto/rotate.h"
 #include "crypto/seal.h" /* sizes of keys, signatures, upload header */
 #include "wire/labels.h"
 #include "wire/name.h"
@@ -56,6 +60,9 @@ typedef enum tb_msg_kind {
     TB_MSG_ENROL,
     TB_MSG_ENROLLED,
     TB_MSG_BYE,
+    TB_MSG_ROTATE,
+    TB_MSG_ROTATED,
+    TB_MSG_MOVE,
     TB_MSG_KIND_END
 } tb_msg_kind;
 
@@ -202,6 +209,22 @@ typedef struct tb_msg_enrolled {
     tb_span certificate; /* tb_certificate, signed by the root key */
 } tb_msg_enrolled;
 
+typedef struct tb_msg_rotate { /* as in tb_rotation */
+    uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
+    uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
+    uint8_t by_old[TB_SIGNATURE_BYTES];
+    uint8_t by_new[TB_SIGNATURE_BYTES];
+} tb_msg_rotate;
+
+typedef struct tb_msg_rotated { /* these are the client's keys now */
+    uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
+    uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
+} tb_msg_rotated;
+
+typedef struct tb_msg_move {
+    tb_span move; /* tb_move, signed by the root key */
+} tb_msg_move;
+
 typedef struct tb_msg {
     tb_msg_kind kind;
     void *owned; /* what the spans of a decoded message point into */
@@ -225,6 +248,9 @@ typedef struct tb_msg {
         tb_msg_prediction prediction;
         tb_msg_enrol enrol;
         tb_msg_enrolled enrolled;
+        tb_msg_rotate rotate;
+        tb_msg_rotated rotated;
+        tb_msg_move move;
     } u;
 } tb_msg;
 

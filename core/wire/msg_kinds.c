@@ -195,6 +195,34 @@ static const tb_field enrolled_fields[] = {
 #undef OURS
 #undef PB
 
+#define OURS tb_msg_rotate
+#define PB   Tributary__Rotate
+static const tb_field rotate_fields[] = {
+    TB_FIXED(sign_key),
+    TB_FIXED(curve_key),
+    TB_FIXED(by_old),
+    TB_FIXED(by_new),
+};
+#undef OURS
+#undef PB
+
+#define OURS tb_msg_rotated
+#define PB   Tributary__Rotated
+static const tb_field rotated_fields[] = {
+    TB_FIXED(sign_key),
+    TB_FIXED(curve_key),
+};
+#undef OURS
+#undef PB
+
+#define OURS tb_msg_move
+#define PB   Tributary__Move
+static const tb_field move_fields[] = {
+    TB_SPAN(move, 1, TB_MOVE_BYTES_MAX),
+};
+#undef OURS
+#undef PB
+
 #define N(table) .fields = (table), .n_fields = sizeof(table) / sizeof(table)[0]
 
 static const tb_msg_row kinds[TB_MSG_KIND_END] = {
@@ -275,6 +303,15 @@ static const tb_msg_row kinds[TB_MSG_KIND_END] = {
     [TB_MSG_BYE] = {.name = "bye",
                     .schema = &tributary__empty__descriptor,
                     .fields = NULL},
+    [TB_MSG_ROTATE] = {.name = "rotate",
+                       .schema = &tributary__rotate__descriptor,
+                       N(rotate_fields)},
+    [TB_MSG_ROTATED] = {.name = "rotated",
+                        .schema = &tributary__rotated__descriptor,
+                        N(rotated_fields)},
+    [TB_MSG_MOVE] = {.name = "move",
+                     .schema = &tributary__move__descriptor,
+                     N(move_fields)},
 };
 
 static const char *const refusal_names[TB_REFUSE_END] = {

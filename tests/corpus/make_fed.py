@@ -43,7 +43,7 @@ RUN = (bytes(16) + H + H + text("model") + text("images")
 RECORDS = {
     1: bytes(16) + bytes(32) + text("client-01") + u64(1800000000)
     + text("site=lyon tag=a tag=b"),
-    2: bytes(16) + text("client-01") + bytes(64),
+    2: bytes(16) + text("client-01") + bytes(64) + u64(1800000000),
     3: text("client-01") + text("lost phone"),
     4: RUN,
     5: bytes(16) + u32(3, 2, 0) + text("config") + u32(2) + text("anna")
@@ -61,6 +61,7 @@ RECORDS = {
     16: bytes(range(2, 18)) + text("cancelled by the operator"),
     18: u32(2) + bytes(range(1, 17)) + u64(1800000000),
     24: u32(2, 1) + H + bytes(32) + bytes(16),
+    19: text("client-01") + u32(1) + H + bytes(32) + u64(77, 78),
     21: H + text("anna") + bytes(16) + H + u32(5, 46341, 65536, 1),
     22: text("client-01") + text("memory=512MB site=lyon"),
 }

@@ -130,6 +130,10 @@ KINDS = {
     "enrolled": (21, 0, message((1, "edge-01"), (2, "tcp://10.0.0.1:4712"),
                                 (3, cert))),
     "bye": (22, 0, b""),
+    "rotate": (23, 0, message((1, h(6)), (2, h(7)), (3, sig(6)),
+                              (4, sig(7)))),
+    "rotated": (24, 0, message((1, h(6)), (2, h(7)))),
+    "move": (25, 0, message((1, b"TBMV" + cert))),
 }
 for kind, (number, payload, body) in KINDS.items():
     write("msg", kind, struct.pack("<H", payload) + inner(number, body))

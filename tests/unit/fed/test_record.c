@@ -56,6 +56,14 @@ static void sample_newer(tb_record *r)
         r->u.swept = (tb_rec_swept){
             .n_blobs = 2, .n_runs = 1, .blobs = swept, .runs = swept_runs};
         break;
+    case TB_REC_ROTATED:
+        r->u.rotated = (tb_rec_rotated){.step = TB_ROTATION_IN_USE,
+                                        .sign_key = {1},
+                                        .curve_key = {2},
+                                        .at_s = 77,
+                                        .old_until_s = 78};
+        CHECK(tb_name_set(&r->u.rotated.client, "client-01"));
+        break;
     case TB_REC_PURGED:
         r->u.purged = (tb_rec_accepted){.config = config,
                                         .update = config,
@@ -171,6 +179,7 @@ static tb_record sample(tb_record_kind kind)
     case TB_REC_RUN_RESUMED:
     case TB_REC_RUN_CANCELLED:
     case TB_REC_RESTORED:
+    case TB_REC_ROTATED:
     case TB_REC_PURGED:
     case TB_REC_LABELLED:
     case TB_REC_SWEPT:

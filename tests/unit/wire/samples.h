@@ -148,6 +148,19 @@ static inline void sample_rest(tb_msg *m)
         m->u.enrolled.certificate =
             (tb_span){sample_bytes, sizeof sample_bytes};
         break;
+    case TB_MSG_ROTATE:
+        FILL(m->u.rotate.sign_key, 0x68);
+        FILL(m->u.rotate.curve_key, 0x69);
+        FILL(m->u.rotate.by_old, 0x6a);
+        FILL(m->u.rotate.by_new, 0x6b);
+        break;
+    case TB_MSG_ROTATED:
+        FILL(m->u.rotated.sign_key, 0x6c);
+        FILL(m->u.rotated.curve_key, 0x6d);
+        break;
+    case TB_MSG_MOVE:
+        m->u.move.move = (tb_span){sample_bytes, 66};
+        break;
     default:
         break;
     }
