@@ -151,8 +151,11 @@ static tb_rc take_message(agent *a, const tb_inbound *in, tb_err *err)
                tb_msg_kind_name(msg.u.refuse.about),
                tb_refusal_name(msg.u.refuse.code), msg.u.refuse.why);
     }
-    agent_each_request(a, offer_request, &offer);
+    rc = agent_rotate_take(a, &msg, &offer.taken, err);
     if (!offer.taken) {
+        agent_each_request(a, offer_request, &offer);
+    }
+    if (rc == TB_OK && !offer.taken) {
         const tb_cevent event = {.kind = TB_CEV_MESSAGE,
                                  .msg = &msg,
                                  .genuine = genuine(a, &msg),
@@ -180,16 +183,19 @@ static tb_rc take_inbound(agent *a, const tb_inbound *in, tb_err *err)
 {
     const tb_cevent connected = {.kind = TB_CEV_CONNECTED};
     const tb_cevent lost = {.kind = TB_CEV_DISCONNECTED};
+    tb_rc rc = TB_OK;
     switch (in->kind) {
     case TB_IN_MESSAGE:
         return take_message(a, in, err);
     case TB_IN_CONNECTED:
         tb_log(TB_LOG_INFO, "event=connected to=%s",
                a->options.home->fed.endpoint);
-        return agent_step(a, &connected, err);
+        rc = agent_rotate_connected(a, err);
+        return rc == TB_OK ? agent_step(a, &connected, err) : rc;
     case TB_IN_LOST:
         tb_log(TB_LOG_WARN, "event=disconnected why=\"%s\"", in->why);
-        return agent_step(a, &lost, err);
+        rc = agent_step(a, &lost, err);
+        return rc == TB_OK ? agent_rotate_lost(a, err) : rc;
     case TB_IN_FAILED:
         return tb_fail(err, TB_E_IO, "the network thread has ended: %s",
                        in->why);
@@ -221,6 +227,7 @@ static tb_rc drain_worker(agent *a, tb_err *err)
     if (a->worker == NULL || !worker_take(a->worker, &r)) {
         return TB_OK;
     }
+    a->working = false;
     if (r.rc == TB_OK) {
         a->trained_rows += r.weight;
         tb_log(TB_LOG_INFO, "event=worked run=%s round=%u rows=%u seconds=%.2f",
@@ -294,6 +301,10 @@ static tb_rc tick(agent *a, tb_err *err)
 {
     const tb_cevent event = {.kind = TB_CEV_TICK};
     agent_each_request(a, tick_request, NULL);
+    tb_rc rc = agent_rotate_tick(a, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
     return tb_clock_ms() >= tb_client_next_ms(a->machine)
                ? agent_step(a, &event, err)
                : TB_OK;
@@ -318,7 +329,10 @@ static tb_rc loop(agent *a, tb_err *err)
         rc = rc == TB_OK ? agent_serve_control(a, err) : rc;
         rc = rc == TB_OK ? tick(a, err) : rc;
         rc = rc == TB_OK ? drain_stop(a, err) : rc;
-        if (rc == TB_OK && own != NULL && own->phase == REQUEST_DONE) {
+        bool done = a->options.rotate
+                        ? a->rotate.phase == ROTATION_DONE
+                        : own != NULL && own->phase == REQUEST_DONE;
+        if (rc == TB_OK && done) {
             rc = stop(a, err);
         }
     }
@@ -377,6 +391,12 @@ static tb_rc open_all(agent *a, tb_err *err)
     if (rc == TB_OK) {
         rc = new_machine(a, err);
     }
+    if (rc == TB_OK) {
+        rc = rotation_load(&a->rotate, o->home, err);
+    }
+    if (rc == TB_OK && o->rotate && a->rotate.phase == ROTATION_NONE) {
+        a->rotate.phase = ROTATION_WANTED;
+    }
     if (rc == TB_OK && o->n_sets > 0) {
         agent_drop_leftovers(a);
         rc = worker_new(&a->worker, o->home, o->sets, o->n_sets, err);
@@ -400,6 +420,7 @@ static void close_all(agent *a)
     }
     tb_cactions_release(&a->actions);
     tb_client_free(&a->machine);
+    rotation_release(&a->rotate);
 }
 
 tb_rc agent_run(const agent_options *options, tb_err *err)
@@ -417,6 +438,15 @@ tb_rc agent_run(const agent_options *options, tb_err *err)
     tb_rc rc = open_all(a, err);
     if (rc == TB_OK) {
         rc = loop(a, err);
+    }
+    if (rc == TB_OK && options->rotate) {
+        rc = a->rotate.phase != ROTATION_DONE
+                 ? tb_fail(err, TB_E_CANCELLED,
+                           "stopped before the answer "
+                           "came")
+             : a->rotate.rc != TB_OK
+                 ? tb_fail(err, a->rotate.rc, "%s", a->rotate.err.text)
+                 : TB_OK;
     }
     if (a->machine != NULL && options->n_sets > 0 &&
         agent_save_status(a, rc == TB_OK ? err : NULL) != TB_OK) {

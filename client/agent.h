@@ -14,10 +14,12 @@
 typedef struct agent agent;
 
 typedef struct agent_options {
-    const home *home;     /* locked; borrowed */
+    home *home;           /* locked; borrowed; its keys may change */
     const data_set *sets; /* [n_sets], borrowed; none: no rounds */
     size_t n_sets;
-    bool control;     /* listen on the folder's control socket */
+    bool control;             /* listen on the folder's control socket */
+    uint64_t rotate_after_ms; /* age at which keys are rotated; 0: never */
+    bool rotate;              /* rotate the keys, then end */
     request *request; /* borrowed: do this, then end; NULL: run until told */
     /* Read again at SIGHUP, borrowed; NULL: neither that nor a service manager
      * is for us. */

@@ -67,15 +67,13 @@ static tb_rc unless_busy(tb_rc rc)
 static tb_rc act_connect(agent *a, tb_err *err)
 {
     const home *h = a->options.home;
-    const tb_dial_options options = {
-        .endpoint = h->fed.endpoint,
-        .server_key = h->fed.certificate.curve_key,
-        .curve_public = tb_box_key_public(h->curve_key),
-        .curve_secret = tb_box_key_secret(h->curve_key)};
+    tb_dial_options options = {.endpoint = h->fed.endpoint,
+                               .server_key = h->fed.certificate.curve_key};
+    agent_rotate_dial(a, &options);
     return a->dial != NULL ? TB_OK : tb_dial_start(&a->dial, &options, err);
 }
 
-static tb_rc act_close(agent *a, tb_err *err)
+tb_rc agent_hang_up(agent *a, tb_err *err)
 {
     tb_dial_stats stats;
     if (a->dial == NULL) {
@@ -170,6 +168,7 @@ static tb_rc act_work(agent *a, const tb_caction *action, tb_err *err)
     a->round = action->round->round;
     tb_log(TB_LOG_INFO, "event=work run=%s round=%u of=%s", a->job, a->round,
            action->round->data_set.text);
+    a->working = true;
     return worker_start(a->worker, action->round, &action->config, err);
 }
 
@@ -230,7 +229,7 @@ tb_rc agent_act(agent *a, const tb_caction *action, tb_err *err)
     case TB_CACT_CONNECT:
         return act_connect(a, err);
     case TB_CACT_CLOSE:
-        return act_close(a, err);
+        return agent_hang_up(a, err);
     case TB_CACT_SEND:
         return unless_busy(send_message(a, action->msg, NULL, err));
     case TB_CACT_FIND:

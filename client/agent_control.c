@@ -259,12 +259,52 @@ static tb_rc take_request(agent *a, tb_control_request *from, tb_err *err)
     return TB_OK;
 }
 
+static tb_rc take_rotate(agent *a, const tb_control_request *from, tb_err *err)
+{
+    rotation *r = &a->rotate;
+    if (r->asked_by != 0) {
+        return reply_error(a, from->id, TB_E_BUSY,
+                           "the keys are being rotated already", err);
+    }
+    if (r->phase == ROTATION_NONE || r->phase == ROTATION_DONE) {
+        r->phase = ROTATION_WANTED;
+    }
+    r->rc = TB_OK;
+    r->asked_by = from->id;
+    return TB_OK;
+}
+
+/* Tells who asked for new keys what came of it. */
+static tb_rc answer_rotate(agent *a, tb_err *err)
+{
+    rotation *r = &a->rotate;
+    uint64_t to = r->asked_by;
+    if (to == 0 || r->phase != ROTATION_DONE) {
+        return TB_OK;
+    }
+    r->asked_by = 0;
+    if (r->rc != TB_OK) {
+        return reply_error(a, to, r->rc, r->err.text, err);
+    }
+    tb_json *o = tb_json_object();
+    tb_rc rc =
+        tb_json_put_text(o, "rotated", a->options.home->fed.client.text, err);
+    if (rc == TB_OK) {
+        rc = reply(a, to, TB_OK, o, err);
+    }
+    tb_json_free(&o);
+    return rc;
+}
+
 static tb_rc serve(agent *a, tb_control_request *from, tb_err *err)
 {
     const char *verb = from->verb.text;
     tb_json *status = NULL;
     if (strcmp(verb, "pull") == 0 || strcmp(verb, "predict") == 0) {
         return take_request(a, from, err);
+    }
+    if (strcmp(verb, "rotate") == 0) {
+        return take_rotate(a, from, err);
     }
     if (strcmp(verb, "status") != 0) {
         return reply_error(a, from->id, TB_E_UNSUPPORTED, "no such request",
@@ -303,6 +343,9 @@ tb_rc agent_serve_control(agent *a, tb_err *err)
            tb_control_next(a->control, &from)) {
         rc = serve(a, &from, err);
         tb_control_request_release(&from);
+    }
+    if (rc == TB_OK) {
+        rc = answer_rotate(a, err);
     }
     for (size_t i = 0; rc == TB_OK && i < AGENT_REQUESTS_MAX; i++) {
         asked *p = &a->asked[i];

@@ -6,6 +6,7 @@
 #include "host/control.h"
 #include "host/dial.h"
 #include "host/notify.h"
+#include "rotate.h"
 
 enum { AGENT_REQUESTS_MAX = 8 };
 
@@ -31,6 +32,8 @@ struct agent {
     const tb_inbound *inbound;    /* the message at hand, for STORE */
     uint64_t bytes_in, bytes_out; /* of connections that are closed */
     uint64_t trained_rows;
+    bool working; /* the worker has a job */
+    rotation rotate;
     uint64_t jobs;                     /* that it worked for */
     char job[2 * TB_RUN_ID_BYTES + 1]; /* run of the last one; "": none */
     uint32_t round;                    /* of that run, worked for last */
@@ -45,6 +48,20 @@ tb_rc agent_step(agent *a, const tb_cevent *event, tb_err *err) TB_MUST_CHECK;
  * BUSY (not connected), FULL, LIMIT, NOMEM. */
 tb_rc agent_send(void *arg, const tb_msg *msg, const uint8_t *payload,
                  size_t n_payload, tb_err *err) TB_MUST_CHECK;
+
+/* Closes the connection without a word to the machine; agent_redial: and tells
+ * it, so that it connects again. Errors: TIMEOUT. */
+tb_rc agent_hang_up(agent *a, tb_err *err) TB_MUST_CHECK;
+tb_rc agent_redial(agent *a, tb_err *err) TB_MUST_CHECK;
+
+/* agent_rotate.c: new keys. Under which to dial; what is due; a message, which
+ * may be taken; the connection stands, or was lost. */
+void agent_rotate_dial(const agent *a, tb_dial_options *options);
+tb_rc agent_rotate_tick(agent *a, tb_err *err) TB_MUST_CHECK;
+tb_rc agent_rotate_take(agent *a, const tb_msg *msg, bool *taken,
+                        tb_err *err) TB_MUST_CHECK;
+tb_rc agent_rotate_connected(agent *a, tb_err *err) TB_MUST_CHECK;
+tb_rc agent_rotate_lost(agent *a, tb_err *err) TB_MUST_CHECK;
 
 /* One action of the machine. */
 tb_rc agent_act(agent *a, const tb_caction *action, tb_err *err) TB_MUST_CHECK;

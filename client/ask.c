@@ -85,7 +85,7 @@ static tb_rc ask_agent(const char *home_dir, const request *r, tb_json **out,
     return rc;
 }
 
-static tb_rc ask_alone(const home *h, request *r, tb_json **out, tb_err *err)
+static tb_rc ask_alone(home *h, request *r, tb_json **out, tb_err *err)
 {
     const agent_options options = {.home = h, .request = r};
     tb_rc rc = agent_run(&options, err);
@@ -96,6 +96,31 @@ static tb_rc ask_alone(const home *h, request *r, tb_json **out, tb_err *err)
         rc = tb_fail(err, r->rc, "%s", r->err.text);
     }
     return rc == TB_OK ? request_result(r, h, out, err) : rc;
+}
+
+tb_rc ask_rotate(const char *home_dir, tb_err *err)
+{
+    tb_control_request c;
+    tb_json *reply = NULL;
+    home h = {0};
+    tb_rc rc = home_open(&h, home_dir, TB_FOLDER_LOCK, err);
+    if (rc != TB_E_BUSY) {
+        const agent_options options = {.home = &h, .rotate = true};
+        rc = rc == TB_OK ? agent_run(&options, err) : rc;
+        home_close(&h);
+        return rc;
+    }
+    rc = tb_control_request_init(&c, "rotate", err);
+    if (rc == TB_OK) {
+        rc = home_open(&h, home_dir, TB_FOLDER_READ, err);
+    }
+    if (rc == TB_OK) {
+        rc = call(&h, &c, &reply, err);
+    }
+    tb_json_free(&reply);
+    tb_control_request_release(&c);
+    home_close(&h);
+    return rc;
 }
 
 tb_rc ask(const char *home_dir, request *r, tb_json **out, tb_err *err)

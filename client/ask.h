@@ -11,6 +11,10 @@
 tb_rc ask(const char *home_dir, request *r, tb_json **out,
           tb_err *err) TB_MUST_CHECK;
 
+/* Rotates the keys of a folder, through its agent when one runs. Errors: as
+ * ask; REFUSED (by the coordinator). */
+tb_rc ask_rotate(const char *home_dir, tb_err *err) TB_MUST_CHECK;
+
 /* Asks the running agent of an open folder for its status. Errors: NOT_FOUND
  * (none runs). */
 tb_rc ask_status(const home *h, tb_json **out, tb_err *err) TB_MUST_CHECK;

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "rotate.h"
 
 enum { HEX_MAX = 2 * TB_CERTIFICATE_BYTES + 1 };
 
@@ -152,6 +153,9 @@ tb_rc home_open(home *out, const char *dir, tb_folder_use use, tb_err *err)
         rc = federation_read(out->folder, &out->fed, err);
     }
     if (rc == TB_OK && use == TB_FOLDER_LOCK) {
+        rc = rotation_mend(out->folder, err);
+    }
+    if (rc == TB_OK && use == TB_FOLDER_LOCK) {
         rc = tb_sign_key_read(
             &out->sign_key, tb_folder_path(out->folder, TB_ITEM_SIGN_KEY), err);
     }
@@ -169,6 +173,7 @@ tb_rc home_open(home *out, const char *dir, tb_folder_use use, tb_err *err)
 void home_close(home *h)
 {
     tb_sign_key_free(&h->sign_key);
+    tb_sign_key_free(&h->retired);
     tb_box_key_free(&h->curve_key);
     tb_folder_close(&h->folder);
 }

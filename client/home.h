@@ -26,6 +26,7 @@ typedef struct home {
     federation fed;
     tb_sign_key *sign_key;
     tb_box_key *curve_key;
+    tb_sign_key *retired; /* the sign key before; NULL: none was rotated */
 } home;
 
 /* The row of a settings table for a member `home` of struct `owner`. */

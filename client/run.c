@@ -12,6 +12,7 @@ typedef struct options {
     char home[HOME_BYTES];
     char config[HOME_BYTES];
     tb_text_list data;
+    uint64_t rotate_after;
     tb_log_settings log;
 } options;
 
@@ -22,6 +23,13 @@ static const tb_setting rows[] = {
      .flags = TB_SETTING_REQUIRED,
      .type = TB_SETTING_TEXTS,
      TB_FIELD(options, data)},
+    {.key = "rotate_after",
+     .help = "age at which the keys are rotated by themselves; 0: never",
+     .value = "TIME",
+     .preset = "0",
+     .max = 3650.0 * 24 * 3600 * 1000,
+     .type = TB_SETTING_DURATION,
+     TB_FIELD(options, rotate_after)},
     HOME_ROW_FLAGS(options, TB_SETTING_FOLDER),
     {.key = "config",
      .help = "file of settings, read again at SIGHUP (default: settings.yaml "
@@ -109,6 +117,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
                                    .sets = sets,
                                    .n_sets = o->data.n,
                                    .control = true,
+                                   .rotate_after_ms = o->rotate_after,
                                    .settings = &call->settings[0],
                                    .log = &o->log};
         tb_log(TB_LOG_INFO, "event=start client=%s coordinator=%s",

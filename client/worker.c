@@ -20,8 +20,9 @@ struct worker {
     const home *home;
     const data_set *sets;
     size_t n_sets;
-    tb_pool *pool; /* of one thread */
-    int fd;        /* eventfd: a result is there */
+    tb_pool *pool;               /* of one thread */
+    int fd;                      /* eventfd: a result is there */
+    const tb_sign_key *sign_key; /* of the job: the one at its start */
     atomic_bool stop;
     atomic_bool done;
     /* of the job: the thread's while it runs, else the agent's */
@@ -172,7 +173,7 @@ static tb_rc seal(worker *w, const float *values, tb_err *err)
     const sealed_options options = {.config = &w->config,
                                     .hash = &w->result.config,
                                     .client = &w->home->fed.client,
-                                    .key = w->home->sign_key,
+                                    .key = w->sign_key,
                                     .values = values,
                                     .weight = w->result.weight};
     char *path = NULL;
@@ -249,6 +250,7 @@ tb_rc worker_start(worker *w, const tb_round_config *config,
                    const tb_hash *hash, tb_err *err)
 {
     w->config = *config;
+    w->sign_key = w->home->sign_key;
     w->result = (worker_result){.config = *hash};
     atomic_store(&w->stop, false);
     return tb_pool_submit(w->pool, work, w, err);

@@ -83,6 +83,7 @@ static tb_rc record_member(tb_daemon *d, const tb_msg_enrol *e,
     memcpy(r->invite, e->invite, sizeof r->invite);
     memcpy(r->sign_key, e->sign_key, sizeof r->sign_key);
     memcpy(r->curve_key, e->curve_key, sizeof r->curve_key);
+    r->at_s = (uint64_t)tb_clock_unix_s();
     tb_event event = {.kind = TB_EV_RECORD, .record = &record};
     return tb_daemon_event(d, &event, err);
 }

@@ -1,7 +1,7 @@
 /* Members' new keys. A member shows that it has both pairs; once the row is
  * durable both transport keys are let in, so that it may lose the answer and
  * come back under either. The first HELLO under the new key ends that. The old
- * sign key counts until its time is over: for updates that were sealed before. */
+ * sign key counts until its time is over: for updates sealed before. */
 #include <string.h>
 
 #include "base/clock.h"

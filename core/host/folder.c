@@ -23,6 +23,8 @@ static const struct item {
     [TB_ITEM_CONFIG] = {"settings.yaml", true, true, false},
     [TB_ITEM_SIGN_KEY] = {"keys/sign.key", true, true, false},
     [TB_ITEM_CURVE_KEY] = {"keys/curve.key", true, true, false},
+    [TB_ITEM_NEXT_SIGN_KEY] = {"keys/next-sign.key", true, true, false},
+    [TB_ITEM_NEXT_CURVE_KEY] = {"keys/next-curve.key", true, true, false},
     [TB_ITEM_CONTROL] = {"control", true, true, false},
     [TB_ITEM_BLOBS] = {"blobs", true, true, true},
     [TB_ITEM_ROOT_KEY] = {"keys/root.key", true, false, false},

@@ -20,11 +20,13 @@ typedef enum tb_folder_use {
 
 typedef enum tb_folder_item {
     /* both */
-    TB_ITEM_CONFIG,    /* settings.yaml */
-    TB_ITEM_SIGN_KEY,  /* keys/sign.key */
-    TB_ITEM_CURVE_KEY, /* keys/curve.key */
-    TB_ITEM_CONTROL,   /* control: the Unix socket */
-    TB_ITEM_BLOBS,     /* blobs/ */
+    TB_ITEM_CONFIG,         /* settings.yaml */
+    TB_ITEM_SIGN_KEY,       /* keys/sign.key */
+    TB_ITEM_CURVE_KEY,      /* keys/curve.key */
+    TB_ITEM_NEXT_SIGN_KEY,  /* keys/next-sign.key: that will take its place */
+    TB_ITEM_NEXT_CURVE_KEY, /* keys/next-curve.key */
+    TB_ITEM_CONTROL,        /* control: the Unix socket */
+    TB_ITEM_BLOBS,          /* blobs/ */
     /* coordinator */
     TB_ITEM_ROOT_KEY,    /* keys/root.key; may be moved away */
     TB_ITEM_CERTIFICATE, /* certificate: of the working keys, by the root */

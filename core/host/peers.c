@@ -30,6 +30,12 @@ tb_peer *tb_peers_by_name(const tb_peers *peers, const tb_name *name)
     return NULL;
 }
 
+static bool has_key(const tb_peer *p, const uint8_t *key)
+{
+    return memcmp(p->key, key, TB_CURVE_PUBLIC_BYTES) == 0 ||
+           (p->has_old && memcmp(p->old_key, key, TB_CURVE_PUBLIC_BYTES) == 0);
+}
+
 tb_peer *tb_peers_by_key(const tb_peers *peers, const uint8_t *key)
 {
     if (peers->n == 0) {
@@ -38,7 +44,7 @@ tb_peer *tb_peers_by_key(const tb_peers *peers, const uint8_t *key)
     size_t at = start_of(peers, key, TB_CURVE_PUBLIC_BYTES);
     for (; peers->by_key[at] != 0; at = (at + 1) & (peers->n_slots - 1)) {
         tb_peer *p = peers->peers[peers->by_key[at] - 1];
-        if (p->allowed && memcmp(p->key, key, TB_CURVE_PUBLIC_BYTES) == 0) {
+        if (p->allowed && has_key(p, key)) {
             return p;
         }
     }
@@ -64,13 +70,16 @@ static void index_all(tb_peers *peers)
         const tb_peer *p = peers->peers[i];
         insert(peers, peers->by_name, p->name.text, strlen(p->name.text), i);
         insert(peers, peers->by_key, p->key, sizeof p->key, i);
+        if (p->has_old) {
+            insert(peers, peers->by_key, p->old_key, sizeof p->old_key, i);
+        }
     }
 }
 
-/* Makes room for one more peer in all three arrays. */
+/* Makes room for one more peer, or old key, in all three arrays. */
 static tb_rc reserve(tb_peers *peers, tb_err *err)
 {
-    if (2 * (peers->n + 1) <= peers->n_slots) {
+    if (2 * (peers->n + peers->n_old + 1) <= peers->n_slots) {
         return TB_OK;
     }
     size_t n_slots = peers->n_slots > 0 ? peers->n_slots * 2 : FIRST_SLOTS;
@@ -129,12 +138,46 @@ tb_rc tb_peers_allow(tb_peers *peers, const tb_name *name, const uint8_t *key,
         return add(peers, name, key, err);
     }
     p->allowed = true;
-    if (memcmp(p->key, key, sizeof p->key) != 0) {
+    if (memcmp(p->key, key, sizeof p->key) != 0 || p->has_old) {
+        peers->n_old -= p->has_old;
+        p->has_old = false;
         memcpy(p->key, key, sizeof p->key);
         p->routed = false;
         index_all(peers);
     }
     return TB_OK;
+}
+
+tb_rc tb_peers_rotate(tb_peers *peers, const tb_name *name, const uint8_t *key,
+                      tb_err *err)
+{
+    tb_peer *p = tb_peers_by_name(peers, name);
+    const tb_peer *holder = tb_peers_by_key(peers, key);
+    if (p == NULL || (holder != NULL && holder != p)) {
+        return tb_fail(err, p == NULL ? TB_E_NOT_FOUND : TB_E_EXISTS,
+                       "client %s cannot have this key", name->text);
+    }
+    if (memcmp(p->key, key, sizeof p->key) == 0) {
+        return TB_OK;
+    }
+    tb_rc rc = reserve(peers, err);
+    if (rc == TB_OK) {
+        peers->n_old += !p->has_old;
+        p->has_old = true;
+        memcpy(p->old_key, p->key, sizeof p->old_key);
+        memcpy(p->key, key, sizeof p->key);
+        index_all(peers);
+    }
+    return rc;
+}
+
+void tb_peers_forget_old(tb_peers *peers, tb_peer *peer)
+{
+    if (peer->has_old) {
+        peer->has_old = false;
+        peers->n_old--;
+        index_all(peers);
+    }
 }
 
 void tb_peers_wait(tb_peers *peers, tb_peer *peer)

@@ -9,6 +9,8 @@
 typedef struct tb_peer {
     tb_name name;
     uint8_t key[TB_CURVE_PUBLIC_BYTES];
+    uint8_t old_key[TB_CURVE_PUBLIC_BYTES]; /* let in, too, if has_old */
+    bool has_old;
     bool allowed;
     bool cut;            /* its connection is to be ended */
     bool waiting;        /* in the list of those that have something to send */
@@ -24,8 +26,9 @@ typedef struct tb_peer {
 typedef struct tb_peers {
     tb_peer **peers; /* in the order of their first allowance; never removed */
     size_t n, cap;
+    size_t n_old;               /* of those with an old key */
     uint32_t *by_name, *by_key; /* open addressing: index + 1; 0: empty */
-    size_t n_slots;             /* a power of two, at least 2 n */
+    size_t n_slots;             /* a power of two, at least 2 (n + n_old) */
     tb_peer *waiting;           /* those with a message to send */
 } tb_peers;
 
@@ -36,6 +39,14 @@ void tb_peers_release(tb_peers *peers) TB_NONNULL(1);
  * NOMEM. */
 tb_rc tb_peers_allow(tb_peers *peers, const tb_name *name, const uint8_t *key,
                      tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* The name's key becomes its old one, which stays allowed, and key its new one.
+ * Errors: NOT_FOUND, EXISTS, NOMEM. */
+tb_rc tb_peers_rotate(tb_peers *peers, const tb_name *name, const uint8_t *key,
+                      tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* The name's old key is not allowed any more. */
+void tb_peers_forget_old(tb_peers *peers, tb_peer *peer) TB_NONNULL(1, 2);
 
 /* NULL: not known; by key: not allowed. */
 tb_peer *tb_peers_by_name(const tb_peers *peers, const tb_name *name)

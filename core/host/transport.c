@@ -151,6 +151,26 @@ tb_rc tb_transport_allow(tb_transport *t, const tb_name *client,
     return rc;
 }
 
+tb_rc tb_transport_rotate(tb_transport *t, const tb_name *client,
+                          const uint8_t key[static TB_CURVE_PUBLIC_BYTES],
+                          tb_err *err)
+{
+    lock(t);
+    tb_rc rc = tb_peers_rotate(&t->l.peers, client, key, err);
+    unlock(t);
+    return rc;
+}
+
+void tb_transport_forget_old(tb_transport *t, const tb_name *client)
+{
+    lock(t);
+    tb_peer *peer = tb_peers_by_name(&t->l.peers, client);
+    if (peer != NULL) {
+        tb_peers_forget_old(&t->l.peers, peer);
+    }
+    unlock(t);
+}
+
 tb_rc tb_transport_revoke(tb_transport *t, const tb_name *client, tb_err *err)
 {
     lock(t);

@@ -59,6 +59,16 @@ tb_rc tb_transport_allow(tb_transport *t, const tb_name *client,
                          const uint8_t curve_key[static TB_CURVE_PUBLIC_BYTES],
                          tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
+/* Gives a client a new key beside the one it has: both are let in until the old
+ * one is forgotten. Errors: NOT_FOUND, EXISTS (the key of another), NOMEM. */
+tb_rc tb_transport_rotate(tb_transport *t, const tb_name *client,
+                          const uint8_t key[static TB_CURVE_PUBLIC_BYTES],
+                          tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Refuses the client's old key from now on. */
+void tb_transport_forget_old(tb_transport *t, const tb_name *client)
+    TB_NONNULL(1, 2);
+
 /* Takes the right back and ends the client's connection. Errors: NOT_FOUND. */
 tb_rc tb_transport_revoke(tb_transport *t, const tb_name *client, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;

@@ -74,3 +74,18 @@ tributaryd clients --json | grep -q '"labels": "site=rome tag=x"' ||
     fail "$(tributaryd clients --json)"
 expect_code 2 tributaryd invite more --label "tag x"
 expect_text "KEY=VALUE"
+
+# Two with one key: the newest wins, also over one that is frozen and would hold
+# its connection for long.
+daemon
+kill -STOP "${pid[client-00]}"
+cp -r "$tmp/client-00.home" "$tmp/twin.home"
+rm -f "$tmp/twin.home/control"
+tributary run --home "$tmp/twin.home" --data "pictures=$tmp/parts/client-00" \
+    >"$tmp/twin.log" 2>&1 &
+pid[twin]=$!
+tributaryd start "$tmp/job.yaml" --cohort-target 1 --cohort-minimum 1 \
+    >/dev/null
+tributaryd watch >/dev/null
+grep -q "event=round_over" "$tmp/twin.log" || fail "$(cat "$tmp/twin.log")"
+kill_hard client-00

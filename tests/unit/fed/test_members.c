@@ -224,6 +224,54 @@ static void labels_are_of_members_only(void **state)
     tear_down(&b);
 }
 
+static tb_record rotation(tb_rotation_step step, uint8_t key)
+{
+    tb_record r = {.kind = TB_REC_ROTATED};
+    r.u.rotated = (tb_rec_rotated){.client = named("anna"),
+                                   .step = step,
+                                   .sign_key = {key},
+                                   .curve_key = {key},
+                                   .at_s = 100u * key,
+                                   .old_until_s = 100u * key + 50};
+    return r;
+}
+
+static void keys_are_rotated_in_two_steps(void **state)
+{
+    bench b;
+    tb_err err = {0};
+    tb_member m;
+    (void)state;
+    set_up(&b);
+    enrol(&b, "anna", "");
+    tb_record r = rotation(TB_ROTATION_IN_USE, 1);
+    CHECK_ERR(record(&b, &r, &err), TB_E_MISMATCH, err, "cannot be changed");
+    r = rotation(TB_ROTATION_PROVEN, 1);
+    CHECK_OK(record(&b, &r, &err), err);
+    CHECK(tb_coordinator_member(b.co, 0, &m));
+    CHECK(m.sign_key[0] == 1 && m.curve_key[0] == 1 && m.since_s == 100);
+    CHECK(m.old_curve_in && m.n_old == 1 && m.old[0].until_s == 150);
+    CHECK(m.old[0].sign_key[0] == 0 && m.old[0].since_s == 0);
+    CHECK(record(&b, &r, &err) == TB_E_MISMATCH); /* these are its keys */
+    r = rotation(TB_ROTATION_IN_USE, 1);
+    CHECK_OK(record(&b, &r, &err), err);
+    CHECK(tb_coordinator_member(b.co, 0, &m) && !m.old_curve_in);
+    CHECK(record(&b, &r, &err) == TB_E_MISMATCH);
+    for (uint8_t key = 2; key < 5; key++) { /* the oldest are forgotten */
+        r = rotation(TB_ROTATION_PROVEN, key);
+        CHECK_OK(record(&b, &r, &err), err);
+    }
+    CHECK(tb_coordinator_member(b.co, 0, &m));
+    CHECK(m.n_old == 2 && m.old[0].sign_key[0] == 3 &&
+          m.old[1].sign_key[0] == 2 && m.old[1].since_s == 200);
+    r = (tb_record){.kind = TB_REC_REVOKED};
+    r.u.revoked.client = named("anna");
+    CHECK_OK(record(&b, &r, &err), err);
+    r = rotation(TB_ROTATION_PROVEN, 9);
+    CHECK_ERR(record(&b, &r, &err), TB_E_NOT_FOUND, err, "no member anna");
+    tear_down(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +279,7 @@ int main(void)
         cmocka_unit_test(the_operators_word_beats_the_clients),
         cmocka_unit_test(status_counts_who_is_eligible),
         cmocka_unit_test(labels_are_of_members_only),
+        cmocka_unit_test(keys_are_rotated_in_two_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

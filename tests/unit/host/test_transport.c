@@ -180,6 +180,112 @@ static void of_two_connections_with_one_key_the_newer_stays(void **state)
     stop_server(&t);
 }
 
+/* The old end never hears that it was replaced: it reads nothing at all, as one
+ * whose machine has lost its network. */
+static void a_half_open_connection_gives_way_to_a_newer_one(void **state)
+{
+    (void)state;
+    tb_err err;
+    keys k = new_keys();
+    tb_name name = name_of("creek");
+    tb_transport *t = start_server(0);
+    CHECK_OK(tb_transport_allow(t, &name, k.public, &err), err);
+    rogue old[3];
+    uint64_t last = 0;
+    for (size_t i = 0; i < 3; i++) { /* each newer than the one before */
+        old[i] = start_rogue(tb_transport_endpoint(t), &k);
+        send_frames(&old[i], 1, 5, true);
+        for (bool here = false; !here;) {
+            tb_inbound *in = server_event(t);
+            here = in->kind == TB_IN_MESSAGE && in->connection > last;
+            last = here ? in->connection : last;
+            tb_inbound_free(&in);
+        }
+    }
+    tb_dial *new = start_client(t, &k);
+    expect_client(new, TB_IN_CONNECTED, "");
+    say(new, "it is me");
+    tb_inbound *in = server_event(t);
+    CHECK(in->kind == TB_IN_GONE && in->connection == last);
+    tb_inbound_free(&in);
+    in = server_event(t);
+    CHECK(in->kind == TB_IN_MESSAGE && is_text(in, "it is me"));
+    tb_inbound_free(&in);
+    tb_outbound m = text_message("you it is");
+    CHECK_OK(tb_transport_send(t, &name, &m, &err), err);
+    in = client_event(new);
+    CHECK(in->kind == TB_IN_MESSAGE && is_text(in, "you it is"));
+    tb_inbound_free(&in);
+    stop_client(&new);
+    for (size_t i = 0; i < 3; i++) {
+        stop_rogue(&old[i]);
+    }
+    stop_server(&t);
+}
+
+static void an_old_key_is_let_in_beside_the_new_until_forgotten(void **state)
+{
+    (void)state;
+    tb_err err;
+    keys first = new_keys();
+    keys second = new_keys();
+    tb_name creek = name_of("creek");
+    tb_name brook = name_of("brook");
+    tb_transport_totals totals;
+    tb_transport *t = start_server(0);
+    tb_dial *old = welcome(t, "creek", &first);
+    CHECK_OK(tb_transport_rotate(t, &creek, second.public, &err), err);
+    CHECK_ERR(tb_transport_allow(t, &brook, first.public, &err), TB_E_EXISTS,
+              err, "that of creek");
+    CHECK_ERR(tb_transport_rotate(t, &brook, first.public, &err),
+              TB_E_NOT_FOUND, err, "brook");
+    say(old, "still here");
+    tb_inbound *in = server_event(t);
+    CHECK(in->kind == TB_IN_MESSAGE && is_text(in, "still here"));
+    tb_inbound_free(&in);
+    stop_client(&old);
+    in = server_event(t);
+    CHECK(in->kind == TB_IN_GONE);
+    tb_inbound_free(&in);
+    old = start_client(t, &first); /* the old key is let in again */
+    expect_client(old, TB_IN_CONNECTED, "");
+    tb_dial *new = start_client(t, &second);
+    expect_client(new, TB_IN_CONNECTED, "");
+    say(new, "new key");
+    in = server_event(t);
+    CHECK(in->kind == TB_IN_MESSAGE && tb_name_equal(&in->client, &creek));
+    CHECK(memcmp(in->curve_key, second.public, sizeof second.public) == 0);
+    tb_inbound_free(&in);
+    stop_client(&old);
+    tb_transport_forget_old(t, &creek);
+    old = start_client(t, &first);
+    expect_client(old, TB_IN_LOST, "does not know this client's key");
+    totals_reach(t, &totals.denied, &totals, 1);
+    stop_client(&old);
+    stop_client(&new);
+    stop_server(&t);
+}
+
+static void many_clients_with_two_keys_are_found(void **state)
+{
+    (void)state;
+    tb_err err;
+    tb_transport *t = start_server(0);
+    for (int i = 0; i < 300; i++) { /* the table of keys grows several times */
+        keys k = {.public = {(uint8_t)i, (uint8_t)(i >> 8), 1}};
+        keys next = {.public = {(uint8_t)i, (uint8_t)(i >> 8), 2}};
+        char text[16];
+        (void)snprintf(text, sizeof text, "c%d", i);
+        tb_name name = name_of(text);
+        CHECK_OK(tb_transport_allow(t, &name, k.public, &err), err);
+        CHECK_OK(tb_transport_rotate(t, &name, next.public, &err), err);
+        tb_name other = name_of("other");
+        CHECK(tb_transport_allow(t, &other, k.public, &err) == TB_E_EXISTS);
+        CHECK(tb_transport_allow(t, &other, next.public, &err) == TB_E_EXISTS);
+    }
+    stop_server(&t);
+}
+
 static void one_key_cannot_be_two_clients(void **state)
 {
     (void)state;
@@ -293,6 +399,9 @@ int main(void)
         cmocka_unit_test(nobody_there_is_said_once_and_dialling_goes_on),
         cmocka_unit_test(a_revoked_client_is_cut_and_stays_out),
         cmocka_unit_test(of_two_connections_with_one_key_the_newer_stays),
+        cmocka_unit_test(a_half_open_connection_gives_way_to_a_newer_one),
+        cmocka_unit_test(an_old_key_is_let_in_beside_the_new_until_forgotten),
+        cmocka_unit_test(many_clients_with_two_keys_are_found),
         cmocka_unit_test(one_key_cannot_be_two_clients),
         cmocka_unit_test(a_full_pool_stops_reading_until_something_is_freed),
         cmocka_unit_test(a_stranger_enrols_then_its_key_is_allowed),
