@@ -173,7 +173,7 @@ static tb_rc read_master(tb_checker *c, const tb_check_options *o, tb_err *err)
 
 static tb_rc check_parts(tb_checker *c, const tb_check_options *o, tb_err *err)
 {
-    tb_rc rc = read_master(c, o, err);
+    tb_rc rc = o->no_master ? TB_OK : read_master(c, o, err);
     if (rc == TB_OK) {
         rc = check_journal(c, err);
     }

@@ -4,6 +4,7 @@
 #ifndef TB_COORDINATOR_CHECK_H
 #define TB_COORDINATOR_CHECK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,7 @@ typedef enum tb_check_part {
 typedef struct tb_check_options {
     const char *dir;
     const char *master_key; /* NULL: beside the folder */
+    bool no_master;         /* run keys are not opened, and that is fine */
     unsigned parts;         /* tb_check_part; the journal is always read */
 } tb_check_options;
 

@@ -100,7 +100,7 @@ static tb_rc check_run_key(const tb_checker *c, const tb_mark_run *run,
 {
     tb_box_key *key = NULL;
     if (c->master == NULL) {
-        return TB_OK; /* a finding already */
+        return TB_OK; /* a finding already, or not asked for */
     }
     tb_rc rc = tb_live_read_key(&key, c->folder, c->master, &run->run, what);
     if (rc == TB_OK && memcmp(tb_box_key_public(key), run->aggregation_key,
@@ -233,7 +233,10 @@ static tb_rc check_loose(void *arg, const tb_blob_file *file, tb_err *err)
         l->c->out->n_loose++;
         rc = tb_blobs_find(l->c->blobs, &file->name, &ref, &what);
     } else {
-        rc = tb_blobs_verify(l->c->blobs, &file->name, &what);
+        tb_buf bytes;
+        tb_buf_init(&bytes, TB_BLOB_BYTES_MAX);
+        rc = tb_blobs_stored(l->c->blobs, &file->name, &bytes, &what);
+        tb_buf_release(&bytes);
     }
     if (rc == TB_E_NOT_FOUND && l->c->in_use) {
         return TB_OK; /* removed a moment ago */

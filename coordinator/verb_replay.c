@@ -21,7 +21,8 @@ typedef struct replay {
     tb_job job;
     tb_box_key *key;
     tb_buf model;      /* ONNX that the next round starts from */
-    tb_intake *intake; /* of the open round */
+    tb_intake *intake; /* of the open round; NULL: its updates are not here */
+    tb_err missing;    /* why they are not */
     tb_hash config;    /* hash of its configuration */
     uint32_t n_rounds, n_updates;
     tb_hash last; /* model hash that came out */
@@ -65,21 +66,27 @@ static tb_rc open_round(replay *r, const tb_rec_round_opened *o, tb_err *err)
         return tb_fail(err, TB_E_NOMEM, "a round");
     }
     r->config = tb_hash_of(o->config.data, o->config.len);
+    tb_intake_free(&r->intake);
     tb_rc rc =
         tb_round_config_decode(config, o->config.data, o->config.len, err);
     if (rc == TB_OK) {
         rc = tb_spool_open_read(&spool,
                                 tb_folder_path(r->state->folder, TB_ITEM_SPOOL),
-                                &o->run, &r->config, err);
+                                &o->run, &r->config, &r->missing);
     }
-    if (rc == TB_OK) {
+    if (rc == TB_E_NOT_FOUND) { /* fine, unless the round was committed */
+        tb_mem_free(config);
+        return TB_OK;
+    }
+    if (rc != TB_OK) {
+        rc = tb_fail(err, rc, "%s", r->missing.text);
+    } else {
         tb_intake_options options = {
             .config = config,
             .hash = r->config,
             .max_updates = tb_run_updates_max(&r->params, config->task),
             .key = r->key,
             .spool = spool};
-        tb_intake_free(&r->intake);
         rc = tb_intake_new(&r->intake, &options, err);
         if (rc != TB_OK) {
             tb_spool_close(&spool);
@@ -137,6 +144,10 @@ static tb_rc purge(replay *r, const tb_rec_accepted *p, tb_err *err)
 static tb_rc commit(replay *r, const tb_rec_committed *c, tb_err *err)
 {
     tb_metrics metrics;
+    if (r->intake == NULL) {
+        return tb_fail(err, TB_E_NOT_FOUND, "round %u: %s", c->round,
+                       r->missing.text);
+    }
     tb_work_round round = {.job = &r->job,
                            .params = &r->params,
                            .config = tb_intake_config(r->intake),
@@ -183,7 +194,7 @@ static bool is_ours(const replay *r, const tb_record *record)
         return r->intake != NULL &&
                tb_hash_equal(&record->u.purged.config, &r->config);
     case TB_REC_COMMITTED:
-        return r->intake != NULL &&
+        return r->found &&
                tb_hash_equal(&record->u.committed.config, &r->config);
     case TB_REC_RUN_STARTED:
         return true;

@@ -226,6 +226,11 @@ tb_rc tb_coordinator_step(tb_coordinator *co, const tb_event *event,
     return end(co);
 }
 
+uint32_t tb_coordinator_epoch(const tb_coordinator *co)
+{
+    return co->epoch.epoch;
+}
+
 int64_t tb_coordinator_next_ms(const tb_coordinator *co)
 {
     return tb_co_due(co);

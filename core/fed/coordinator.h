@@ -181,6 +181,9 @@ bool tb_coordinator_invite(const tb_coordinator *co, const uint8_t id[16],
                            tb_rec_invited *out, bool *used)
     TB_NONNULL(1, 2, 3, 4);
 
+/* How often this coordinator was restored from a backup. */
+uint32_t tb_coordinator_epoch(const tb_coordinator *co) TB_NONNULL(1);
+
 /* Highest sequence of a model's versions; 0: none. */
 uint64_t tb_coordinator_version(const tb_coordinator *co, const tb_name *model)
     TB_NONNULL(1, 2);

@@ -337,13 +337,10 @@ tb_rc tb_blobs_load(tb_blobs *blobs, const tb_blob_ref *ref, tb_buf *out,
     return rc;
 }
 
-tb_rc tb_blobs_verify(tb_blobs *blobs, const tb_hash *stored, tb_err *err)
+tb_rc tb_blobs_stored(tb_blobs *blobs, const tb_hash *stored, tb_buf *out,
+                      tb_err *err)
 {
-    tb_buf bytes;
-    tb_buf_init(&bytes, TB_BLOB_BYTES_MAX);
-    tb_rc rc = read_stored(blobs, stored, &bytes, err);
-    tb_buf_release(&bytes);
-    return rc;
+    return read_stored(blobs, stored, out, err);
 }
 
 /* Takes the path and frees it; *there: whether there was something. */

@@ -90,10 +90,10 @@ typedef tb_rc tb_blob_file_fn(void *arg, const tb_blob_file *file, tb_err *err);
 tb_rc tb_blobs_each(const tb_blobs *blobs, tb_blob_file_fn *fn, void *arg,
                     tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Whether a stored file's bytes are those of its name. Errors: NOT_FOUND,
+/* Appends a stored file whose bytes are those of its name. Errors: NOT_FOUND,
  * MISMATCH, LIMIT, IO, NOMEM. */
-tb_rc tb_blobs_verify(tb_blobs *blobs, const tb_hash *stored, tb_err *err)
-    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_blobs_stored(tb_blobs *blobs, const tb_hash *stored, tb_buf *out,
+                      tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
 /* What a sweep removes. */
 typedef struct tb_blob_sweep {
