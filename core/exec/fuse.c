@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "model/ops/conv.h"
+#include "model/ops/group_norm.h"
 #include "model/ops/matmul.h"
 
 #define N_IN_OWN 3 /* of a Conv, Gemm or MatMul */
@@ -186,6 +187,83 @@ static void fuse_norm(fuser *f, size_t i)
     }
 }
 
+/* Whether t holds one number for each channel of x, and stretches over it. */
+static bool is_per_channel(const tb_tensor *t, const tb_shape *x)
+{
+    size_t after = x->rank - 1;
+    return x->rank >= 2 && t->shape.rank >= after &&
+           t->shape.dim[t->shape.rank - after] == x->dim[1] &&
+           tb_tensor_count(t) == x->dim[1];
+}
+
+static bool is_all(const tb_bound *b, const tb_call *call, size_t in, float v)
+{
+    const float *at = b->values[call->node->in[in]].data;
+    bool yes = at != NULL;
+    for (size_t i = 0; yes && i < tb_tensor_count(&call->in[in]); i++) {
+        yes = at[i] == v;
+    }
+    return yes;
+}
+
+/* The input of call i that a call `op` makes for nobody else, and whose other
+ * one has a number a channel of x: *made is that call. */
+static bool find_factor(const fuser *f, size_t i, const char *op,
+                        const tb_shape *x, size_t *in, size_t *made)
+{
+    const tb_bound *b = f->bound;
+    for (*in = 0; *in < 2; (*in)++) {
+        *made = sole_maker(f, i, *in);
+        if (*made < b->n_calls && is(&b->calls[*made], TB_DOMAIN_ONNX, op) &&
+            tb_shape_equal(&b->calls[i].in[*in].shape, x) &&
+            is_per_channel(&b->calls[i].in[1 - *in], x)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Reshape -> InstanceNormalization -> Reshape -> Mul -> Add: the last one does
+ * it all. */
+static void fuse_groups(fuser *f, size_t i)
+{
+    tb_bound *b = f->bound;
+    tb_call *add = &b->calls[i];
+    const tb_shape *x = &add->out[0].shape;
+    size_t term = 0, factor = 0, mul = 0, back = 0;
+    if (!find_factor(f, i, "Mul", x, &term, &mul) ||
+        !find_factor(f, mul, "Reshape", x, &factor, &back)) {
+        return;
+    }
+    size_t norm = sole_maker(f, back, 0);
+    size_t there = norm < b->n_calls && is(&b->calls[norm], TB_DOMAIN_ONNX,
+                                           "InstanceNormalization")
+                       ? sole_maker(f, norm, 0)
+                       : b->n_calls;
+    if (there == b->n_calls ||
+        !is(&b->calls[there], TB_DOMAIN_ONNX, "Reshape") ||
+        !tb_shape_equal(&b->calls[there].in[0].shape, x) ||
+        !is_all(b, &b->calls[norm], 1, 1.0f) ||
+        !is_all(b, &b->calls[norm], 2, 0.0f) ||
+        !tb_op_group_norm_over(add, &b->calls[norm], x)) {
+        return;
+    }
+    fused_node *own = &f->nodes[f->n_nodes++];
+    const tb_call *from[3] = {&b->calls[there], &b->calls[mul], add};
+    const size_t in[3] = {0, 1 - factor, 1 - term};
+    own->node = *add->node;
+    for (size_t k = 0; k < 3; k++) {
+        own->in[k] = from[k]->node->in[in[k]];
+        own->in_tensors[k] = from[k]->in[in[k]];
+    }
+    own->node.in = own->in;
+    own->node.n_in = 3;
+    add->node = &own->node;
+    add->in = own->in_tensors;
+    add->n_in = 3;
+    f->gone[there] = f->gone[norm] = f->gone[back] = f->gone[mul] = true;
+}
+
 /* Gemm -> ReluGrad(dy, y) */
 static void fuse_gate(fuser *f, size_t i)
 {
@@ -212,6 +290,7 @@ static void fuse(fuser *f)
         }
         if (is(call, TB_DOMAIN_ONNX, "Add")) {
             fuse_bias(f, i);
+            fuse_groups(f, i);
         } else if (is(call, TB_DOMAIN_ONNX, "Relu") ||
                    is(call, TB_DOMAIN_ONNX, "Clip")) {
             fuse_clamp(f, i);

@@ -4,10 +4,13 @@
  *   Gemm, MatMul, Conv -> Relu      the product ends in it
  *   Conv -> Clip                    the same
  *   Conv -> BatchNormalization      in inference, a line a channel
+ *   Reshape -> InstanceNormalization (of ones and zeros) -> Reshape -> Mul
+ *     -> Add of [C, 1, ...]         what PyTorch makes of GroupNorm
  *   Gemm -> ReluGrad                a gradient's product passes its gate
  * where nobody else reads what lies between. Same bits as apart, but for sums
  * of more than TB_GEMM_CHUNK terms behind MatMul -> Add, which are rounded in
- * another order, and the sign of a zero behind Conv. */
+ * another order, the sign of a zero behind Conv, and GroupNorm, which multiplies
+ * by one factor instead of two. */
 #ifndef TB_EXEC_FUSE_H
 #define TB_EXEC_FUSE_H
 

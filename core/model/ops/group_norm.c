@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/ops/group_norm.h"
 #include "model/ops/op_priv.h"
 
 /* x as [n, groups, in_group, s], and a scale a channel or (GroupNormalization
@@ -123,6 +124,23 @@ static void run(const tb_call *call)
             }
         }
     }
+}
+
+bool tb_op_group_norm_over(tb_call *call, const tb_call *norm,
+                           const tb_shape *x)
+{
+    group_state g = *TB_OP_CONST_STATE(group_state, norm);
+    if (norm->op != &tb_op_instance_norm || x->rank < 2 || g.groups == 0 ||
+        x->dim[0] != g.n || x->dim[1] % g.groups != 0) {
+        return false;
+    }
+    g.in_group = x->dim[1] / g.groups;
+    g.s = tb_shape_product(x, 2, x->rank);
+    call->op = norm->op;
+    memcpy(call->state.bytes, &g, sizeof g);
+    call->view_of = -1;
+    call->work_bytes = 0;
+    return true;
 }
 
 /* --- backward ------------------------------------------------------------- */

@@ -228,6 +228,61 @@ static void a_convolution_goes_on_as_its_normalisation(void **state)
     }
 }
 
+/* What PyTorch exports of GroupNorm(groups, 6) over [BATCH, 6, 5, 4]; turned:
+ * the operands of Mul and Add the other way round. */
+static tb_graph *grouped(int64_t groups, float one, bool turned)
+{
+    static const int64_t back[4] = {0, 6, 5, 4};
+    const int64_t there[3] = {0, groups, -1};
+    const float ones[6] = {one, one, one, one, one, one};
+    const float zeros[6] = {0};
+    const tb_tensor data[4] = {
+        tb_tensor_view(TB_I64, &TB_SHAPE(3), (void *)(uintptr_t)there),
+        tb_tensor_view(TB_F32, &TB_SHAPE((size_t)groups),
+                       (void *)(uintptr_t)ones),
+        tb_tensor_view(TB_F32, &TB_SHAPE((size_t)groups),
+                       (void *)(uintptr_t)zeros),
+        tb_tensor_view(TB_I64, &TB_SHAPE(4), (void *)(uintptr_t)back)};
+    tb_graph *g = new_graph();
+    tb_value_id x = add_input(g, "x", TB_SHAPE(BATCH, 6, 5, 4));
+    tb_value_id scale = add_input(g, "scale", TB_SHAPE(6, 1, 1));
+    tb_value_id shift = add_input(g, "shift", TB_SHAPE(6, 1, 1));
+    tb_value_id in[4];
+    tb_err err;
+    for (size_t i = 0; i < 4; i++) {
+        const char name[2] = {(char)('a' + i), '\0'};
+        CHECK_OK(
+            tb_graph_add_data(g, &in[i], name, TB_ROLE_CONST, &data[i], &err),
+            err);
+    }
+    tb_value_id y = apply(g, "Reshape", (const tb_value_id[2]){x, in[0]}, 2);
+    y = apply(g, "InstanceNormalization",
+              (const tb_value_id[3]){y, in[1], in[2]}, 3);
+    y = apply(g, "Reshape", (const tb_value_id[2]){y, in[3]}, 2);
+    y = apply(g, "Mul",
+              (const tb_value_id[2]){turned ? scale : y, turned ? y : scale},
+              2);
+    end(g, apply(g, "Add",
+                 (const tb_value_id[2]){turned ? shift : y, turned ? y : shift},
+                 2));
+    return g;
+}
+
+static void pieces_of_a_group_norm_become_one(void **state)
+{
+    (void)state;
+    for (int64_t groups = 1; groups <= 6; groups++) {
+        if (6 % groups == 0) {
+            tb_graph *g = grouped(groups, 1.0f, groups > 2);
+            check_both(g, false, 4, 1e-6f);
+            tb_graph_free(&g);
+        }
+    }
+    tb_graph *g = grouped(2, 0.5f, false); /* another factor a group */
+    check_both(g, false, 0, 0.0f);
+    tb_graph_free(&g);
+}
+
 static void what_others_read_is_not_fused(void **state)
 {
     (void)state;
@@ -276,6 +331,7 @@ int main(void)
         cmocka_unit_test(a_long_product_rounds_its_bias_elsewhere),
         cmocka_unit_test(a_convolution_ends_in_relu_or_clip),
         cmocka_unit_test(a_convolution_goes_on_as_its_normalisation),
+        cmocka_unit_test(pieces_of_a_group_norm_become_one),
         cmocka_unit_test(what_others_read_is_not_fused),
         cmocka_unit_test(survives_each_allocation_failing),
     };
