@@ -9,8 +9,8 @@
  *   Gemm -> ReluGrad                a gradient's product passes its gate
  * where nobody else reads what lies between. Same bits as apart, but for sums
  * of more than TB_GEMM_CHUNK terms behind MatMul -> Add, which are rounded in
- * another order, the sign of a zero behind Conv, and GroupNorm, which multiplies
- * by one factor instead of two. */
+ * another order, the sign of a zero behind Conv, and GroupNorm, which
+ * multiplies by one factor instead of two. */
 #ifndef TB_EXEC_FUSE_H
 #define TB_EXEC_FUSE_H
 

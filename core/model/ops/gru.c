@@ -228,71 +228,7 @@ static const tb_rnn_cell cell = {.n_gates = 3,
                                  .back = back,
                                  .weights = weights};
 
-static tb_rc infer(tb_call *call, tb_err *err)
-{
-    return tb_rnn_infer(call, &cell, err);
-}
-
-static void run(const tb_call *call)
-{
-    tb_rnn_run(call, &cell);
-}
-
-static void backward(tb_grad *g)
-{
-    tb_rnn_backward(g, &cell, "GRUGrad");
-}
-
-static tb_rc grad_infer(tb_call *call, tb_err *err)
-{
-    return tb_rnn_grad_infer(call, &cell, err);
-}
-
-static void grad_run(const tb_call *call)
-{
-    tb_rnn_grad_run(call, &cell);
-}
-
 static const tb_attr_decl attrs[] = {
-    {"activation_alpha", TB_ATTR_FLOATS, false},
-    {"activation_beta", TB_ATTR_FLOATS, false},
-    {"activations", TB_ATTR_STRINGS, false},
-    {"clip", TB_ATTR_FLOAT, false},
-    {"direction", TB_ATTR_STRING, false},
-    {"hidden_size", TB_ATTR_INT, false},
-    {"layout", TB_ATTR_INT, false},
-    {"linear_before_reset", TB_ATTR_INT, false}};
+    TB_RNN_ATTRS, {"linear_before_reset", TB_ATTR_INT, false}};
 
-const tb_op tb_op_gru = {.domain = TB_DOMAIN_ONNX,
-                         .name = "GRU",
-                         .since = 7,
-                         .until = TB_OPSET_ANY,
-                         .in_min = 3,
-                         .in_max = 6,
-                         .out_min = 1,
-                         .out_max = 2,
-                         .any_output = true,
-                         .attrs = attrs,
-                         .n_attrs = TB_COUNT(attrs),
-                         .trains = 1U << 1 | 1U << 2 | 1U << 3,
-                         .types = TB_TYPES_F32,
-                         .n_saved = 2,
-                         .flops = tb_rnn_flops,
-                         .infer = infer,
-                         .run = run,
-                         .backward = backward};
-
-const tb_op tb_op_gru_grad = {.domain = TB_DOMAIN_GRAD,
-                              .name = "GRUGrad",
-                              .since = 1,
-                              .until = TB_OPSET_ANY,
-                              .in_min = 3,
-                              .in_max = TB_RNN_GRAD_IN,
-                              .out_min = 1,
-                              .out_max = TB_RNN_GRAD_OUT,
-                              .any_output = true,
-                              .attrs = attrs,
-                              .n_attrs = TB_COUNT(attrs),
-                              .shape_only = 1U << 3,
-                              .infer = grad_infer,
-                              .run = grad_run};
+TB_RNN_OPERATOR(gru, "GRU", 6, 2, 2, 1U << 1 | 1U << 2 | 1U << 3);

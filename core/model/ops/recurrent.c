@@ -8,184 +8,6 @@
 #include "tensor/gemm.h"
 #include "tensor/kernels.h"
 
-/* Inputs of both ways, and further ones of the way back. */
-enum { X, W, R, B, LENS, H0, C0, P, Y, GATES, KEPT, D_Y, D_H, D_C };
-
-/* --- shapes --------------------------------------------------------------- */
-
-static tb_rc expect(const tb_call *call, size_t i, const char *name,
-                    const tb_shape *want, tb_err *err)
-{
-    char got[TB_SHAPE_TEXT_BYTES];
-    char text[TB_SHAPE_TEXT_BYTES];
-    if (!tb_op_has(call, i) || tb_shape_equal(&call->in[i].shape, want)) {
-        return TB_OK;
-    }
-    return tb_fail(err, TB_E_MISMATCH, "%s is %s, %s expected", name,
-                   tb_shape_text(&call->in[i].shape, got),
-                   tb_shape_text(want, text));
-}
-
-/* Of a state at either end: [directions, batch, H], or batch first. */
-static tb_shape edge_shape(const tb_rnn *s)
-{
-    return s->batch_first ? TB_SHAPE(s->n_rows, s->n_dirs, s->n_hidden)
-                          : TB_SHAPE(s->n_dirs, s->n_rows, s->n_hidden);
-}
-
-static tb_shape y_shape(const tb_rnn *s)
-{
-    return s->batch_first
-               ? TB_SHAPE(s->n_rows, s->n_steps, s->n_dirs, s->n_hidden)
-               : TB_SHAPE(s->n_steps, s->n_dirs, s->n_rows, s->n_hidden);
-}
-
-static tb_rc check_types(const tb_call *call, tb_err *err)
-{
-    for (size_t i = 0; i < call->n_in; i++) {
-        tb_dtype want = i == LENS ? TB_I32 : TB_F32;
-        if (tb_op_has(call, i) && call->in[i].dtype != want) {
-            return tb_fail(err, TB_E_UNSUPPORTED, "input %zu is %s, not %s", i,
-                           tb_dtype_name(call->in[i].dtype),
-                           tb_dtype_name(want));
-        }
-    }
-    return TB_OK;
-}
-
-static tb_rc read_direction(tb_rnn *s, const tb_node *node, tb_err *err)
-{
-    const tb_attr *attr = tb_node_attr(node, "direction");
-    const char *text = attr != NULL ? attr->s : "forward";
-    s->backwards = strcmp(text, "reverse") == 0;
-    s->n_dirs = strcmp(text, "bidirectional") == 0 ? 2 : 1;
-    if (s->n_dirs == 1 && !s->backwards && strcmp(text, "forward") != 0) {
-        return tb_fail(err, TB_E_UNSUPPORTED, "direction \"%s\"", text);
-    }
-    return TB_OK;
-}
-
-/* Extents from X and R; each at least 1. */
-static tb_rc read_extents(tb_rnn *s, const tb_call *call,
-                          const tb_rnn_cell *cell, tb_err *err)
-{
-    const tb_shape *x = &call->in[X].shape;
-    const tb_shape *r = &call->in[R].shape;
-    char text[TB_SHAPE_TEXT_BYTES];
-    if (x->rank != 3 || r->rank != 3 || tb_tensor_count(&call->in[X]) == 0 ||
-        r->dim[2] == 0) {
-        bool bad_x = x->rank != 3 || tb_tensor_count(&call->in[X]) == 0;
-        return tb_fail(err, TB_E_MISMATCH,
-                       "%s is %s, three dimensions over 0 expected",
-                       bad_x ? "X" : "R", tb_shape_text(bad_x ? x : r, text));
-    }
-    s->n_steps = x->dim[s->batch_first];
-    s->n_rows = x->dim[!s->batch_first];
-    s->n_in = x->dim[2];
-    s->n_hidden = r->dim[2];
-    s->n_wide = s->n_hidden * cell->n_gates;
-    s->step = s->batch_first ? 1 : s->n_rows;
-    s->row = s->batch_first ? s->n_steps : 1;
-    int64_t said = tb_node_int(call->node, "hidden_size", 0);
-    if (said != 0 && said != (int64_t)s->n_hidden) {
-        return tb_fail(err, TB_E_MISMATCH, "hidden_size %lld, but R has %zu",
-                       (long long)said, s->n_hidden);
-    }
-    return TB_OK;
-}
-
-/* All of state, from inputs X to P. */
-static tb_rc read_call(tb_call *call, const tb_rnn_cell *cell, tb_err *err)
-{
-    tb_rnn *s = TB_OP_STATE(tb_rnn, call);
-    const tb_node *node = call->node;
-    *s = (tb_rnn){.batch_first = tb_node_int(node, "layout", 0) != 0,
-                  .coupled = tb_node_int(node, "input_forget", 0) != 0,
-                  .linear_before =
-                      tb_node_int(node, "linear_before_reset", 0) != 0};
-    tb_rc rc = check_types(call, err);
-    if (rc == TB_OK) {
-        rc = read_direction(s, node, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_rnn_acts(s, node, cell, err);
-    }
-    if (rc == TB_OK) {
-        rc = read_extents(s, call, cell, err);
-    }
-    if (rc != TB_OK) {
-        return rc;
-    }
-    const tb_shape edge = edge_shape(s);
-    const struct {
-        size_t i;
-        const char *name;
-        tb_shape shape;
-    } wants[] = {
-        {W, "W", TB_SHAPE(s->n_dirs, s->n_wide, s->n_in)},
-        {R, "R", TB_SHAPE(s->n_dirs, s->n_wide, s->n_hidden)},
-        {B, "B", TB_SHAPE(s->n_dirs, 2 * s->n_wide)},
-        {LENS, "sequence_lens", TB_SHAPE(s->n_rows)},
-        {H0, "initial_h", edge},
-        {C0, "initial_c", edge},
-        {P, "P", TB_SHAPE(s->n_dirs, 3 * s->n_hidden)},
-    };
-    for (size_t i = 0; i < TB_COUNT(wants) && rc == TB_OK; i++) {
-        rc = expect(call, wants[i].i, wants[i].name, &wants[i].shape, err);
-    }
-    return rc;
-}
-
-/* --- scratch memory ------------------------------------------------------- */
-
-/* Hands out floats of a block, or only counts them when there is none. */
-typedef struct carver {
-    float *block;
-    size_t n;
-} carver;
-
-static float *carve(carver *c, size_t n)
-{
-    float *out = c->block == NULL ? NULL : c->block + c->n;
-    c->n += (n + 15) / 16 * 16;
-    return out;
-}
-
-static size_t all_rows(const tb_rnn *s)
-{
-    return s->n_steps * s->n_rows;
-}
-
-/* The forward pass; gates go to scratch unless they are saved. */
-static float *carve_forward(tb_rnn_dir *q, carver *c, const tb_rnn_cell *cell,
-                            bool saved)
-{
-    const tb_rnn *s = q->s;
-    size_t state = s->n_rows * s->n_hidden;
-    float *bias = carve(c, s->n_wide);
-    q->panels = carve(c, cell->panel_floats(s, false));
-    q->scratch = carve(c, state);
-    q->h = carve(c, state);
-    q->c = cell->has_c ? carve(c, state) : NULL;
-    if (!saved) {
-        q->gates = carve(c, all_rows(s) * s->n_wide);
-    }
-    return bias;
-}
-
-static void carve_back(tb_rnn_dir *q, carver *c, const tb_rnn_cell *cell)
-{
-    const tb_rnn *s = q->s;
-    size_t state = s->n_rows * s->n_hidden;
-    q->panels = carve(c, cell->panel_floats(s, true));
-    q->scratch = carve(c, state + s->n_hidden);
-    q->d_h = carve(c, state);
-    q->d_c = cell->has_c ? carve(c, state) : NULL;
-    q->before = carve(c, all_rows(s) * s->n_hidden);
-    q->d_gates = carve(c, all_rows(s) * s->n_wide);
-    q->d_kept = cell->saves_kept ? carve(c, all_rows(s) * s->n_hidden) : NULL;
-}
-
 /* --- helpers of cells ----------------------------------------------------- */
 
 void tb_rnn_recur(const tb_rnn_dir *q, size_t t, const float *a,
@@ -215,7 +37,7 @@ void tb_rnn_outer(const tb_rnn_dir *q, float *d_r, const float *a,
                   size_t a_step, size_t n, const float *b)
 {
     tb_gemm_shape shape =
-        tb_gemm_dense(true, false, n, q->s->n_hidden, all_rows(q->s));
+        tb_gemm_dense(true, false, n, q->s->n_hidden, tb_rnn_rows(q->s));
     shape.a_step = a_step;
     tb_gemm(&shape, 1.0f, a, b, 0.0f, d_r);
 }
@@ -249,7 +71,7 @@ void tb_rnn_weights(const tb_rnn_dir *q, float *d_r, float *d_rb)
         tb_rnn_outer(q, d_r, q->d_gates, wide, wide, q->before);
     }
     if (d_rb != NULL) {
-        tb_k_sum_rows(d_rb, q->d_gates, all_rows(q->s), wide, 1.0f, 0.0f);
+        tb_k_sum_rows(d_rb, q->d_gates, tb_rnn_rows(q->s), wide, 1.0f, 0.0f);
     }
 }
 
@@ -284,7 +106,8 @@ static float *out_or_null(const tb_call *call, size_t i)
 /* Lengths outside [0, n_steps] are a fault; they then act as the nearest. */
 static void check_lens(const tb_call *call, const tb_rnn *s)
 {
-    const int32_t *lens = tb_op_has(call, LENS) ? call->in[LENS].data : NULL;
+    const int32_t *lens =
+        tb_op_has(call, TB_RNN_LENS) ? call->in[TB_RNN_LENS].data : NULL;
     for (size_t b = 0; lens != NULL && b < s->n_rows; b++) {
         if (lens[b] < 0 || (size_t)lens[b] > s->n_steps) {
             tb_op_fault(call, lens[b], s->n_steps + 1);
@@ -294,16 +117,17 @@ static void check_lens(const tb_call *call, const tb_rnn *s)
 
 static tb_rnn_dir start_dir(const tb_call *call, const tb_rnn *s, size_t d)
 {
-    const float *b = in_or_null(call, B);
-    const float *p = in_or_null(call, P);
-    return (tb_rnn_dir){.s = s,
-                        .act = s->act[d],
-                        .d = d,
-                        .r = tb_op_f32(call, R) + d * s->n_wide * s->n_hidden,
-                        .b = b == NULL ? NULL : b + d * 2 * s->n_wide,
-                        .p = p == NULL ? NULL : p + d * 3 * s->n_hidden,
-                        .lens =
-                            tb_op_has(call, LENS) ? call->in[LENS].data : NULL};
+    const float *b = in_or_null(call, TB_RNN_B);
+    const float *p = in_or_null(call, TB_RNN_P);
+    return (tb_rnn_dir){
+        .s = s,
+        .act = s->act[d],
+        .d = d,
+        .r = tb_op_f32(call, TB_RNN_R) + d * s->n_wide * s->n_hidden,
+        .b = b == NULL ? NULL : b + d * 2 * s->n_wide,
+        .p = p == NULL ? NULL : p + d * 3 * s->n_hidden,
+        .lens =
+            tb_op_has(call, TB_RNN_LENS) ? call->in[TB_RNN_LENS].data : NULL};
 }
 
 /* state [n_rows, H] from an initial one, or zero. */
@@ -346,14 +170,14 @@ static void project(const tb_call *call, const tb_rnn_dir *q,
 {
     const tb_rnn *s = q->s;
     tb_gemm_shape shape =
-        tb_gemm_dense(false, true, all_rows(s), s->n_wide, s->n_in);
+        tb_gemm_dense(false, true, tb_rnn_rows(s), s->n_wide, s->n_in);
     tb_gemm_tail tail = {.from = bias, .from_row = 0, .from_col = 1};
     memset(bias, 0, s->n_wide * sizeof *bias);
     if (q->b != NULL) {
         cell->bias(q, bias);
     }
-    tb_gemm_with(&shape, 1.0f, tb_op_f32(call, X),
-                 tb_op_f32(call, W) + q->d * s->n_wide * s->n_in, 1.0f,
+    tb_gemm_with(&shape, 1.0f, tb_op_f32(call, TB_RNN_X),
+                 tb_op_f32(call, TB_RNN_W) + q->d * s->n_wide * s->n_in, 1.0f,
                  q->gates, &tail);
 }
 
@@ -362,20 +186,20 @@ static void run_direction(const tb_call *call, const tb_rnn_cell *cell,
 {
     const tb_rnn *s = TB_OP_CONST_STATE(tb_rnn, call);
     tb_rnn_dir q = start_dir(call, s, d);
-    carver c = {.block = call->work};
+    tb_rnn_carver c = {.block = call->work};
     float *gates = out_or_null(call, cell->n_out);
     float *kept = out_or_null(call, cell->n_out + 1);
     bool saved = cell->saves_gates && gates != NULL;
-    float *bias = carve_forward(&q, &c, cell, saved);
+    float *bias = tb_rnn_carve_forward(&q, &c, cell, saved);
     if (saved) {
-        q.gates = gates + d * all_rows(s) * s->n_wide;
+        q.gates = gates + d * tb_rnn_rows(s) * s->n_wide;
     }
     if (cell->saves_kept && kept != NULL) {
-        q.kept = kept + d * all_rows(s) * s->n_hidden;
+        q.kept = kept + d * tb_rnn_rows(s) * s->n_hidden;
     }
-    load_edge(&q, q.h, in_or_null(call, H0));
+    load_edge(&q, q.h, in_or_null(call, TB_RNN_H0));
     if (cell->has_c) {
-        load_edge(&q, q.c, in_or_null(call, C0));
+        load_edge(&q, q.c, in_or_null(call, TB_RNN_C0));
     }
     project(call, &q, cell, bias);
     cell->pack(&q, false);
@@ -399,35 +223,11 @@ void tb_rnn_run(const tb_call *call, const tb_rnn_cell *cell)
     }
 }
 
-tb_rc tb_rnn_infer(tb_call *call, const tb_rnn_cell *cell, tb_err *err)
-{
-    tb_rnn *s = TB_OP_STATE(tb_rnn, call);
-    tb_rc rc = read_call(call, cell, err);
-    if (rc != TB_OK) {
-        return rc;
-    }
-    const tb_shape shapes[] = {y_shape(s), edge_shape(s), edge_shape(s)};
-    size_t saved = cell->n_out;
-    for (size_t i = 0; i < call->n_out; i++) {
-        tb_shape shape = TB_SHAPE(s->n_dirs, all_rows(s),
-                                  i == saved ? s->n_wide : s->n_hidden);
-        call->out[i] =
-            tb_tensor_view(TB_F32, i < saved ? &shapes[i] : &shape, NULL);
-    }
-    tb_rnn_dir q = {.s = s};
-    carver c = {0};
-    bool keeps = cell->saves_gates && call->n_out > saved &&
-                 call->node->out[saved] != TB_ID_NONE;
-    carve_forward(&q, &c, cell, keeps);
-    call->work_bytes = c.n * sizeof(float);
-    return TB_OK;
-}
-
 double tb_rnn_flops(const tb_call *call)
 {
     const tb_rnn *s = TB_OP_CONST_STATE(tb_rnn, call);
-    return 2.0 * (double)s->n_dirs * (double)all_rows(s) * (double)s->n_wide *
-           (double)(s->n_in + s->n_hidden);
+    return 2.0 * (double)s->n_dirs * (double)tb_rnn_rows(s) *
+           (double)s->n_wide * (double)(s->n_in + s->n_hidden);
 }
 
 /* --- backward ------------------------------------------------------------- */
@@ -436,19 +236,20 @@ void tb_rnn_backward(tb_grad *g, const tb_rnn_cell *cell, const char *op)
 {
     tb_value_id in[TB_RNN_GRAD_IN];
     tb_value_id out[TB_RNN_GRAD_OUT];
-    static const size_t of[TB_RNN_GRAD_OUT] = {X, W, R, B, H0, C0, P};
+    static const size_t of[TB_RNN_GRAD_OUT] = {
+        TB_RNN_X, TB_RNN_W, TB_RNN_R, TB_RNN_B, TB_RNN_H0, TB_RNN_C0, TB_RNN_P};
     for (size_t i = 0; i < TB_RNN_GRAD_IN; i++) {
         in[i] = TB_ID_NONE;
     }
     for (size_t i = 0; i < cell->n_out && i < g->node->n_out; i++) {
-        in[D_Y + i] = g->dy[i];
+        in[TB_RNN_D_Y + i] = g->dy[i];
     }
-    in[Y] = tb_grad_output(g, 0);
+    in[TB_RNN_Y] = tb_grad_output(g, 0);
     if (cell->saves_gates) {
-        in[GATES] = tb_grad_output(g, cell->n_out);
+        in[TB_RNN_GATES] = tb_grad_output(g, cell->n_out);
     }
     if (cell->saves_kept) {
-        in[KEPT] = tb_grad_output(g, cell->n_out + 1);
+        in[TB_RNN_KEPT] = tb_grad_output(g, cell->n_out + 1);
     }
     const tb_node *node = g->node;
     memcpy(in, node->in, node->n_in * sizeof in[0]);
@@ -471,27 +272,6 @@ void tb_rnn_backward(tb_grad *g, const tb_rnn_cell *cell, const char *op)
                                                   .n_out = TB_RNN_GRAD_OUT},
                                   g->err);
     }
-}
-
-tb_rc tb_rnn_grad_infer(tb_call *call, const tb_rnn_cell *cell, tb_err *err)
-{
-    const tb_rnn *s = TB_OP_CONST_STATE(tb_rnn, call);
-    static const size_t of[TB_RNN_GRAD_OUT] = {X, W, R, B, H0, C0, P};
-    tb_rc rc = read_call(call, cell, err);
-    if (rc != TB_OK) {
-        return rc;
-    }
-    for (size_t i = 0; i < call->n_out; i++) {
-        const tb_shape none = {0}; /* of an output that is not there */
-        call->out[i] = tb_tensor_view(
-            TB_F32, tb_op_has(call, of[i]) ? &call->in[of[i]].shape : &none,
-            NULL);
-    }
-    tb_rnn_dir q = {.s = s};
-    carver c = {0};
-    carve_back(&q, &c, cell);
-    call->work_bytes = c.n * sizeof(float);
-    return TB_OK;
 }
 
 /* before: the h that each step of a sample started from. */
@@ -537,7 +317,7 @@ static void finish_direction(const tb_call *call, const tb_rnn_dir *q,
 {
     const tb_rnn *s = q->s;
     size_t wide = s->n_wide;
-    size_t rows = all_rows(s);
+    size_t rows = tb_rnn_rows(s);
     float *d_x = out_or_null(call, 0);
     float *d_w = out_or_null(call, 1);
     float *d_r = out_or_null(call, 2);
@@ -545,12 +325,12 @@ static void finish_direction(const tb_call *call, const tb_rnn_dir *q,
     if (d_x != NULL) {
         tb_gemm_shape shape = tb_gemm_dense(false, false, rows, s->n_in, wide);
         tb_gemm(&shape, 1.0f, q->d_gates,
-                tb_op_f32(call, W) + q->d * wide * s->n_in,
+                tb_op_f32(call, TB_RNN_W) + q->d * wide * s->n_in,
                 q->d > 0 ? 1.0f : 0.0f, d_x);
     }
     if (d_w != NULL) {
         tb_gemm_shape shape = tb_gemm_dense(true, false, wide, s->n_in, rows);
-        tb_gemm(&shape, 1.0f, q->d_gates, tb_op_f32(call, X), 0.0f,
+        tb_gemm(&shape, 1.0f, q->d_gates, tb_op_f32(call, TB_RNN_X), 0.0f,
                 d_w + q->d * wide * s->n_in);
     }
     if (d_b != NULL) {
@@ -566,31 +346,31 @@ static void back_direction(const tb_call *call, const tb_rnn_cell *cell,
 {
     const tb_rnn *s = TB_OP_CONST_STATE(tb_rnn, call);
     tb_rnn_dir q = start_dir(call, s, d);
-    carver c = {.block = call->work};
+    tb_rnn_carver c = {.block = call->work};
     float *d_p = out_or_null(call, 6);
-    carve_back(&q, &c, cell);
-    q.y = tb_op_f32(call, Y);
-    q.c0 = in_or_null(call, C0);
+    tb_rnn_carve_back(&q, &c, cell);
+    q.y = tb_op_f32(call, TB_RNN_Y);
+    q.c0 = in_or_null(call, TB_RNN_C0);
     q.d_p = d_p == NULL ? NULL : d_p + d * 3 * s->n_hidden;
     if (q.d_p != NULL) {
         memset(q.d_p, 0, 3 * s->n_hidden * sizeof *q.d_p);
     }
     /* Never written: run's own inputs. */
-    q.gates = cell->saves_gates
-                  ? (float *)call->in[GATES].data + d * all_rows(s) * s->n_wide
-                  : NULL;
-    q.kept = cell->saves_kept
-                 ? (float *)call->in[KEPT].data + d * all_rows(s) * s->n_hidden
-                 : NULL;
-    gather_before(&q, in_or_null(call, H0));
-    load_edge(&q, q.d_h, in_or_null(call, D_H));
+    q.gates = cell->saves_gates ? (float *)call->in[TB_RNN_GATES].data +
+                                      d * tb_rnn_rows(s) * s->n_wide
+                                : NULL;
+    q.kept = cell->saves_kept ? (float *)call->in[TB_RNN_KEPT].data +
+                                    d * tb_rnn_rows(s) * s->n_hidden
+                              : NULL;
+    gather_before(&q, in_or_null(call, TB_RNN_H0));
+    load_edge(&q, q.d_h, in_or_null(call, TB_RNN_D_H));
     if (cell->has_c) {
-        load_edge(&q, q.d_c, in_or_null(call, D_C));
+        load_edge(&q, q.d_c, in_or_null(call, TB_RNN_D_C));
     }
     cell->pack(&q, true);
     for (size_t i = s->n_steps; i > 0; i--) {
         size_t t = nth_step(&q, i - 1);
-        add_d_y(&q, in_or_null(call, D_Y), t);
+        add_d_y(&q, in_or_null(call, TB_RNN_D_Y), t);
         cell->back(&q, t);
     }
     store_edge(&q, out_or_null(call, 4), q.d_h);

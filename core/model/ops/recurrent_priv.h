@@ -107,6 +107,116 @@ void tb_rnn_grad_run(const tb_call *call, const tb_rnn_cell *cell)
 /* Operations of a forward call, from its state. */
 double tb_rnn_flops(const tb_call *call) TB_NONNULL(1);
 
+/* --- between recurrent.c and recurrent_infer.c ---------------------------- */
+
+/* Inputs of both ways, and further ones of the way back. */
+enum {
+    TB_RNN_X,
+    TB_RNN_W,
+    TB_RNN_R,
+    TB_RNN_B,
+    TB_RNN_LENS,
+    TB_RNN_H0,
+    TB_RNN_C0,
+    TB_RNN_P,
+    TB_RNN_Y,
+    TB_RNN_GATES,
+    TB_RNN_KEPT,
+    TB_RNN_D_Y,
+    TB_RNN_D_H,
+    TB_RNN_D_C
+};
+
+/* Hands out floats of a block, or only counts them when there is none. */
+typedef struct tb_rnn_carver {
+    float *block;
+    size_t n;
+} tb_rnn_carver;
+
+/* The forward pass; gates go to scratch unless they are saved. Returns room for
+ * n_wide biases. */
+float *tb_rnn_carve_forward(tb_rnn_dir *q, tb_rnn_carver *c,
+                            const tb_rnn_cell *cell, bool saved)
+    TB_NONNULL(1, 2, 3);
+void tb_rnn_carve_back(tb_rnn_dir *q, tb_rnn_carver *c, const tb_rnn_cell *cell)
+    TB_NONNULL(1, 2, 3);
+
+/* Rows of X: steps of all samples. */
+static inline size_t tb_rnn_rows(const tb_rnn *s)
+{
+    return s->n_steps * s->n_rows;
+}
+
+/* --- the table ------------------------------------------------------------ */
+
+/* Attributes that all three have. */
+#define TB_RNN_ATTRS                                                           \
+    {"activation_alpha", TB_ATTR_FLOATS, false},                               \
+        {"activation_beta", TB_ATTR_FLOATS, false},                            \
+        {"activations", TB_ATTR_STRINGS, false},                               \
+        {"clip", TB_ATTR_FLOAT, false}, {"direction", TB_ATTR_STRING, false},  \
+        {"hidden_size", TB_ATTR_INT, false},                                   \
+    {                                                                          \
+        "layout", TB_ATTR_INT, false                                           \
+    }
+
+/* tb_op_<id> and tb_op_<id>_grad from `cell` and `attrs` above: an operator of
+ * up to n_inputs and n_outputs, with n_private ones that its gradient asks for;
+ * trained: bits of the inputs that train. */
+#define TB_RNN_OPERATOR(id, text, n_inputs, n_outputs, n_private, trained)     \
+    static tb_rc infer(tb_call *call, tb_err *err)                             \
+    {                                                                          \
+        return tb_rnn_infer(call, &cell, err);                                 \
+    }                                                                          \
+    static void run(const tb_call *call)                                       \
+    {                                                                          \
+        tb_rnn_run(call, &cell);                                               \
+    }                                                                          \
+    static void backward(tb_grad *g)                                           \
+    {                                                                          \
+        tb_rnn_backward(g, &cell, text "Grad");                                \
+    }                                                                          \
+    static tb_rc grad_infer(tb_call *call, tb_err *err)                        \
+    {                                                                          \
+        return tb_rnn_grad_infer(call, &cell, err);                            \
+    }                                                                          \
+    static void grad_run(const tb_call *call)                                  \
+    {                                                                          \
+        tb_rnn_grad_run(call, &cell);                                          \
+    }                                                                          \
+    const tb_op tb_op_##id = {.domain = TB_DOMAIN_ONNX,                        \
+                              .name = text,                                    \
+                              .since = 7,                                      \
+                              .until = TB_OPSET_ANY,                           \
+                              .in_min = 3,                                     \
+                              .in_max = n_inputs,                              \
+                              .out_min = 1,                                    \
+                              .out_max = n_outputs,                            \
+                              .any_output = true,                              \
+                              .attrs = attrs,                                  \
+                              .n_attrs = TB_COUNT(attrs),                      \
+                              .trains = trained,                               \
+                              .types = TB_TYPES_F32,                           \
+                              .n_saved = n_private,                            \
+                              .flops = tb_rnn_flops,                           \
+                              .infer = infer,                                  \
+                              .run = run,                                      \
+                              .backward = backward};                           \
+    const tb_op tb_op_##id##_grad = {.domain = TB_DOMAIN_GRAD,                 \
+                                     .name = text "Grad",                      \
+                                     .since = 1,                               \
+                                     .until = TB_OPSET_ANY,                    \
+                                     .in_min = 3,                              \
+                                     .in_max = TB_RNN_GRAD_IN,                 \
+                                     .out_min = 1,                             \
+                                     .out_max = TB_RNN_GRAD_OUT,               \
+                                     .any_output = true,                       \
+                                     .attrs = attrs,                           \
+                                     .n_attrs = TB_COUNT(attrs),               \
+                                     .shape_only = 1U << 3,                    \
+                                     .infer = grad_infer,                      \
+                                     .run = grad_run}
+
 /* --- for cells ------------------------------------------------------------ */
 
 /* Row of step t, sample b, in gates, kept and their gradients. */
