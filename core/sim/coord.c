@@ -229,11 +229,11 @@ static tb_rc let_out(tb_sim *sim, tb_err *err)
     return rc;
 }
 
-static tb_rc show_rows(tb_sim *sim, uint64_t from, uint64_t to, tb_err *err)
+tb_rc tb_sim_show_rows(tb_sim *sim, tb_err *err)
 {
     tb_rc rc = TB_OK;
-    for (uint64_t seq = from; rc == TB_OK && seq <= to; seq++) {
-        const tb_sim_row *row = &sim->rows[seq - 1];
+    while (rc == TB_OK && sim->shown < sim->durable) {
+        const tb_sim_row *row = &sim->rows[sim->shown++];
         tb_record record;
         rc = tb_record_decode(&record, row->kind, row->body.data, row->body.len,
                               err);
@@ -241,16 +241,18 @@ static tb_rc show_rows(tb_sim *sim, uint64_t from, uint64_t to, tb_err *err)
             break;
         }
         if (sim->jobs.row != NULL) {
-            sim->jobs.row(sim->jobs.arg, &record, seq, sim->now);
+            sim->jobs.row(sim->jobs.arg, &record, sim->shown, sim->now);
         }
         if (record.kind == TB_REC_RUN_STARTED) {
             sim->n_live++;
         } else if (record.kind == TB_REC_RUN_ENDED) {
             sim->n_live--;
-            sim->over = sim->n_live == 0 && tb_coordinator_runs(sim->co) == 0;
             sim->ended = record.u.run_ended;
         }
         tb_record_release(&record);
+    }
+    if (sim->co != NULL && sim->ended.outcome != 0) {
+        sim->over = sim->n_live == 0 && tb_coordinator_runs(sim->co) == 0;
     }
     return rc;
 }
@@ -260,9 +262,8 @@ tb_rc tb_sim_durable(tb_sim *sim, uint64_t seq, tb_err *err)
     if (seq <= sim->durable) {
         return TB_OK;
     }
-    uint64_t from = sim->durable + 1;
     sim->durable = seq;
-    tb_rc rc = show_rows(sim, from, seq, err);
+    tb_rc rc = tb_sim_show_rows(sim, err);
     if (rc == TB_OK && sim->kill_row != 0 && sim->kill_durable &&
         seq >= sim->kill_row) {
         sim->kill_row = 0;
@@ -324,6 +325,9 @@ tb_rc tb_sim_coordinator_up(tb_sim *sim, tb_err *err)
             rc = tb_coordinator_replay(sim->co, &record, i + 1, err);
             tb_record_release(&record);
         }
+    }
+    if (rc == TB_OK) {
+        rc = tb_sim_show_rows(sim, err);
     }
     if (rc == TB_OK) {
         rc = tb_coordinator_resume(sim->co, sim->now, &out, err);

@@ -90,6 +90,7 @@ static tb_rc start_work(tb_sim *sim, size_t i, const tb_caction *action,
     }
     uint64_t ms = sim->world.work_ms;
     ms += ms > 0 ? tb_stream_below(&sim->chance, ms) : 0;
+    ms *= sim->devices[i].slow > 0 ? sim->devices[i].slow : 1;
     tb_sim_item item = {.kind = TB_SIM_WORKED,
                         .client = i,
                         .life = sim->devices[i].life,

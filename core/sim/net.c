@@ -31,6 +31,7 @@ static tb_rc launch(tb_sim *sim, const tb_sim_item *from, tb_err *err)
                      (jitter > 0 ? tb_stream_below(&sim->chance, jitter) : 0);
     int64_t *last =
         item.kind == TB_SIM_TO_COORDINATOR ? &d->last_out_ms : &d->last_in_ms;
+    in_ms *= d->slow > 0 ? d->slow : 1;
     if (sim->world.fifo && sim->now + (int64_t)in_ms < *last) {
         in_ms = (uint64_t)(*last - sim->now);
     }
@@ -47,7 +48,8 @@ tb_rc tb_sim_send(tb_sim *sim, size_t client, bool to_coordinator,
                   const tb_msg *msg, tb_span payload, tb_err *err)
 {
     tb_sim_device *d = &sim->devices[client];
-    if (!d->connected || by_chance(sim, sim->world.drop)) {
+    if (!d->connected || sim->now < d->parted_until_ms ||
+        by_chance(sim, sim->world.drop)) {
         return TB_OK;
     }
     uint8_t *bytes = NULL;
@@ -80,7 +82,8 @@ tb_rc tb_sim_send(tb_sim *sim, size_t client, bool to_coordinator,
 tb_rc tb_sim_arrive(tb_sim *sim, tb_sim_item *item, tb_err *err)
 {
     tb_sim_device *d = &sim->devices[item->client];
-    if (!d->connected || d->link != item->link) {
+    if (!d->connected || d->link != item->link ||
+        sim->now < d->parted_until_ms) {
         return TB_OK; /* lost with its connection */
     }
     tb_msg msg;

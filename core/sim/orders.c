@@ -53,9 +53,33 @@ void tb_sim_spool_drop(tb_sim *sim, const tb_hash *config)
     tb_sim_upload **at = &sim->spool;
     while (*at != NULL) {
         tb_sim_upload *u = *at;
-        bool drop =
-            config == NULL ? !u->synced : tb_hash_equal(&u->config, config);
-        if (drop) {
+        if (tb_hash_equal(&u->config, config)) {
+            *at = u->next;
+            free_upload(u);
+        } else {
+            at = &u->next;
+        }
+    }
+}
+
+/* What is left on the disk is durable from here on; a record that is torn ends
+ * an upload, as in the spool of the host. */
+void tb_sim_spool_crash(tb_sim *sim)
+{
+    tb_sim_upload **at = &sim->spool;
+    while (*at != NULL) {
+        tb_sim_upload *u = *at;
+        uint32_t keep = u->n_held;
+        if (!u->synced) {
+            keep = sim->world.torn ? (uint32_t)tb_stream_below(
+                                         &sim->chance, (uint64_t)keep + 1)
+                                   : 0;
+        }
+        while (u->n_held > keep) {
+            tb_buf_release(&u->blocks[--u->n_held]);
+        }
+        u->synced = true;
+        if (keep == 0) {
             *at = u->next;
             free_upload(u);
         } else {
@@ -265,7 +289,7 @@ static tb_rc add_stored(tb_sim *sim, const tb_sim_round *round,
                         const tb_order *o, tb_verdict *v, tb_err *err)
 {
     tb_sim_upload *u = find(sim, &o->upload);
-    if (u == NULL || !u->synced) {
+    if (u == NULL || u->n_held != u->n_blocks) {
         return tb_fail(err, TB_E_NOT_FOUND,
                        "an accepted update of %s is not in the spool",
                        o->upload.client.text);
@@ -393,6 +417,33 @@ static tb_rc carry_out(tb_sim *sim, const tb_order *o, tb_verdict *v,
     return tb_fail(err, TB_E_BUG, "simulator: an order without a kind");
 }
 
+static tb_rc tell(tb_sim *sim, const tb_verdict *verdict, tb_err *err)
+{
+    tb_event event = {.kind = TB_EV_VERDICT, .verdict = verdict};
+    return tb_sim_coordinator_step(sim, &event, err);
+}
+
+tb_rc tb_sim_stored(tb_sim *sim, const tb_verdict *verdict, tb_err *err)
+{
+    if (sim->jobs.stored != NULL) {
+        sim->jobs.stored(sim->jobs.arg, &verdict->result.raw);
+    }
+    return tell(sim, verdict, err);
+}
+
+/* The verdict goes out when the result is durable. */
+static tb_rc store(tb_sim *sim, const tb_verdict *verdict, tb_err *err)
+{
+    tb_sim_item item = {.kind = TB_SIM_STORED,
+                        .life = sim->life,
+                        .verdict = tb_mem_array(1, sizeof *item.verdict)};
+    if (item.verdict == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "simulator: a verdict");
+    }
+    *item.verdict = *verdict;
+    return tb_sim_push(sim, &item, sim->world.blob_ms, err);
+}
+
 tb_rc tb_sim_ordered(tb_sim *sim, const tb_order *order, tb_err *err)
 {
     tb_err why = {0};
@@ -407,6 +458,7 @@ tb_rc tb_sim_ordered(tb_sim *sim, const tb_order *order, tb_err *err)
     if (order->kind == TB_ORDER_ADD_BLOCK) {
         tb_sim_discard(sim, order->payload);
     }
-    tb_event event = {.kind = TB_EV_VERDICT, .verdict = &v};
-    return tb_sim_coordinator_step(sim, &event, err);
+    return v.rc == TB_OK && order->kind == TB_ORDER_AGGREGATE
+               ? store(sim, &v, err)
+               : tell(sim, &v, err);
 }

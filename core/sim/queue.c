@@ -67,6 +67,7 @@ void tb_sim_item_release(tb_sim_item *item)
     tb_buf_release(&item->envelope);
     tb_mem_free(item->payload);
     tb_mem_free(item->order);
+    tb_mem_free(item->verdict);
     tb_sim_task_free(&item->task);
     memset(item, 0, sizeof *item);
 }

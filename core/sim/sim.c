@@ -15,9 +15,9 @@ tb_sim_world tb_sim_world_quiet(void)
                           .reconnect_ms = 1};
 }
 
-static tb_rc record(tb_sim *sim, const tb_record *r, tb_err *err)
+tb_rc tb_sim_record(tb_sim *sim, const tb_record *record, tb_err *err)
 {
-    tb_event event = {.kind = TB_EV_RECORD, .record = r};
+    tb_event event = {.kind = TB_EV_RECORD, .record = record};
     return tb_sim_coordinator_step(sim, &event, err);
 }
 
@@ -33,8 +33,8 @@ static tb_rc enrol(tb_sim *sim, size_t i, tb_err *err)
     tb_le64_put(enrolled.u.enrolled.invite, i + 1);
     tb_le64_put(enrolled.u.enrolled.sign_key, i + 1);
     tb_le64_put(enrolled.u.enrolled.curve_key, i + 1);
-    tb_rc rc = record(sim, &invited, err);
-    return rc == TB_OK ? record(sim, &enrolled, err) : rc;
+    tb_rc rc = tb_sim_record(sim, &invited, err);
+    return rc == TB_OK ? tb_sim_record(sim, &enrolled, err) : rc;
 }
 
 static tb_rc start_devices(tb_sim *sim, const tb_sim_params *params,
@@ -165,7 +165,9 @@ static tb_rc connected(tb_sim *sim, const tb_sim_item *item, tb_err *err)
         return TB_OK;
     }
     tb_cevent event = {.kind = TB_CEV_CONNECTED};
-    if (sim->co == NULL) {
+    tb_member member;
+    if (sim->co == NULL || sim->now < d->parted_until_ms ||
+        (tb_coordinator_find(sim->co, &d->name, &member) && member.revoked)) {
         event.kind = TB_CEV_DISCONNECTED; /* nobody answers */
     } else {
         d->connected = true;
@@ -209,6 +211,8 @@ static tb_rc happen(tb_sim *sim, tb_sim_item *item, tb_err *err)
         return tb_sim_worked(sim, item, err);
     case TB_SIM_ORDERED:
         return alive ? tb_sim_ordered(sim, item->order, err) : TB_OK;
+    case TB_SIM_STORED:
+        return alive ? tb_sim_stored(sim, item->verdict, err) : TB_OK;
     case TB_SIM_DURABLE:
         return alive ? tb_sim_durable(sim, item->seq, err) : TB_OK;
     case TB_SIM_COORDINATOR_UP:
@@ -225,20 +229,58 @@ static tb_rc happen(tb_sim *sim, tb_sim_item *item, tb_err *err)
     return tb_fail(err, TB_E_BUG, "simulator: an event without a kind");
 }
 
+/* When the process that an item is for runs again. */
+static int64_t asleep_until(const tb_sim *sim, const tb_sim_item *item)
+{
+    switch (item->kind) {
+    case TB_SIM_TO_COORDINATOR:
+    case TB_SIM_ORDERED:
+    case TB_SIM_STORED:
+    case TB_SIM_DURABLE:
+    case TB_SIM_WAKE_COORDINATOR:
+        return sim->asleep_until_ms;
+    case TB_SIM_TO_CLIENT:
+    case TB_SIM_CONNECTED:
+    case TB_SIM_WORKED:
+    case TB_SIM_WAKE_CLIENT:
+        return sim->devices[item->client].asleep_until_ms;
+    case TB_SIM_COORDINATOR_UP:
+    case TB_SIM_CLIENT_UP:
+        break;
+    }
+    return INT64_MIN;
+}
+
+static tb_rc handle(tb_sim *sim, tb_sim_item *item, tb_err *err)
+{
+    int64_t awake = asleep_until(sim, item);
+    if (awake > sim->now) {
+        return tb_sim_push(sim, item, (uint64_t)(awake - sim->now), err);
+    }
+    if (sim->jobs.trace != NULL) {
+        tb_sim_tell(sim, item);
+    }
+    tb_rc rc = happen(sim, item, err);
+    if (rc == TB_OK && sim->jobs.step != NULL) {
+        sim->jobs.step(sim->jobs.arg, sim);
+    }
+    return rc;
+}
+
 tb_rc tb_sim_run(tb_sim *sim, int64_t until_ms, bool *over,
                  tb_rec_run_ended *ended, tb_err *err)
 {
     tb_sim_item item;
     tb_rc rc = TB_OK;
     while (rc == TB_OK && !sim->over && tb_sim_pop(sim, until_ms, &item)) {
-        sim->now = item.at_ms;
-        rc = happen(sim, &item, err);
+        sim->now = item.at_ms > sim->now ? item.at_ms : sim->now;
+        rc = handle(sim, &item, err);
         tb_sim_item_release(&item);
     }
     *over = sim->over;
     *ended = sim->ended;
     if (rc == TB_OK && !sim->over) {
-        sim->now = until_ms;
+        sim->now = until_ms > sim->now ? until_ms : sim->now;
         rc = tb_fail(err, TB_E_TIMEOUT, "simulator: not over at %lld ms",
                      (long long)until_ms);
     }
@@ -260,56 +302,13 @@ const tb_client *tb_sim_client(const tb_sim *sim, size_t i)
     return sim->devices[i].machine;
 }
 
-/* faults */
-
-tb_rc tb_sim_kill_coordinator(tb_sim *sim, uint64_t down_ms, tb_err *err)
+size_t tb_sim_held_bytes(const tb_sim *sim)
 {
-    if (sim->co == NULL) {
-        return TB_OK;
+    size_t n = 0;
+    for (const tb_sim_payload *p = sim->payloads; p != NULL; p = p->next) {
+        n += p->len;
     }
-    tb_sim_coordinator_drop(sim);
-    while (sim->n_rows > sim->durable) {
-        tb_buf_release(&sim->rows[--sim->n_rows].body);
-    }
-    tb_sim_spool_drop(sim, NULL);
-    tb_rc rc = TB_OK;
-    for (size_t i = 0; rc == TB_OK && i < sim->n_devices; i++) {
-        rc = tb_sim_break(sim, i, true, err);
-    }
-    tb_sim_item up = {.kind = TB_SIM_COORDINATOR_UP};
-    return rc == TB_OK ? tb_sim_push(sim, &up, down_ms, err) : rc;
-}
-
-void tb_sim_kill_at_row(tb_sim *sim, uint64_t seq, bool durable)
-{
-    sim->kill_row = seq;
-    sim->kill_durable = durable;
-}
-
-tb_rc tb_sim_kill_client(tb_sim *sim, size_t i, uint64_t down_ms, tb_err *err)
-{
-    tb_sim_device *d = &sim->devices[i];
-    if (d->machine == NULL) {
-        return TB_OK;
-    }
-    d->life++;
-    tb_client_free(&d->machine);
-    tb_rc rc = tb_sim_break(sim, i, false, err);
-    if (rc == TB_OK && down_ms != UINT64_MAX) {
-        tb_sim_item up = {.kind = TB_SIM_CLIENT_UP, .client = i};
-        rc = tb_sim_push(sim, &up, down_ms, err);
-    }
-    return rc;
-}
-
-tb_rc tb_sim_cut(tb_sim *sim, size_t i, tb_err *err)
-{
-    return tb_sim_break(sim, i, true, err);
-}
-
-void tb_sim_disk_full(tb_sim *sim, int64_t until_ms)
-{
-    sim->full_until_ms = until_ms;
+    return n;
 }
 
 tb_rc tb_sim_inject(tb_sim *sim, size_t client, const tb_msg *msg,

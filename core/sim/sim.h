@@ -23,9 +23,13 @@ typedef struct tb_sim_world {
     uint64_t jitter_ms;     /* added, uniform; reorders unless fifo */
     bool fifo;              /* messages of one direction stay in order */
     double drop, duplicate; /* chances, per message */
-    uint64_t work_ms;      /* least time of a client's work, up to twice that */
-    uint64_t order_ms;     /* time of an order of the coordinator */
-    uint64_t sync_ms;      /* until a journal row is durable */
+    uint64_t work_ms;  /* least time of a client's work, up to twice that */
+    uint64_t order_ms; /* time of an order of the coordinator */
+    uint64_t sync_ms;  /* until a journal row is durable */
+    uint64_t blob_ms;  /* until the result of an order is */
+    /* A kill keeps any first part of what was not synced: rows of the journal,
+     * blocks of an upload. Else it takes all of it. */
+    bool torn;
     uint64_t reconnect_ms; /* from CONNECT to CONNECTED */
 } tb_sim_world;
 
@@ -62,6 +66,15 @@ typedef struct tb_sim_jobs {
     /* Each journal row when it is durable; may be NULL. */
     void (*row)(void *arg, const tb_record *record, uint64_t seq,
                 int64_t now_ms);
+
+    /* The result of AGGREGATE or FINISH is durable; its verdict goes out after
+     * this. May be NULL. */
+    void (*stored)(void *arg, const tb_hash *blob);
+
+    /* After each event, and what it was, in one line that repeats with the seed;
+     * both may be NULL. */
+    void (*step)(void *arg, const tb_sim *sim);
+    void (*trace)(void *arg, const char *line);
 
     /* A client heard the end of its update of a round; may be NULL. */
     void (*settled)(void *arg, size_t client, const tb_hash *config,
@@ -106,8 +119,14 @@ int64_t tb_sim_now(const tb_sim *sim) TB_NONNULL(1);
 const tb_coordinator *tb_sim_coordinator(const tb_sim *sim) TB_NONNULL(1);
 const tb_client *tb_sim_client(const tb_sim *sim, size_t i) TB_NONNULL(1);
 
-/* kill -9 of the coordinator: journal rows and spool that are not durable are
- * lost, connections break; it starts again after down_ms from its journal. */
+/* Payload of messages that the coordinator holds now. */
+size_t tb_sim_held_bytes(const tb_sim *sim) TB_NONNULL(1);
+
+/* --- faults.c ------------------------------------------------------------- */
+
+/* kill -9 of the coordinator, or a power cut: rows and spool that are not
+ * durable are lost, connections break; it starts again after down_ms from its
+ * journal. */
 tb_rc tb_sim_kill_coordinator(tb_sim *sim, uint64_t down_ms, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
@@ -124,8 +143,28 @@ tb_rc tb_sim_kill_client(tb_sim *sim, size_t i, uint64_t down_ms, tb_err *err)
 tb_rc tb_sim_cut(tb_sim *sim, size_t i, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
+/* For ms nothing passes between a client and the coordinator, and neither is
+ * told; new connections fail. */
+void tb_sim_part(tb_sim *sim, size_t i, uint64_t ms) TB_NONNULL(1);
+
+/* From now on work of a client takes `factor` times as long, and so does each
+ * of its messages. */
+void tb_sim_slow(tb_sim *sim, size_t i, uint32_t factor) TB_NONNULL(1);
+
+/* The process is stopped for ms (SIGSTOP, a suspended machine): all that comes
+ * for it waits, and then comes at once, its timers late. */
+void tb_sim_suspend_coordinator(tb_sim *sim, uint64_t ms) TB_NONNULL(1);
+void tb_sim_suspend_client(tb_sim *sim, size_t i, uint64_t ms) TB_NONNULL(1);
+
+/* The clock of all jumps ahead: what was due in between comes late. */
+void tb_sim_jump(tb_sim *sim, uint64_t ms) TB_NONNULL(1);
+
 /* Spool writes fail with FULL until this time. */
 void tb_sim_disk_full(tb_sim *sim, int64_t until_ms) TB_NONNULL(1);
+
+/* Journals a fact from outside, such as REVOKED. Errors: of TB_EV_RECORD. */
+tb_rc tb_sim_record(tb_sim *sim, const tb_record *record, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Gives the coordinator a message of a client as it is, at once (a fault of the
  * test); payload may be NULL. */

@@ -1,7 +1,8 @@
 /* core/sim/sim_priv.h - the inside of the simulator, for its own files: sim.c
- * (doors and the clock), queue.c (what happens when), net.c (messages), coord.c
- * (the coordinator's driver), orders.c (what it computes, and its spool),
- * device.c (a client's driver). */
+ * (doors and the clock), faults.c (what goes wrong), queue.c (what happens
+ * when), net.c (messages), coord.c (the coordinator's driver), orders.c (what
+ * it computes, and its spool), device.c (a client's driver), trace.c (what
+ * happened). */
 #ifndef TB_SIM_SIM_PRIV_H
 #define TB_SIM_SIM_PRIV_H
 
@@ -18,6 +19,7 @@ typedef enum tb_sim_kind {
     TB_SIM_CONNECTED, /* a client's connection stands */
     TB_SIM_WORKED,    /* a client's work is done */
     TB_SIM_ORDERED,   /* an order of the coordinator is done */
+    TB_SIM_STORED,    /* its result is durable */
     TB_SIM_DURABLE,   /* the journal is synced up to a row */
     TB_SIM_COORDINATOR_UP,
     TB_SIM_CLIENT_UP,
@@ -46,9 +48,10 @@ typedef struct tb_sim_item {
     tb_buf envelope;  /* owned: message */
     uint8_t *payload; /* owned: message */
     size_t payload_bytes;
-    uint64_t seq;      /* DURABLE */
-    tb_order *order;   /* owned: ORDERED */
-    tb_sim_task *task; /* owned: WORKED */
+    uint64_t seq;        /* DURABLE */
+    tb_order *order;     /* owned: ORDERED */
+    tb_verdict *verdict; /* owned: STORED */
+    tb_sim_task *task;   /* owned: WORKED */
 } tb_sim_item;
 
 typedef struct tb_sim_queue {
@@ -96,7 +99,10 @@ typedef struct tb_sim_device {
     uint64_t life;      /* counts its starts */
     uint64_t link;      /* counts its connections */
     bool connected;
-    bool known; /* the coordinator has heard on this connection */
+    bool known;              /* the coordinator has heard on this connection */
+    uint32_t slow;           /* factor; 0: none */
+    int64_t parted_until_ms; /* nothing passes */
+    int64_t asleep_until_ms;
     int64_t last_in_ms, last_out_ms; /* deliveries, for fifo */
     tb_hash blob;                    /* of which `have` bytes are on its disk */
     uint64_t have;
@@ -126,9 +132,11 @@ struct tb_sim {
     tb_coordinator *co; /* NULL: down */
     uint64_t life;      /* counts its starts */
     int64_t co_wake_ms;
-    tb_sim_row *rows; /* owned */
+    int64_t asleep_until_ms; /* the coordinator */
+    tb_sim_row *rows;        /* owned */
     size_t n_rows, cap_rows;
     uint64_t durable; /* rows that survive a kill */
+    uint64_t shown;   /* rows that the test has seen */
     tb_actions held;  /* wait for a row */
     tb_sim_payload *payloads;
     tb_sim_upload *spool;
@@ -166,6 +174,7 @@ tb_rc tb_sim_break(tb_sim *sim, size_t client, bool tell, tb_err *err)
 /* coord.c */
 tb_rc tb_sim_coordinator_up(tb_sim *sim, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
+tb_rc tb_sim_show_rows(tb_sim *sim, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 tb_rc tb_sim_coordinator_step(tb_sim *sim, const tb_event *event, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 tb_rc tb_sim_durable(tb_sim *sim, uint64_t seq, tb_err *err)
@@ -179,9 +188,12 @@ void tb_sim_coordinator_drop(tb_sim *sim) TB_NONNULL(1);
 /* orders.c */
 tb_rc tb_sim_ordered(tb_sim *sim, const tb_order *order, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_sim_stored(tb_sim *sim, const tb_verdict *verdict, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 void tb_sim_discard(tb_sim *sim, uint64_t payload) TB_NONNULL(1);
-/* Drops uploads: of a round, or (NULL) all that were not synced. */
-void tb_sim_spool_drop(tb_sim *sim, const tb_hash *config) TB_NONNULL(1);
+/* Drops the uploads of a round; what a kill leaves of those not synced. */
+void tb_sim_spool_drop(tb_sim *sim, const tb_hash *config) TB_NONNULL(1, 2);
+void tb_sim_spool_crash(tb_sim *sim) TB_NONNULL(1);
 /* Drops the sum of a round, or (NULL) all. */
 void tb_sim_sum_drop(tb_sim *sim, const tb_hash *config) TB_NONNULL(1);
 /* The check that stands for a block's tag. */
@@ -190,6 +202,9 @@ void tb_sim_tag(uint8_t tag[static 16], const tb_hash *config,
                 const tb_buf *plain) TB_NONNULL(1, 2, 3, 4, 6);
 tb_hash tb_sim_update_hash(const uint8_t header[static TB_UPLOAD_HEADER_BYTES],
                            const tb_buf *blocks, uint32_t n) TB_NONNULL(1, 2);
+
+/* trace.c: one line about an item that is about to happen. */
+void tb_sim_tell(const tb_sim *sim, const tb_sim_item *item) TB_NONNULL(1, 2);
 
 /* device.c */
 tb_rc tb_sim_device_up(tb_sim *sim, size_t i, tb_err *err)
