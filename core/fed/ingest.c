@@ -323,7 +323,9 @@ static void given(tb_coordinator *co, tb_seat *seat, uint64_t id)
 static void order(tb_coordinator *co, tb_seat *seat, tb_order_kind kind)
 {
     tb_upload *upload = &seat->upload;
-    tb_order *o = tb_co_order(co, seat->run, kind, 0);
+    /* What a purge takes away is gone: its row must be there first. */
+    uint64_t after = kind == TB_ORDER_DROP_STORED ? co->seq : 0;
+    tb_order *o = tb_co_order(co, seat->run, kind, after);
     o->upload = upload->ref;
     o->weight = upload->weight;
     o->full = upload->counted ? upload->full : upload->weight;

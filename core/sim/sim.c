@@ -15,9 +15,9 @@ tb_sim_world tb_sim_world_quiet(void)
                           .reconnect_ms = 1};
 }
 
-tb_rc tb_sim_record(tb_sim *sim, const tb_record *record, tb_err *err)
+static tb_rc record(tb_sim *sim, const tb_record *r, tb_err *err)
 {
-    tb_event event = {.kind = TB_EV_RECORD, .record = record};
+    tb_event event = {.kind = TB_EV_RECORD, .record = r};
     return tb_sim_coordinator_step(sim, &event, err);
 }
 
@@ -33,8 +33,8 @@ static tb_rc enrol(tb_sim *sim, size_t i, tb_err *err)
     tb_le64_put(enrolled.u.enrolled.invite, i + 1);
     tb_le64_put(enrolled.u.enrolled.sign_key, i + 1);
     tb_le64_put(enrolled.u.enrolled.curve_key, i + 1);
-    tb_rc rc = tb_sim_record(sim, &invited, err);
-    return rc == TB_OK ? tb_sim_record(sim, &enrolled, err) : rc;
+    tb_rc rc = record(sim, &invited, err);
+    return rc == TB_OK ? record(sim, &enrolled, err) : rc;
 }
 
 static tb_rc start_devices(tb_sim *sim, const tb_sim_params *params,

@@ -71,8 +71,8 @@ typedef struct tb_sim_jobs {
      * this. May be NULL. */
     void (*stored)(void *arg, const tb_hash *blob);
 
-    /* After each event, and what it was, in one line that repeats with the seed;
-     * both may be NULL. */
+    /* After each event, and what it was, in one line that repeats with the
+     * seed; both may be NULL. */
     void (*step)(void *arg, const tb_sim *sim);
     void (*trace)(void *arg, const char *line);
 
@@ -161,10 +161,6 @@ void tb_sim_jump(tb_sim *sim, uint64_t ms) TB_NONNULL(1);
 
 /* Spool writes fail with FULL until this time. */
 void tb_sim_disk_full(tb_sim *sim, int64_t until_ms) TB_NONNULL(1);
-
-/* Journals a fact from outside, such as REVOKED. Errors: of TB_EV_RECORD. */
-tb_rc tb_sim_record(tb_sim *sim, const tb_record *record, tb_err *err)
-    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Gives the coordinator a message of a client as it is, at once (a fault of the
  * test); payload may be NULL. */

@@ -9,7 +9,8 @@
 #include "base/stream.h"
 #include "fed/strategy.h"
 
-#define N_PARAMS 70000 /* a head and two blocks */
+#define N_PARAMS 70000 /* unless the test says so: a head and two blocks */
+#define WAVE     1000
 
 /* Memory that a test cannot do without. */
 static void *must(void *p)
@@ -25,14 +26,10 @@ static float *new_values(size_t n)
     return must(tb_mem_array(n, sizeof(float)));
 }
 
-static tb_hash hash_values(const float *values)
-{
-    return tb_hash_of(values, N_PARAMS * sizeof *values);
-}
-
 static tb_model_ref keep_model(fleet *f, float *values_take)
 {
-    tb_hash hash = hash_values(values_take);
+    size_t bytes = f->n_params * sizeof *values_take;
+    tb_hash hash = tb_hash_of(values_take, bytes);
     size_t i = 0;
     (void)pthread_mutex_lock(&f->lock);
     while (i < f->n_models && !tb_hash_equal(&f->models[i].hash, &hash)) {
@@ -47,10 +44,8 @@ static tb_model_ref keep_model(fleet *f, float *values_take)
             (fleet_model){.hash = hash, .values = values_take};
     }
     (void)pthread_mutex_unlock(&f->lock);
-    return (tb_model_ref){.raw = hash,
-                          .raw_bytes = N_PARAMS * sizeof(float),
-                          .stored = hash,
-                          .stored_bytes = N_PARAMS * sizeof(float)};
+    return (tb_model_ref){
+        .raw = hash, .raw_bytes = bytes, .stored = hash, .stored_bytes = bytes};
 }
 
 /* Any thread: clients work while the coordinator makes models. */
@@ -59,21 +54,32 @@ static const float *find_model(fleet *f, const tb_hash *hash)
     const float *values = NULL;
     (void)pthread_mutex_lock(&f->lock);
     for (size_t i = 0; i < f->n_models; i++) {
-        if (tb_hash_equal(&f->models[i].hash, hash)) {
+        if (f->models[i].durable && tb_hash_equal(&f->models[i].hash, hash)) {
             values = f->models[i].values;
         }
     }
     (void)pthread_mutex_unlock(&f->lock);
     if (values == NULL) {
-        abort(); /* a model that nobody made */
+        abort(); /* a model that nobody made, or that is not durable yet */
     }
     return values;
+}
+
+static void stored(void *arg, const tb_hash *blob)
+{
+    fleet *f = arg;
+    (void)pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < f->n_models; i++) {
+        f->models[i].durable =
+            f->models[i].durable || tb_hash_equal(&f->models[i].hash, blob);
+    }
+    (void)pthread_mutex_unlock(&f->lock);
 }
 
 /* The target of client c at value i: small, and different for all. */
 static float target(size_t c, size_t i)
 {
-    return sinf((float)(i % 1000) * 0.01F + (float)c);
+    return sinf((float)(i % WAVE) * 0.01F + (float)c);
 }
 
 static uint32_t weight_of(size_t c)
@@ -93,10 +99,14 @@ static void make_update(fleet *f, size_t c, const tb_round_config *config,
         }
         return;
     }
-    for (size_t i = 0; i < N_PARAMS; i++) {
-        values[i] = 0.1F * (target(c, i) - model[i]);
+    float wave[WAVE];
+    for (size_t i = 0; i < WAVE && i < f->n_params; i++) {
+        wave[i] = target(c, i);
     }
-    values[N_PARAMS] = 1.0F / (1.0F + (float)config->round);
+    for (size_t i = 0; i < f->n_params; i++) {
+        values[i] = 0.1F * (wave[i % WAVE] - model[i]);
+    }
+    values[f->n_params] = 1.0F / (1.0F + (float)config->round);
 }
 
 static tb_rc work(void *arg, tb_sim_work *todo, tb_err *err)
@@ -126,11 +136,12 @@ static tb_rc aggregate(void *arg, const tb_order *order,
         out->result.raw = tb_sum_hash(sum);
         return TB_OK;
     }
-    float *model = new_values(N_PARAMS);
-    memcpy(model, find_model(f, &order->model.raw), N_PARAMS * sizeof *model);
+    float *model = new_values(f->n_params);
+    memcpy(model, find_model(f, &order->model.raw),
+           f->n_params * sizeof *model);
     tb_strategy_settings settings = {.server_lr = 1.0};
     tb_rc rc = tb_strategy_find("fedavg")->aggregate(&settings, sum, model,
-                                                     N_PARAMS, NULL, err);
+                                                     f->n_params, NULL, err);
     CHECK(rc == TB_OK);
     out->metrics.train_loss = out->metrics.loss;
     out->result = keep_model(f, model);
@@ -180,6 +191,62 @@ static fleet_round *round_of(fleet *f, const tb_hash *hash)
     abort(); /* a record of a round that was not opened */
 }
 
+static bool is_run(const tb_run_id *a, const tb_run_id *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
+/* A run that was started. */
+static fleet_track *track_of(fleet *f, const tb_run_id *id)
+{
+    size_t i = 0;
+    while (i < f->n_tracks && !is_run(&f->tracks[i].id, id)) {
+        i++;
+    }
+    CHECK(i < f->n_tracks);
+    return &f->tracks[i];
+}
+
+static void run_started(fleet *f, const tb_run_params *params)
+{
+    CHECK(f->n_tracks < FLEET_RUNS_MAX);
+    for (size_t i = 0; i < f->n_tracks; i++) {
+        CHECK(!is_run(&f->tracks[i].id, &params->run));
+    }
+    f->tracks[f->n_tracks++] =
+        (fleet_track){.id = params->run, .model = params->model.raw};
+}
+
+static void run_ended(fleet *f, const tb_rec_run_ended *r)
+{
+    fleet_track *track = track_of(f, &r->run);
+    CHECK(!track->ended);
+    track->ended = true;
+    CHECK(f->n_ends < FLEET_RUNS_MAX);
+    f->ends[f->n_ends++] = *r;
+}
+
+/* A round comes once, when the one before is over, and from its result. */
+static void check_opened(fleet *f, const fleet_round *round)
+{
+    const tb_round_config *c = &round->config;
+    const fleet_track *track = track_of(f, &c->run);
+    CHECK(!track->ended);
+    bool known = tb_hash_equal(&c->model, &track->model);
+    for (const fleet_round *r = f->rounds; r < round; r++) {
+        if (is_run(&r->config.run, &c->run)) {
+            known = known || (c->task != TB_TASK_TRAIN &&
+                              tb_hash_equal(&c->model, &r->result.raw));
+            CHECK(r->committed || r->abandoned);
+            CHECK(r->config.round != c->round || r->config.task != c->task ||
+                  r->config.attempt != c->attempt);
+            CHECK(!r->committed || r->config.round != c->round ||
+                  r->config.task != c->task);
+        }
+    }
+    CHECK(known); /* the result before it, or the one to be calibrated */
+}
+
 static void opened(fleet *f, const tb_rec_round_opened *r)
 {
     f->rounds =
@@ -191,6 +258,7 @@ static void opened(fleet *f, const tb_rec_round_opened *r)
                                     r->config.len, &err),
              err);
     round->hash = tb_hash_of(r->config.data, r->config.len);
+    check_opened(f, round);
 }
 
 static void seen_accepted(fleet *f, const tb_rec_accepted *r)
@@ -225,27 +293,53 @@ static void check_committed(fleet *f, const fleet_round *round)
     }
     const float *before = find_model(f, &config->model);
     const float *after = find_model(f, &round->result.raw);
-    float *update = new_values(N_PARAMS + 1);
-    double *total = must(tb_mem_array(N_PARAMS, sizeof *total));
+    float *update = new_values(f->n_params + 1);
+    double *total = must(tb_mem_array(f->n_params, sizeof *total));
     double scale = exp2((double)config->fraction_bits);
     double weights = 0;
     for (size_t c = 0; c < f->params.n_clients; c++) {
         if (round->in[c]) {
             make_update(f, c, config, update);
             weights += weight_of(c);
-            for (size_t i = 0; i < N_PARAMS; i++) {
+            for (size_t i = 0; i < f->n_params; i++) {
                 /* all below 2^53: the sum of doubles is exact */
                 total[i] += rint((double)update[i] * scale) * weight_of(c);
             }
         }
     }
-    for (size_t i = 0; i < N_PARAMS; i++) {
+    for (size_t i = 0; i < f->n_params; i++) {
         CHECK(fabs(total[i]) < 0x1p53);
         float mean = (float)(total[i] / weights / scale);
         CHECK(after[i] == (float)((double)before[i] + (double)mean));
     }
     tb_mem_free(update);
     tb_mem_free(total);
+}
+
+static void abandoned(fleet *f, const tb_rec_abandoned *r)
+{
+    fleet_round *round = round_of(f, &r->config);
+    CHECK(!round->committed && !round->abandoned);
+    CHECK(r->why[0] != '\0');
+    if (strstr(r->why, "spool") != NULL) {
+        print_error("%s\n", r->why);
+        fail(); /* what was synced stays */
+    }
+    round->abandoned = true;
+    memcpy(round->why, r->why, sizeof round->why);
+}
+
+static void committed(fleet *f, const tb_rec_committed *r)
+{
+    fleet_round *round = round_of(f, &r->config);
+    CHECK(round->closed && !round->committed && !round->abandoned);
+    CHECK(r->n_clients == round->n_in);
+    round->committed = true;
+    round->result = r->result;
+    check_committed(f, round);
+    if (r->task == TB_TASK_TRAIN) {
+        track_of(f, &round->config.run)->model = r->result.raw;
+    }
 }
 
 static void row(void *arg, const tb_record *record, uint64_t seq,
@@ -256,7 +350,11 @@ static void row(void *arg, const tb_record *record, uint64_t seq,
     CHECK(seq == f->n_rows + 1);
     f->n_rows = seq;
     f->kinds[record->kind]++;
-    if (record->kind == TB_REC_ROUND_OPENED) {
+    if (record->kind == TB_REC_RUN_STARTED) {
+        run_started(f, record->u.run_started);
+    } else if (record->kind == TB_REC_RUN_ENDED) {
+        run_ended(f, &record->u.run_ended);
+    } else if (record->kind == TB_REC_ROUND_OPENED) {
         opened(f, &record->u.round_opened);
     } else if (record->kind == TB_REC_ACCEPTED) {
         seen_accepted(f, &record->u.accepted);
@@ -264,23 +362,12 @@ static void row(void *arg, const tb_record *record, uint64_t seq,
         seen_purged(f, &record->u.purged);
     } else if (record->kind == TB_REC_EXPELLED) {
         round_of(f, &record->u.expelled.config)->n_expelled++;
-    } else if (record->kind == TB_REC_RUN_ENDED) {
-        CHECK(f->n_ends < FLEET_RUNS_MAX);
-        f->ends[f->n_ends++] = record->u.run_ended;
     } else if (record->kind == TB_REC_CLOSED) {
         round_of(f, &record->u.closed.config)->closed = true;
     } else if (record->kind == TB_REC_ABANDONED) {
-        fleet_round *round = round_of(f, &record->u.abandoned.config);
-        CHECK(!round->committed && !round->abandoned);
-        round->abandoned = true;
-        memcpy(round->why, record->u.abandoned.why, sizeof round->why);
+        abandoned(f, &record->u.abandoned);
     } else if (record->kind == TB_REC_COMMITTED) {
-        fleet_round *round = round_of(f, &record->u.committed.config);
-        CHECK(round->closed && !round->committed && !round->abandoned);
-        CHECK(record->u.committed.n_clients == round->n_in);
-        round->committed = true;
-        round->result = record->u.committed.result;
-        check_committed(f, round);
+        committed(f, &record->u.committed);
     }
 }
 
@@ -290,8 +377,38 @@ static void settled(void *arg, size_t client, const tb_hash *config,
 {
     fleet *f = arg;
     if (accepted) {
-        const fleet_round *round = round_of(f, config);
+        fleet_round *round = round_of(f, config);
         CHECK(round->in[client] || round->purged[client]);
+        round->received[client] = true;
+    }
+}
+
+/* What the parameters allow: models, and for each run its sum and a cohort's
+ * updates in the spool; for each client an update on its disk, one in the
+ * making, and a window of it in flight, twice with duplicates. */
+static size_t memory_bound(const fleet *f)
+{
+    size_t model = f->n_params * sizeof(float);
+    size_t update = model + (2u << 10);
+    size_t clients = f->params.n_clients;
+    return (4u << 20) + (f->n_models + FLEET_RUNS_MAX) * model +
+           f->n_tracks * (6 * update + 3 * clients * update) +
+           clients * (8 * update + (64u << 10));
+}
+
+static void step(void *arg, const tb_sim *sim)
+{
+    fleet *f = arg;
+    size_t bytes = tb_mem_bytes();
+    f->most_bytes = bytes > f->most_bytes ? bytes : f->most_bytes;
+    f->bound_bytes = memory_bound(f);
+    CHECK(bytes <= f->bound_bytes);
+    CHECK(tb_sim_held_bytes(sim) <= f->params.coordinator.pool_bytes);
+    const tb_coordinator *co = tb_sim_coordinator(sim);
+    tb_run_status s;
+    for (size_t i = 0; co != NULL && tb_coordinator_run_status(co, i, &s);
+         i++) {
+        CHECK(s.waits_for[0] != '\0');
     }
 }
 
@@ -308,14 +425,12 @@ static void set_run(fleet *f, uint32_t rounds, uint64_t seed)
 {
     tb_run_params *run = &f->run;
     uint32_t n = (uint32_t)f->params.n_clients;
-    run->model = keep_model(f, new_values(N_PARAMS));
     run->federation = f->params.coordinator.federation;
     run->run.bytes[0] = 1;
     CHECK(tb_name_set(&run->name, "demo"));
     CHECK(tb_name_set(&run->data_set, "numbers"));
     CHECK(tb_name_set(&run->codec, "f32"));
     CHECK(tb_name_set(&run->strategy, "fedavg"));
-    run->n_params = N_PARAMS;
     run->n_observed = 3;
     run->seed = seed;
     run->rounds = rounds;
@@ -359,9 +474,20 @@ void fleet_init(fleet *f, size_t n_clients, uint32_t rounds, uint64_t seed)
                                    .evaluate = evaluate,
                                    .finish = finish,
                                    .row = row,
+                                   .stored = stored,
+                                   .step = step,
                                    .settled = settled,
                                    .tamper = tamper};
     set_run(f, rounds, seed);
+    fleet_size(f, N_PARAMS);
+}
+
+void fleet_size(fleet *f, size_t n_params)
+{
+    f->n_params = n_params;
+    f->run.n_params = n_params;
+    f->run.model = keep_model(f, new_values(n_params));
+    stored(f, &f->run.model.raw);
 }
 
 void fleet_release(fleet *f)
@@ -427,15 +553,15 @@ void fleet_finish(fleet *f, int64_t until_ms)
     }
     CHECK_OK(rc, err);
     CHECK(over);
+    f->over = over;
     fleet_check(f);
 }
 
 void fleet_pass(fleet *f, int64_t ms)
 {
     tb_err err = {0};
-    bool over = false;
     tb_rc rc =
-        tb_sim_run(f->sim, tb_sim_now(f->sim) + ms, &over, &f->ended, &err);
+        tb_sim_run(f->sim, tb_sim_now(f->sim) + ms, &f->over, &f->ended, &err);
     if (rc != TB_E_TIMEOUT) {
         CHECK_OK(rc, err);
     }
@@ -465,7 +591,11 @@ const fleet_round *fleet_newest(const fleet *f)
 void fleet_check(const fleet *f)
 {
     for (size_t i = 0; i < f->n_rounds; i++) {
-        CHECK(f->rounds[i].committed != f->rounds[i].abandoned);
-        CHECK(!f->rounds[i].abandoned || f->rounds[i].why[0] != '\0');
+        const fleet_round *r = &f->rounds[i];
+        CHECK(r->committed != r->abandoned);
+        CHECK(!r->abandoned || r->why[0] != '\0');
+        for (size_t c = 0; c < FLEET_MAX; c++) {
+            CHECK(!r->received[c] || r->in[c] || r->purged[c]);
+        }
     }
 }

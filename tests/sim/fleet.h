@@ -1,12 +1,22 @@
 /* tests/sim/fleet.h - a federation whose clients "train" by a formula: the
  * difference of client c is a tenth of the way from the model to its own target
- * vector. The fleet keeps every model by its hash, watches each journal row,
- * and checks what must hold in every schedule:
+ * vector. The fleet keeps every model by its hash, watches each journal row and
+ * each step, and checks what must hold in every schedule:
  * - an update is accepted at most once for a round and client;
- * - a client that holds a receipt is in the journal, durably;
- * - no round is committed twice, or committed and abandoned;
+ * - a client that holds a receipt is in the journal, durably, with the very
+ *   update that the receipt is for;
+ * - its round is then committed once or abandoned with a reason, not both, and
+ *   no reason is that the disk forgot what was synced;
+ * - a round has one configuration and, when committed, one result: nothing is
+ *   published twice with different bytes, and each round starts from the
+ *   result of the one before;
  * - a committed model is, to the bit, what a naive sum over exactly its
- *   accepted updates gives. */
+ *   accepted updates gives, so the last one is that of a run without faults
+ *   over the same sets;
+ * - no model is worked with before it is durable;
+ * - a run that waits says for what;
+ * - payload that the coordinator holds stays within its pool, and memory within
+ *   a bound that follows from the parameters. */
 #ifndef TB_TESTS_SIM_FLEET_H
 #define TB_TESTS_SIM_FLEET_H
 
@@ -21,13 +31,22 @@
 typedef struct fleet_model {
     tb_hash hash;
     float *values; /* owned [n_params] */
+    bool durable;
 } fleet_model;
+
+/* A run, as durable rows tell it. */
+typedef struct fleet_track {
+    tb_run_id id;
+    tb_hash model; /* what its next round starts from */
+    bool ended;
+} fleet_track;
 
 typedef struct fleet_round {
     tb_round_config config;
     tb_hash hash;
-    bool in[FLEET_MAX];     /* accepted clients */
-    bool purged[FLEET_MAX]; /* who had been, and was taken out again */
+    bool in[FLEET_MAX];       /* accepted clients */
+    bool purged[FLEET_MAX];   /* who had been, and was taken out again */
+    bool received[FLEET_MAX]; /* clients that hold a receipt */
     tb_hash update[FLEET_MAX];
     uint32_t n_in, n_expelled;
     bool closed, committed, abandoned;
@@ -45,6 +64,11 @@ typedef struct fleet {
     size_t n_models;
     fleet_round *rounds; /* owned; all that were opened */
     size_t n_rounds;
+    fleet_track tracks[FLEET_RUNS_MAX];
+    size_t n_tracks;
+    size_t n_params;                /* of the model */
+    bool over;                      /* no run lives */
+    size_t most_bytes, bound_bytes; /* of memory, at any step */
     uint64_t n_rows;
     uint32_t kinds[TB_REC_KIND_END]; /* rows of each kind */
     tb_rec_run_ended ended;
@@ -70,6 +94,9 @@ tb_run_params fleet_run(const fleet *f, uint8_t n);
 /* How the run ended; outcome 0: it has not. */
 tb_rec_run_ended fleet_end(const fleet *f, const tb_run_params *run);
 
+/* A model of so many parameters, before the start. */
+void fleet_size(fleet *f, size_t n_params);
+
 /* Makes the federation and starts the run. */
 void fleet_start(fleet *f);
 
@@ -86,7 +113,7 @@ void fleet_until(fleet *f, fleet_condition *condition, int64_t until_ms);
 /* Where the oldest run stands. */
 tb_run_status fleet_status(const fleet *f);
 
-/* The round with most accepted updates so far, or the newest. */
+/* The round that was opened last. */
 const fleet_round *fleet_newest(const fleet *f);
 
 /* What must hold at the end of any schedule. */
