@@ -6,15 +6,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "crypto/crypto.h"
+#include "run.h"
 #include "verbs.h"
-
-typedef struct options {
-    char home[HOME_BYTES];
-    char config[HOME_BYTES];
-    tb_text_list data;
-    uint64_t rotate_after;
-    tb_log_settings log;
-} options;
 
 static const tb_setting rows[] = {
     {.key = "data",
@@ -22,14 +15,14 @@ static const tb_setting rows[] = {
      .value = "NAME=PATH",
      .flags = TB_SETTING_REQUIRED,
      .type = TB_SETTING_TEXTS,
-     TB_FIELD(options, data)},
+     TB_FIELD(run_options, data)},
     {.key = "rotate_after",
      .help = "age at which the keys are rotated by themselves; 0: never",
      .value = "TIME",
      .preset = "0",
      .max = 3650.0 * 24 * 3600 * 1000,
      .type = TB_SETTING_DURATION,
-     TB_FIELD(options, rotate_after)},
+     TB_FIELD(run_options, rotate_after)},
     HOME_ROW_FLAGS(options, TB_SETTING_FOLDER),
     {.key = "config",
      .help = "file of settings, read again at SIGHUP (default: settings.yaml "
@@ -37,14 +30,14 @@ static const tb_setting rows[] = {
      .value = "FILE",
      .type = TB_SETTING_PATH,
      .flags = TB_SETTING_CONFIG,
-     TB_FIELD(options, config)},
-    TB_LOG_ROWS(options),
+     TB_FIELD(run_options, config)},
+    TB_LOG_ROWS(run_options),
 };
 
-static const tb_setting_table table = {.env = "TRIBUTARY_",
-                                       .rows = rows,
-                                       .n_rows = sizeof rows / sizeof rows[0],
-                                       .bytes = sizeof(options)};
+const tb_setting_table run_table = {.env = "TRIBUTARY_",
+                                    .rows = rows,
+                                    .n_rows = sizeof rows / sizeof rows[0],
+                                    .bytes = sizeof(run_options)};
 
 /* "NAME=PATH"; the path must be there now, not only when a job comes. */
 static tb_rc read_set(data_set *out, const char *text, tb_err *err)
@@ -99,7 +92,7 @@ static tb_rc read_sets(data_set **out, const tb_text_list *list, tb_err *err)
 
 static tb_rc run(tb_cli_call *call, tb_err *err)
 {
-    const options *o = call->values[0];
+    const run_options *o = call->values[0];
     data_set *sets = NULL;
     home h = {0};
     tb_rc rc = tb_log_settings_apply(&o->log, err);
@@ -140,6 +133,6 @@ const tb_verb verb_run = {
              "goes on where it was.\nSettings may stand in DIR/settings.yaml; "
              "SIGHUP "
              "reads it again, and opens the\nlog file again.\n",
-    .tables = {&table},
+    .tables = {&run_table},
     .run = run,
 };

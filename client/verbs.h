@@ -5,6 +5,7 @@
 #include "host/cli.h"
 
 extern const tb_verb verb_join;
+extern const tb_verb verb_doctor;
 extern const tb_verb verb_run;
 extern const tb_verb verb_rotate;
 extern const tb_verb verb_status;

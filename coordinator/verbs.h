@@ -6,6 +6,7 @@
 #include "host/cli.h"
 
 extern const tb_verb verb_init;
+extern const tb_verb verb_doctor;
 extern const tb_verb verb_run;
 extern const tb_verb verb_invite;
 extern const tb_verb verb_label;

@@ -21,3 +21,8 @@ void tb_wipe(void *bytes, size_t n)
 {
     sodium_memzero(bytes, n);
 }
+
+const char *tb_crypto_library(void)
+{
+    return sodium_version_string();
+}

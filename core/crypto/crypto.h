@@ -12,6 +12,9 @@
  * and from any thread. Errors: IO (no random source). */
 tb_rc tb_crypto_init(tb_err *err) TB_MUST_CHECK;
 
+/* Version of libsodium that is loaded, such as "1.0.18". */
+const char *tb_crypto_library(void);
+
 /* Fills n bytes from the operating system's random source. */
 void tb_random_bytes(void *out, size_t n);
 
