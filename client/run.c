@@ -23,7 +23,7 @@ static const tb_setting rows[] = {
      .max = 3650.0 * 24 * 3600 * 1000,
      .type = TB_SETTING_DURATION,
      TB_FIELD(run_options, rotate_after)},
-    HOME_ROW_FLAGS(options, TB_SETTING_FOLDER),
+    HOME_ROW_FLAGS(run_options, TB_SETTING_FOLDER),
     {.key = "config",
      .help = "file of settings, read again at SIGHUP (default: settings.yaml "
              "in the home folder, where it is there)",

@@ -30,8 +30,7 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release")
     add_link_options(-Wl,-z,pack-relative-relocs)
   endif()
 endif()
-# A program loads the libraries it calls, not all that its rooms may use.
-add_link_options(-Wl,-z,relro,-z,now -Wl,--as-needed)
+add_link_options(-Wl,-z,relro,-z,now)
 
 if(TB_SANITIZE)
   add_compile_options(-fsanitize=${TB_SANITIZE} -fno-omit-frame-pointer

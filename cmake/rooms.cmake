@@ -101,7 +101,7 @@ function(tb_add_program name folder)
 endfunction()
 
 function(tb_add_programs)
-  tb_add_program(tributaryd coordinator work host compress train fed data)
+  tb_add_program(tributaryd coordinator web work host compress train fed data)
   tb_add_program(tributary client work host compress train fed data)
   tb_add_program(tributary-sim sim sim work host compress train fed data)
 endfunction()

@@ -4,8 +4,8 @@
 #define TB_COORDINATOR_METERS_H
 
 #include "fed/event.h"
-#include "host/http.h"
 #include "host/prom.h"
+#include "web/http.h"
 
 typedef struct tb_meters {
     tb_http *http;                           /* NULL: off */

@@ -62,11 +62,12 @@ well tributary doctor --home "$tmp/a.home"
 grep -q '^passed   handshake: ' "$tmp/out" || fail "no handshake"
 mkdir -p "$tmp/parts/a"
 client a
-agent_known() {
-    tributary doctor --home "$tmp/a.home" | grep -q '^passed   agent: '
+connected() {
+    [ "$(tributaryd status --json | json_field connected)" = 1 ]
 }
-until_ok 20 agent_known
+until_ok 20 connected # before that doctor would hold its folder
 well tributary doctor --home "$tmp/a.home"
+grep -q '^passed   agent: ' "$tmp/out" || fail "the agent was not asked"
 kill_hard a
 printf 'data: [a=%s, b=/nowhere]\n' "$tmp/parts" >"$tmp/a.home/settings.yaml"
 ill 'data: b=/nowhere' 'NAME=PATH' tributary doctor --home "$tmp/a.home"

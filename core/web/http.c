@@ -1,4 +1,4 @@
-#include "host/http.h"
+#include "web/http.h"
 
 #include <errno.h>
 #include <netdb.h>

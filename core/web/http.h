@@ -1,9 +1,9 @@
-/* core/host/http.h - one page of text over HTTP, for a scraper: GET /metrics
+/* core/web/http.h - one page of text over HTTP, for a scraper: GET /metrics
  * and nothing else. No thread: the owner polls tb_http_fd and calls
  * tb_http_serve, and the page is written anew for each request. libmicrohttpd
  * stays in the .c file. One owner. */
-#ifndef TB_HOST_HTTP_H
-#define TB_HOST_HTTP_H
+#ifndef TB_WEB_HTTP_H
+#define TB_WEB_HTTP_H
 
 #include <stdint.h>
 

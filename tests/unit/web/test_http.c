@@ -1,5 +1,5 @@
 /* A scraper of our own talks to the page over loopback. */
-#include "host/http.h"
+#include "web/http.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
