@@ -36,7 +36,7 @@ tb_rc load_connect(load *l, load_client *c, tb_err *err)
     } options[] = {{ZMQ_LINGER, 0},
                    {ZMQ_SNDHWM, 64},
                    {ZMQ_RCVHWM, 64},
-                   {ZMQ_RECONNECT_IVL, -1},
+                   {ZMQ_RECONNECT_IVL, 100},
                    {ZMQ_HANDSHAKE_IVL, 60000}};
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
     size_t len = sizeof c->fd;

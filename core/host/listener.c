@@ -1,5 +1,6 @@
 #include "host/listener.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,10 +15,12 @@
 #define SEND_AGAIN_MS     2  /* messages that found no room; */
 #define SEND_MANY_MS      20 /* of many clients: each try looks at all */
 #define MANY_CLIENTS      64
+#define TRIM_KEEPS_BYTES  ((size_t)4 << 20)
 #define IDLE_MS           1000
 #define LINGER_MS         200 /* of half-sent messages at the stop */
 #define ROUTING_BYTES     5 /* 0 | number u32be: libzmq's own, not the peer's */
 #define ZERO_COPY_RECEIVE 10 /* ZMQ_ZERO_COPY_RECV, a draft for zmq.h */
+#define ENFORCE_ZAP       93 /* ZMQ_ZAP_ENFORCE_DOMAIN, another */
 #define MONITOR_EVENTS    (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED)
 
 static const char *const domains[TB_DOORS] = {
@@ -37,6 +40,7 @@ static tb_rc open_door(tb_listener *l, tb_door door, tb_err *err)
         tb_zsock_set(s, ZMQ_ROUTER_MANDATORY, 1) != 0 ||
         tb_zsock_set(s, ZMQ_ROUTER_HANDOVER, 0) != 0 ||
         tb_zsock_set(s, ZMQ_IPV6, strchr(endpoint, '[') != NULL) != 0 ||
+        tb_zsock_set(s, ENFORCE_ZAP, 1) != 0 ||
         tb_zsock_set(s, ZMQ_CURVE_SERVER, 1) != 0 ||
         zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, l->curve_secret, 32) != 0 ||
         zmq_setsockopt(s, ZMQ_ZAP_DOMAIN, domain, strlen(domain)) != 0) {
@@ -501,7 +505,10 @@ static tb_rc work(tb_listener *l, tb_actor *self, tb_err *err)
             rc = tb_zap_turn(&l->zap, now, err);
         }
         if (now - swept_ms >= SWEEP_MS) {
-            tb_watchdog_sweep(&l->dog, now);
+            if (tb_watchdog_sweep(&l->dog, now)) {
+                /* Pages that a burst of messages left between what stays. */
+                (void)malloc_trim(TRIM_KEEPS_BYTES);
+            }
             swept_ms = now;
         }
     }

@@ -191,12 +191,12 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-void tb_watchdog_sweep(tb_watchdog *dog, int64_t now_ms)
+bool tb_watchdog_sweep(tb_watchdog *dog, int64_t now_ms)
 {
     uint64_t resident = resident_bytes();
     size_t n = SWEEP_LINKS;
-    if (resident > dog->resident_bytes + GROWTH_BYTES ||
-        resident < dog->resident_bytes) {
+    bool grown = resident > dog->resident_bytes + GROWTH_BYTES;
+    if (grown || resident < dog->resident_bytes) {
         n = dog->cap; /* somebody makes us grow: find him now */
         dog->resident_bytes = resident;
     }
@@ -217,4 +217,5 @@ void tb_watchdog_sweep(tb_watchdog *dog, int64_t now_ms)
             dog->n_cut++;
         }
     }
+    return grown;
 }

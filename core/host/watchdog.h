@@ -63,7 +63,8 @@ void tb_watchdog_shut(tb_watchdog *dog, int fd) TB_NONNULL(1);
 void tb_watchdog_delivered(tb_link *link, size_t frame_bytes) TB_NONNULL(1);
 
 /* Looks at some connections, at all of them when the process has grown since,
- * and shuts down those beyond their credit or their time. */
-void tb_watchdog_sweep(tb_watchdog *dog, int64_t now_ms) TB_NONNULL(1);
+ * and shuts down those beyond their credit or their time. True: it has grown.
+ */
+bool tb_watchdog_sweep(tb_watchdog *dog, int64_t now_ms) TB_NONNULL(1);
 
 #endif

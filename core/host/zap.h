@@ -47,8 +47,8 @@ tb_rc tb_zap_answer(tb_zap *zap, tb_zap_fn *judge, void *arg, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Replaces the socket when it has answered and its time is over. For a moment
- * nobody is bound, and whoever connects then is not judged: the caller drops
- * the messages of such a connection. Errors: IO, as above. */
+ * nobody is bound, and whoever connects then is refused, and tries again
+ * (ZMQ_ZAP_ENFORCE_DOMAIN). Errors: IO, as above. */
 tb_rc tb_zap_turn(tb_zap *zap, int64_t now_ms, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
