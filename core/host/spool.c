@@ -32,9 +32,11 @@ struct tb_spool {
     uint64_t end;
     entry *uploads;
     size_t n, cap;
-    bool dirty;    /* something was written since the last sync */
-    bool broken;   /* a sync failed: what the disk holds is not known */
-    uint8_t *body; /* [TB_PAYLOAD_BYTES_MAX] scratch of the scan */
+    uint64_t durable; /* bytes that were synced */
+    uint32_t *slots;  /* [n_slots] by id, open addressing: index + 1; 0: free */
+    size_t n_slots;   /* a power of two, at least twice n */
+    bool broken;      /* a sync failed: what the disk holds is not known */
+    uint8_t *body;    /* [TB_PAYLOAD_BYTES_MAX] scratch of the scan */
 };
 
 /* --- paths --- */
@@ -71,15 +73,52 @@ static char *segment_path(const place *at)
 
 /* --- the index --- */
 
+/* Ids are random: any eight bytes of one tell where to look. */
+static size_t slot_of(const tb_spool *s, const tb_upload_id *id)
+{
+    uint64_t low;
+    memcpy(&low, id->bytes, sizeof low);
+    return (size_t)low & (s->n_slots - 1);
+}
+
 static entry *find(const tb_spool *s, const tb_upload_id *id)
 {
-    for (size_t i = s->n; i-- > 0;) { /* the newest are asked for most */
-        if (memcmp(s->uploads[i].info.id.bytes, id->bytes,
-                   TB_UPLOAD_ID_BYTES) == 0) {
-            return &s->uploads[i];
+    if (s->n_slots == 0) {
+        return NULL;
+    }
+    size_t at = slot_of(s, id);
+    for (; s->slots[at] != 0; at = (at + 1) & (s->n_slots - 1)) {
+        entry *u = &s->uploads[s->slots[at] - 1];
+        if (memcmp(u->info.id.bytes, id->bytes, TB_UPLOAD_ID_BYTES) == 0) {
+            return u;
         }
     }
     return NULL;
+}
+
+static void insert(tb_spool *s, size_t index)
+{
+    size_t at = slot_of(s, &s->uploads[index].info.id);
+    while (s->slots[at] != 0) {
+        at = (at + 1) & (s->n_slots - 1);
+    }
+    s->slots[at] = (uint32_t)index + 1;
+}
+
+/* A larger table of slots, filled anew. */
+static tb_rc spread(tb_spool *s, size_t n_slots, tb_err *err)
+{
+    uint32_t *slots = tb_mem_array(n_slots, sizeof *slots);
+    if (slots == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "spool: %zu uploads", s->n);
+    }
+    tb_mem_free(s->slots);
+    s->slots = slots;
+    s->n_slots = n_slots;
+    for (size_t i = 0; i < s->n; i++) {
+        insert(s, i);
+    }
+    return TB_OK;
 }
 
 /* Makes room for one more upload of n_blocks; on TB_OK *at is its table, which
@@ -96,6 +135,10 @@ static tb_rc index_reserve(tb_spool *s, uint32_t n_blocks, uint64_t **at,
         s->uploads = more;
         s->cap = cap;
     }
+    tb_rc rc = 2 * (s->n + 1) > s->n_slots ? spread(s, 4 * s->cap, err) : TB_OK;
+    if (rc != TB_OK) {
+        return rc;
+    }
     *at = tb_mem_array(n_blocks, sizeof **at);
     return *at != NULL ? TB_OK
                        : tb_fail(err, TB_E_NOMEM, "spool: %u blocks", n_blocks);
@@ -103,7 +146,8 @@ static tb_rc index_reserve(tb_spool *s, uint32_t n_blocks, uint64_t **at,
 
 static void index_upload(tb_spool *s, const tb_spool_upload *info, uint64_t *at)
 {
-    s->uploads[s->n++] = (entry){.info = *info, .at = at};
+    s->uploads[s->n] = (entry){.info = *info, .at = at};
+    insert(s, s->n++);
 }
 
 static void index_block(entry *u, uint32_t index, uint64_t offset)
@@ -225,6 +269,7 @@ static tb_rc load(tb_spool *s, const uint8_t *want, bool writer, tb_err *err)
                      SEGMENT_VERSION);
     }
     s->end = SEGMENT_BYTES;
+    s->durable = 0; /* what a crash left may never have been synced */
     if (rc == TB_OK) {
         rc = scan(s, (uint64_t)st.st_size, err);
     }
@@ -316,6 +361,7 @@ void tb_spool_close(tb_spool **spool)
         tb_mem_free(s->uploads[i].at);
     }
     tb_mem_free(s->uploads);
+    tb_mem_free(s->slots);
     tb_mem_free(s->body);
     tb_mem_free(s->path);
     tb_mem_free(s);
@@ -324,7 +370,7 @@ void tb_spool_close(tb_spool **spool)
 /* --- writing --- */
 
 /* Appends one record; after a failure the segment ends where it did. */
-static tb_rc append(tb_spool *s, tb_spool_record *r, const uint8_t *body,
+static tb_rc append(tb_spool *s, tb_spool_record *r, const tb_spool_block *body,
                     tb_err *err)
 {
     uint8_t head[TB_SPOOL_RECORD_BYTES];
@@ -332,14 +378,13 @@ static tb_rc append(tb_spool *s, tb_spool_record *r, const uint8_t *body,
         return tb_fail(err, TB_E_IO, "%s: a write or sync failed before",
                        s->path);
     }
-    tb_spool_record_encode(r, body, head);
+    tb_spool_record_encode(r, &body->hash, head);
     tb_rc rc = tb_file_write_fd(s->fd, head, sizeof head, err);
     if (rc == TB_OK) {
-        rc = tb_file_write_fd(s->fd, body, r->body_bytes, err);
+        rc = tb_file_write_fd(s->fd, body->sealed, body->len, err);
     }
     if (rc == TB_OK) {
-        s->end += sizeof head + r->body_bytes;
-        s->dirty = true;
+        s->end += sizeof head + body->len;
         return TB_OK;
     }
     if (ftruncate(s->fd, (off_t)s->end) != 0 ||
@@ -368,7 +413,10 @@ tb_rc tb_spool_begin(tb_spool *spool, const tb_spool_upload *upload,
     tb_spool_record r = {
         .kind = TB_SPOOL_ANNOUNCE, .id = upload->id, .body_bytes = sizeof body};
     tb_spool_announce_encode(upload, body);
-    rc = append(spool, &r, body, err);
+    rc = append(
+        spool, &r,
+        &(tb_spool_block){body, sizeof body, tb_hash_of(body, sizeof body)},
+        err);
     if (rc == TB_OK) {
         index_upload(spool, upload, at);
     } else {
@@ -377,16 +425,17 @@ tb_rc tb_spool_begin(tb_spool *spool, const tb_spool_upload *upload,
     return rc;
 }
 
-tb_rc tb_spool_put(tb_spool *spool, const tb_upload_id *upload, uint32_t index,
-                   const uint8_t *sealed, size_t len, tb_err *err)
+tb_rc tb_spool_put_hashed(tb_spool *spool, const tb_upload_id *upload,
+                          uint32_t index, const tb_spool_block *block,
+                          tb_err *err)
 {
     entry *u = find(spool, upload);
     if (u == NULL) {
         return tb_fail(err, TB_E_NOT_FOUND, "spool: no such upload");
     }
-    if (index >= u->info.n_blocks || len > TB_PAYLOAD_BYTES_MAX) {
+    if (index >= u->info.n_blocks || block->len > TB_PAYLOAD_BYTES_MAX) {
         return tb_fail(err, TB_E_LIMIT, "spool: block %u of %u, %zu bytes",
-                       index, u->info.n_blocks, len);
+                       index, u->info.n_blocks, block->len);
     }
     if (u->at[index] != 0) {
         return tb_fail(err, TB_E_EXISTS, "spool: block %u is here already",
@@ -395,30 +444,64 @@ tb_rc tb_spool_put(tb_spool *spool, const tb_upload_id *upload, uint32_t index,
     tb_spool_record r = {.kind = TB_SPOOL_BLOCK,
                          .id = *upload,
                          .index = index,
-                         .body_bytes = (uint32_t)len};
+                         .body_bytes = (uint32_t)block->len};
     uint64_t offset = spool->end;
-    tb_rc rc = append(spool, &r, sealed, err);
+    tb_rc rc = append(spool, &r, block, err);
     if (rc == TB_OK) {
         index_block(u, index, offset);
     }
     return rc;
 }
 
+tb_rc tb_spool_put(tb_spool *spool, const tb_upload_id *upload, uint32_t index,
+                   const uint8_t *sealed, size_t len, tb_err *err)
+{
+    tb_spool_block block = {sealed, len, tb_hash_of(sealed, len)};
+    return tb_spool_put_hashed(spool, upload, index, &block, err);
+}
+
+/* --- making durable --- */
+
+tb_rc tb_spool_flush_begin(const tb_spool *spool, tb_spool_flush *flush,
+                           tb_err *err)
+{
+    *flush = (tb_spool_flush){.fd = spool->fd, .until = spool->end};
+    return !spool->broken
+               ? TB_OK
+               : tb_fail(err, TB_E_IO, "%s: a write or sync failed before",
+                         spool->path);
+}
+
+void tb_spool_flush_run(tb_spool_flush *flush)
+{
+    flush->error = fdatasync(flush->fd) == 0 ? 0 : errno;
+}
+
+tb_rc tb_spool_flush_end(tb_spool *spool, const tb_spool_flush *flush,
+                         tb_err *err)
+{
+    if (flush->error != 0) {
+        spool->broken = true; /* the kernel may have dropped the pages */
+        return tb_fail_errno(err, flush->error, "%s", spool->path);
+    }
+    spool->durable = flush->until;
+    return TB_OK;
+}
+
 tb_rc tb_spool_sync(tb_spool *spool, tb_err *err)
 {
-    if (spool->broken) {
-        return tb_fail(err, TB_E_IO, "%s: a write or sync failed before",
-                       spool->path);
+    tb_spool_flush flush;
+    tb_rc rc = tb_spool_flush_begin(spool, &flush, err);
+    if (rc != TB_OK || spool->durable == spool->end) {
+        return rc;
     }
-    if (!spool->dirty) {
-        return TB_OK;
-    }
-    if (fdatasync(spool->fd) != 0) {
-        spool->broken = true; /* the kernel may have dropped the pages */
-        return tb_fail_errno(err, errno, "%s", spool->path);
-    }
-    spool->dirty = false;
-    return TB_OK;
+    tb_spool_flush_run(&flush);
+    return tb_spool_flush_end(spool, &flush, err);
+}
+
+uint64_t tb_spool_durable(const tb_spool *spool)
+{
+    return spool->durable;
 }
 
 /* --- reading --- */

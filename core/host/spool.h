@@ -41,8 +41,36 @@ tb_rc tb_spool_put(tb_spool *spool, const tb_upload_id *upload, uint32_t index,
                    const uint8_t *sealed, size_t len, tb_err *err)
     TB_NONNULL(1, 2, 4) TB_MUST_CHECK;
 
+/* A sealed block whose BLAKE2b-256 is known already. */
+typedef struct tb_spool_block {
+    const uint8_t *sealed;
+    size_t len;
+    tb_hash hash;
+} tb_spool_block;
+
+/* The same without hashing it again. */
+tb_rc tb_spool_put_hashed(tb_spool *spool, const tb_upload_id *upload,
+                          uint32_t index, const tb_spool_block *block,
+                          tb_err *err) TB_NONNULL(1, 2, 4) TB_MUST_CHECK;
+
 /* Makes all that was written durable; costs nothing when nothing was. */
 tb_rc tb_spool_sync(tb_spool *spool, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* The same in three parts, so that others may append while the disk works: only
+ * the second may run without the spool. One at a time. */
+typedef struct tb_spool_flush {
+    int fd;
+    uint64_t until; /* bytes that are durable when it went well */
+    int error;      /* errno; 0: it went well */
+} tb_spool_flush;
+tb_rc tb_spool_flush_begin(const tb_spool *spool, tb_spool_flush *flush,
+                           tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+void tb_spool_flush_run(tb_spool_flush *flush) TB_NONNULL(1);
+tb_rc tb_spool_flush_end(tb_spool *spool, const tb_spool_flush *flush,
+                         tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Bytes of the segment that are durable. */
+uint64_t tb_spool_durable(const tb_spool *spool) TB_NONNULL(1);
 
 /* Uploads of the segment, in the order of their announcements. */
 size_t tb_spool_uploads(const tb_spool *spool) TB_NONNULL(1);

@@ -8,16 +8,16 @@
 
 static const uint8_t magic[4] = {'T', 'B', 'S', 'R'};
 
-static tb_hash check_of(const uint8_t *head, const uint8_t *body, size_t len)
+static tb_hash check_of(const uint8_t *head, const tb_hash *body)
 {
     tb_hasher hasher;
     tb_hasher_init(&hasher);
     tb_hasher_add(&hasher, head, CHECKED_BYTES);
-    tb_hasher_add(&hasher, body, len);
+    tb_hasher_add(&hasher, body->bytes, sizeof body->bytes);
     return tb_hasher_end(&hasher);
 }
 
-void tb_spool_record_encode(tb_spool_record *record, const uint8_t *body,
+void tb_spool_record_encode(tb_spool_record *record, const tb_hash *body,
                             uint8_t out[static TB_SPOOL_RECORD_BYTES])
 {
     memcpy(out, magic, sizeof magic);
@@ -25,7 +25,7 @@ void tb_spool_record_encode(tb_spool_record *record, const uint8_t *body,
     memcpy(out + 8, record->id.bytes, TB_UPLOAD_ID_BYTES);
     tb_le32_put(out + 24, record->index);
     tb_le32_put(out + 28, record->body_bytes);
-    record->check = check_of(out, body, record->body_bytes);
+    record->check = check_of(out, body);
     memcpy(out + CHECKED_BYTES, record->check.bytes, TB_HASH_BYTES);
 }
 
@@ -61,7 +61,8 @@ tb_rc tb_spool_record_decode(tb_spool_record *out,
 bool tb_spool_record_check(const tb_spool_record *record, const uint8_t *head,
                            const uint8_t *body)
 {
-    tb_hash found = check_of(head, body, record->body_bytes);
+    tb_hash hash = tb_hash_of(body, record->body_bytes);
+    tb_hash found = check_of(head, &hash);
     return tb_hash_equal(&found, &record->check);
 }
 

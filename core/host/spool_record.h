@@ -2,7 +2,8 @@
  * spool.c, by itself so that any bytes can be thrown at it. Uses no files.
  *
  * 64 bytes: "TBSR" | kind u32le | upload id 16 | index u32le | body u32le |
- * BLAKE2b-256 of the 32 bytes before it and the body; then the body. The body
+ * BLAKE2b-256 of the 32 bytes before it and of BLAKE2b-256(body); then the
+ * body. The body
  * of ANNOUNCE (kind 1, index 0): client 64 (NUL-padded) | config hash 32 |
  * n_blocks u32le | seal header 64. The body of BLOCK (kind 2): the sealed
  * block. */
@@ -40,10 +41,11 @@ typedef struct tb_spool_record {
     tb_hash check;
 } tb_spool_record;
 
-/* Writes the head of a record whose check is set here, from the body. */
-void tb_spool_record_encode(tb_spool_record *record, const uint8_t *body,
+/* Writes the head of a record whose check is set here; body: the hash of the
+ * body, which whoever counts an update has at hand. */
+void tb_spool_record_encode(tb_spool_record *record, const tb_hash *body,
                             uint8_t out[static TB_SPOOL_RECORD_BYTES])
-    TB_NONNULL(1, 3);
+    TB_NONNULL(1, 2, 3);
 
 /* Reads the head of a record; the body is not seen yet. Errors: MALFORMED,
  * LIMIT. */

@@ -10,6 +10,7 @@
 #include "fed/update.h"
 
 #define SEALED_BYTES_MAX (TB_BLOCK_BYTES_MAX + TB_SEAL_TAG_BYTES)
+#define UPLOAD_LISTS     256 /* a cohort may have begun at one time */
 
 /* An upload that has begun and not ended. */
 typedef struct upload {
@@ -38,9 +39,11 @@ struct tb_intake {
     tb_hash hash;
     tb_box_key *key; /* borrowed */
     pthread_mutex_t list_lock;
-    upload *uploads;
-    scratch *idle; /* as many as ever worked at one time */
+    upload *uploads[UPLOAD_LISTS]; /* by key */
+    scratch *idle;                 /* as many as ever worked at one time */
     pthread_mutex_t spool_lock;
+    pthread_cond_t flushed; /* a flush of the spool has ended */
+    bool flushing;
     tb_spool *spool;
     pthread_mutex_t sum_lock;
     tb_sum *sum;
@@ -70,6 +73,7 @@ tb_rc tb_intake_new(tb_intake **out, const tb_intake_options *options,
     }
     (void)pthread_mutex_init(&intake->list_lock, NULL);
     (void)pthread_mutex_init(&intake->spool_lock, NULL);
+    (void)pthread_cond_init(&intake->flushed, NULL);
     (void)pthread_mutex_init(&intake->sum_lock, NULL);
     intake->config = *options->config;
     intake->hash = options->hash;
@@ -113,10 +117,12 @@ void tb_intake_free(tb_intake **intake)
     if (in == NULL) {
         return;
     }
-    while (in->uploads != NULL) {
-        upload *u = in->uploads;
-        in->uploads = u->next;
-        free_upload(u);
+    for (size_t i = 0; i < UPLOAD_LISTS; i++) {
+        while (in->uploads[i] != NULL) {
+            upload *u = in->uploads[i];
+            in->uploads[i] = u->next;
+            free_upload(u);
+        }
     }
     while (in->idle != NULL) {
         scratch *s = in->idle;
@@ -129,6 +135,7 @@ void tb_intake_free(tb_intake **intake)
     tb_intake_close_sum(in);
     (void)pthread_mutex_destroy(&in->list_lock);
     (void)pthread_mutex_destroy(&in->spool_lock);
+    (void)pthread_cond_destroy(&in->flushed);
     (void)pthread_mutex_destroy(&in->sum_lock);
     tb_mem_free(in);
     *intake = NULL;
@@ -161,7 +168,7 @@ static void give_scratch(tb_intake *in, scratch *s)
 static upload *find_upload(tb_intake *in, uint64_t key)
 {
     (void)pthread_mutex_lock(&in->list_lock);
-    upload *u = in->uploads;
+    upload *u = in->uploads[key % UPLOAD_LISTS];
     while (u != NULL && u->key != key) {
         u = u->next;
     }
@@ -172,7 +179,7 @@ static upload *find_upload(tb_intake *in, uint64_t key)
 static void forget_upload(tb_intake *in, uint64_t key)
 {
     (void)pthread_mutex_lock(&in->list_lock);
-    upload **at = &in->uploads;
+    upload **at = &in->uploads[key % UPLOAD_LISTS];
     while (*at != NULL && (*at)->key != key) {
         at = &(*at)->next;
     }
@@ -205,8 +212,9 @@ static tb_rc begin_upload(tb_intake *in, const tb_upload_ref *ref,
     u->key = ref->key;
     u->id = ref->upload;
     (void)pthread_mutex_lock(&in->list_lock);
-    u->next = in->uploads;
-    in->uploads = u;
+    upload **list = &in->uploads[ref->key % UPLOAD_LISTS];
+    u->next = *list;
+    *list = u;
     (void)pthread_mutex_unlock(&in->list_lock);
     *out = u;
     return TB_OK;
@@ -283,16 +291,17 @@ static tb_rc compare_stored(turn *t, const tb_order *order, tb_span sealed)
     return rc;
 }
 
-static tb_rc spool_block(turn *t, const tb_order *order, tb_span sealed)
+static tb_rc spool_block(turn *t, const tb_order *order,
+                         const tb_spool_block *block)
 {
     (void)pthread_mutex_lock(&t->in->spool_lock);
     tb_rc rc = announce(t, &order->upload);
     if (rc == TB_OK) {
-        rc = tb_spool_put(t->in->spool, &order->upload.upload, order->index,
-                          sealed.data, sealed.len, &t->err);
+        rc = tb_spool_put_hashed(t->in->spool, &order->upload.upload,
+                                 order->index, block, &t->err);
     }
     if (rc == TB_E_EXISTS) {
-        rc = compare_stored(t, order, sealed);
+        rc = compare_stored(t, order, (tb_span){block->sealed, block->len});
     }
     (void)pthread_mutex_unlock(&t->in->spool_lock);
     return rc;
@@ -319,23 +328,23 @@ static tb_rc add_values(turn *t, uint32_t index, size_t n)
 }
 
 /* Opens a sealed block and adds what is in it; index 0 tells the samples. */
-static tb_rc open_and_add(turn *t, uint32_t index, tb_span sealed)
+static tb_rc open_and_add(turn *t, uint32_t index, const tb_spool_block *block)
 {
     const tb_round_config *config = &t->in->config;
     size_t want = tb_update_block_bytes(config, index) + TB_SEAL_TAG_BYTES;
-    if (sealed.len != want) {
+    if (block->len != want) {
         t->refusal = TB_REFUSE_SIZE;
         return tb_fail(&t->err, TB_E_MISMATCH,
                        "block %u has %zu bytes instead of %zu", index,
-                       sealed.len, want);
+                       block->len, want);
     }
-    tb_update_hasher_add(&t->u->hasher, sealed.data, sealed.len);
-    tb_rc rc = tb_opener_block(t->u->opener, index, sealed.data, sealed.len,
+    tb_update_hasher_add_hash(&t->u->hasher, &block->hash);
+    tb_rc rc = tb_opener_block(t->u->opener, index, block->sealed, block->len,
                                t->s->plain, &t->err);
     if (rc != TB_OK) {
         return blame(t, rc, TB_REFUSE_SEAL);
     }
-    size_t n = sealed.len - TB_SEAL_TAG_BYTES;
+    size_t n = block->len - TB_SEAL_TAG_BYTES;
     rc = index == 0 ? tb_update_head_decode(config, t->s->plain, n, &t->samples,
                                             &t->err)
                     : add_values(t, index, n);
@@ -352,7 +361,8 @@ void tb_intake_add(tb_intake *in, const tb_order *order, const uint8_t *sealed,
                    size_t len, tb_verdict *verdict)
 {
     turn t;
-    tb_span span = {sealed, len};
+    /* One hash for the spool's check and for the update's: no lock is held. */
+    tb_spool_block block = {sealed, len, tb_hash_of(sealed, len)};
     tb_rc rc = begin_turn(&t, in, order);
     if (rc == TB_OK && order->index == 0) {
         rc = begin_upload(in, &order->upload, order->upload.header, &t.u,
@@ -366,10 +376,10 @@ void tb_intake_add(tb_intake *in, const tb_order *order, const uint8_t *sealed,
                            order->index);
     }
     if (rc == TB_OK) {
-        rc = spool_block(&t, order, span);
+        rc = spool_block(&t, order, &block);
     }
     if (rc == TB_OK) {
-        rc = open_and_add(&t, order->index, span);
+        rc = open_and_add(&t, order->index, &block);
     }
     end_turn(&t, rc, verdict);
 }
@@ -388,11 +398,38 @@ static tb_rc check_hash(turn *t, const tb_hash *update)
     return blame(t, rc, TB_REFUSE_HASH);
 }
 
+/* One flush for all that end their updates while the one before it runs; others
+ * append meanwhile. The lock is held, but for the disk's part. */
+static tb_rc flush(tb_intake *in, tb_err *err)
+{
+    tb_spool_flush flush;
+    tb_rc rc = tb_spool_flush_begin(in->spool, &flush, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
+    in->flushing = true;
+    (void)pthread_mutex_unlock(&in->spool_lock);
+    tb_spool_flush_run(&flush);
+    (void)pthread_mutex_lock(&in->spool_lock);
+    in->flushing = false;
+    (void)pthread_cond_broadcast(&in->flushed);
+    return tb_spool_flush_end(in->spool, &flush, err);
+}
+
 static tb_rc sync_spool(turn *t)
 {
-    (void)pthread_mutex_lock(&t->in->spool_lock);
-    tb_rc rc = tb_spool_sync(t->in->spool, &t->err);
-    (void)pthread_mutex_unlock(&t->in->spool_lock);
+    tb_intake *in = t->in;
+    tb_rc rc = TB_OK;
+    (void)pthread_mutex_lock(&in->spool_lock);
+    uint64_t mine = tb_spool_bytes(in->spool);
+    while (rc == TB_OK && tb_spool_durable(in->spool) < mine) {
+        if (in->flushing) {
+            (void)pthread_cond_wait(&in->flushed, &in->spool_lock);
+        } else {
+            rc = flush(in, &t->err);
+        }
+    }
+    (void)pthread_mutex_unlock(&in->spool_lock);
     return rc;
 }
 
@@ -524,8 +561,10 @@ static tb_rc add_all(turn *t, const tb_order *order)
     while (rc == TB_OK && n_added < t->u->hasher.n_blocks) {
         rc = read_block(t, id, n_added);
         if (rc == TB_OK) {
-            tb_span span = {t->s->sealed.data, t->s->sealed.len};
-            rc = open_and_add(t, n_added, span);
+            const tb_buf *sealed = &t->s->sealed;
+            tb_spool_block block = {sealed->data, sealed->len,
+                                    tb_hash_of(sealed->data, sealed->len)};
+            rc = open_and_add(t, n_added, &block);
         }
         n_added += rc == TB_OK;
     }
@@ -661,11 +700,21 @@ const tb_counted *tb_intake_counted(const tb_intake *in, size_t *n)
     return in->counted;
 }
 
+static upload *any_upload(const tb_intake *in)
+{
+    for (size_t i = 0; i < UPLOAD_LISTS; i++) {
+        if (in->uploads[i] != NULL) {
+            return in->uploads[i];
+        }
+    }
+    return NULL;
+}
+
 tb_rc tb_intake_settle(tb_intake *in, tb_err *err)
 {
     tb_rc rc = TB_OK;
-    while (rc == TB_OK && in->uploads != NULL) {
-        upload *u = in->uploads;
+    for (upload *u = any_upload(in); rc == TB_OK && u != NULL;
+         u = any_upload(in)) {
         turn t = {.in = in,
                   .into = u->deferred ? NULL : in,
                   .u = u,

@@ -17,7 +17,8 @@ def put(name, data):
 def record(kind, index, body):
     head = b"TBSR" + struct.pack("<I", kind) + bytes(range(16))
     head += struct.pack("<II", index, len(body))
-    check = hashlib.blake2b(head + body, digest_size=32).digest()
+    inner = hashlib.blake2b(body, digest_size=32).digest()
+    check = hashlib.blake2b(head + inner, digest_size=32).digest()
     return head + check + body
 
 

@@ -11,6 +11,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "host/spool.h"
+#include <errno.h>
+
 #include "support/check.h"
 #include "support/folder.h"
 
@@ -346,6 +348,51 @@ static void spooling_survives_each_allocation_failing(void **state)
     cmocka_unit_test_setup_teardown(f, tb_test_folder_setup,                   \
                                     tb_test_folder_teardown)
 
+static void what_a_crash_left_is_synced_before_it_counts(void **state)
+{
+    tb_err err;
+    tb_spool *s = open_spool(*state);
+    tb_spool_upload one = upload_of(first, "creek", 3);
+    CHECK_OK(tb_spool_begin(s, &one, &err), err);
+    put_text(s, &first, 0, "head");
+    CHECK(tb_spool_durable(s) < tb_spool_bytes(s));
+    tb_spool_close(&s); /* not synced: killed */
+
+    s = open_spool(*state);
+    CHECK(tb_spool_next(s, &first) == 1);
+    CHECK(tb_spool_durable(s) < tb_spool_bytes(s));
+    CHECK_OK(tb_spool_sync(s, &err), err);
+    CHECK(tb_spool_durable(s) == tb_spool_bytes(s));
+
+    /* What comes while a flush runs is not part of it. */
+    tb_spool_flush flush;
+    put_text(s, &first, 1, "while");
+    CHECK_OK(tb_spool_flush_begin(s, &flush, &err), err);
+    put_text(s, &first, 2, "the disk works");
+    tb_spool_flush_run(&flush);
+    CHECK_OK(tb_spool_flush_end(s, &flush, &err), err);
+    CHECK(tb_spool_durable(s) < tb_spool_bytes(s));
+    CHECK_OK(tb_spool_sync(s, &err), err);
+    CHECK(tb_spool_durable(s) == tb_spool_bytes(s));
+    tb_spool_close(&s);
+}
+
+static void a_flush_that_fails_ends_the_segment(void **state)
+{
+    tb_err err;
+    tb_spool *s = open_spool(*state);
+    tb_spool_upload one = upload_of(first, "creek", 3);
+    CHECK_OK(tb_spool_begin(s, &one, &err), err);
+    tb_spool_flush flush;
+    CHECK_OK(tb_spool_flush_begin(s, &flush, &err), err);
+    flush.error = EIO;
+    CHECK_ERR(tb_spool_flush_end(s, &flush, &err), TB_E_IO, err, "abcd");
+    CHECK_ERR(tb_spool_flush_begin(s, &flush, &err), TB_E_IO, err, "before");
+    CHECK_ERR(tb_spool_put(s, &first, 0, (const uint8_t *)"x", 1, &err),
+              TB_E_IO, err, "before");
+    tb_spool_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +405,8 @@ int main(void)
         IN_FOLDER(a_full_disk_leaves_whole_records_and_can_go_on),
         IN_FOLDER(a_runs_segments_go_with_it),
         IN_FOLDER(spooling_survives_each_allocation_failing),
+        IN_FOLDER(what_a_crash_left_is_synced_before_it_counts),
+        IN_FOLDER(a_flush_that_fails_ends_the_segment),
     };
     tb_log_set_level(TB_LOG_OFF); /* each torn tail is a line */
     return cmocka_run_group_tests(tests, NULL, NULL);
