@@ -58,6 +58,9 @@ function(tb_add_rooms)
     elseif(room STREQUAL "host") # waits for the machine: small, not fast
       target_compile_options(tb_${room} PRIVATE $<$<CONFIG:Release>:-Os>)
     endif()
+    if(room MATCHES "^(crypto|wire|host)$") # waits for others
+      target_compile_options(tb_${room} PRIVATE $<$<CONFIG:Release>:-Os>)
+    endif()
     foreach(dep IN LISTS TB_DEPS_${room})
       if(TARGET tb_${dep})
         target_link_libraries(tb_${room} PUBLIC tb_${dep})
