@@ -171,6 +171,9 @@ static tb_rc loop(tb_daemon *d, const signals *on, tb_err *err)
         if (rc == TB_OK) {
             rc = take_requests(d, err);
         }
+        if (rc == TB_OK) {
+            rc = tb_daemon_collect(d, err);
+        }
         send_answers(d);
         if (d->meters.http != NULL) {
             tb_http_serve(d->meters.http);
@@ -233,14 +236,26 @@ static tb_rc cancel_lost(tb_daemon *d, tb_err *err)
     return rc;
 }
 
+/* Runs that ended, but we died before their keys were kept or destroyed. */
+static void settle_ended(tb_daemon *d)
+{
+    const tb_marks *marks = &d->state.marks;
+    for (size_t i = 0; i < marks->n_runs; i++) {
+        const tb_mark_run *run = &marks->runs[i];
+        if (run->ended && !run->swept &&
+            !tb_live_lost(d->state.folder, &run->run)) {
+            tb_daemon_settle(d, &run->run);
+        }
+    }
+}
+
 static tb_rc resume_runs(tb_daemon *d, tb_err *err)
 {
-    const tb_history *h = &d->state.history;
     tb_rc rc = read_runs(d, err);
-    if (rc == TB_OK && h->ended) {
-        tb_daemon_settle(d, &h->run); /* we may have died before it was */
-    }
     if (rc == TB_OK) {
+        settle_ended(d);
+        d->collect_due = true;
+        d->leftovers_due = true;
         tb_daemon_sweep_checkpoints(d);
         d->durable_seq = tb_store_head(d->state.store, NULL);
         rc = tb_coordinator_resume(d->state.machine, tb_clock_ms(), &d->actions,

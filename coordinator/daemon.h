@@ -70,6 +70,8 @@ typedef struct tb_daemon {
     int64_t round_ms;
     bool
         broken; /* a step of the machine failed: the journal must be replayed */
+    bool collect_due;   /* a row may have let files go */
+    bool leftovers_due; /* and the whole folder is worth a look */
     bool stopping;
 } tb_daemon;
 
@@ -173,6 +175,19 @@ tb_rc tb_daemon_answer_failed(tb_daemon *d, uint64_t id, tb_rc rc,
 
 /* Tells the watchers what is new in the history. */
 void tb_daemon_tell_watchers(tb_daemon *d) TB_NONNULL(1);
+
+/* --- collect.c ------------------------------------------------------------ */
+
+/* What a durable row says of blobs. */
+void tb_daemon_note_blobs(tb_daemon *d, const tb_record *record)
+    TB_NONNULL(1, 2);
+
+/* Collects when rows gave reason to. Errors: as tb_daemon_flush. */
+tb_rc tb_daemon_collect(tb_daemon *d, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Answers the request of that name. Errors: as tb_daemon_flush. */
+tb_rc tb_daemon_gc(tb_daemon *d, const tb_control_request *r, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* --- metrics.c ------------------------------------------------------------ */
 

@@ -186,6 +186,7 @@ static tb_rc note_row(tb_daemon *d, const tb_record *record, tb_err *err)
     tb_rc rc = tb_state_note(&d->state, record, err);
     tb_transport_totals totals;
     tb_err ignored;
+    tb_daemon_note_blobs(d, record);
     if (rc == TB_OK && record->kind == TB_REC_ENROLLED) {
         rc = tb_transport_allow(d->net, &record->u.enrolled.client,
                                 record->u.enrolled.curve_key, err);

@@ -279,6 +279,11 @@ tb_rc tb_live_keep(const tb_folder *folder, const tb_run_id *run, tb_err *err)
     return tb_file_write(path, "", 0, 0600, err);
 }
 
+tb_rc tb_live_unkeep(const tb_folder *folder, const tb_run_id *run, tb_err *err)
+{
+    return destroy(folder, run, "kept", err);
+}
+
 bool tb_live_kept(const tb_folder *folder, const tb_run_id *run)
 {
     return is_there(folder, run, "kept");

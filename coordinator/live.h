@@ -62,6 +62,10 @@ tb_rc tb_live_keep(const tb_folder *folder, const tb_run_id *run, tb_err *err)
 bool tb_live_kept(const tb_folder *folder, const tb_run_id *run)
     TB_NONNULL(1, 2);
 
+/* Takes the mark away; one that is gone is fine. Errors: IO. */
+tb_rc tb_live_unkeep(const tb_folder *folder, const tb_run_id *run, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* Reads one of the two files of a run. The job must be the canonical text.
  * Errors: NOT_FOUND, MALFORMED, USAGE; key: DENIED (another master key). */
 tb_rc tb_live_read_job(tb_job *out, const tb_folder *folder,

@@ -367,6 +367,7 @@ tb_rc tb_marks_list(tb_named_list *out, const tb_marks *marks,
     for (; out->n < marks->n; out->n++) {
         const tb_mark *mark = &marks->at[out->n];
         out->at[out->n] = (tb_named){.raw = mark->raw,
+                                     .use = mark->use,
                                      .mark = mark,
                                      .kept = keeps(marks, mark, retention)};
     }

@@ -78,6 +78,7 @@ void tb_marks_release(tb_marks *marks) TB_NONNULL(1);
 /* A blob and one reason for it. */
 typedef struct tb_named {
     tb_hash raw;
+    tb_mark_use use;
     const tb_mark *mark; /* borrowed until the next row */
     bool kept;           /* it is in use, or the retention wants it */
 } tb_named;

@@ -19,6 +19,21 @@ tb_rc tb_registry_add(tb_registry *registry, const tb_rec_version *version,
     return TB_OK;
 }
 
+void tb_registry_sweep(tb_registry *registry, const tb_rec_swept *swept)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < registry->n; i++) {
+        bool goes = false;
+        for (uint32_t k = 0; k < swept->n_blobs && !goes; k++) {
+            goes = tb_hash_equal(&registry->at[i].manifest, &swept->blobs[k]);
+        }
+        if (!goes) {
+            registry->at[n++] = registry->at[i];
+        }
+    }
+    registry->n = n;
+}
+
 const tb_rec_version *tb_registry_find(const tb_registry *registry,
                                        const tb_name *model, uint64_t sequence)
 {

@@ -15,6 +15,10 @@ typedef struct tb_registry {
 tb_rc tb_registry_add(tb_registry *registry, const tb_rec_version *version,
                       tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* Forgets versions whose manifest goes. */
+void tb_registry_sweep(tb_registry *registry, const tb_rec_swept *swept)
+    TB_NONNULL(1, 2);
+
 /* The version of that sequence (0: the current one, which is the newest row),
  * borrowed; NULL: there is none. */
 const tb_rec_version *tb_registry_find(const tb_registry *registry,

@@ -362,15 +362,11 @@ static tb_rc start(tb_daemon *d, const tb_control_request *r, tb_err *err)
 static const struct {
     const char *verb;
     tb_rc (*run)(tb_daemon *d, const tb_control_request *r, tb_err *err);
-} requests[] = {{"status", reading},
-                {"clients", reading},
-                {"models", reading},
-                {"watch", watch},
-                {"cancel", cancel},
-                {"invite", tb_daemon_invite},
-                {"label", tb_daemon_label},
-                {"revoke", tb_daemon_revoke},
-                {"start", start}};
+} requests[] = {{"status", reading},        {"clients", reading},
+                {"models", reading},        {"watch", watch},
+                {"cancel", cancel},         {"invite", tb_daemon_invite},
+                {"label", tb_daemon_label}, {"revoke", tb_daemon_revoke},
+                {"gc", tb_daemon_gc},       {"start", start}};
 
 tb_rc tb_daemon_request(tb_daemon *d, tb_control_request *request, tb_err *err)
 {

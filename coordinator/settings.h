@@ -5,6 +5,7 @@
 
 #include "host/log_settings.h"
 #include "host/settings.h"
+#include "marks.h"
 
 #define TB_PATH_BYTES 1024
 
@@ -24,6 +25,7 @@ typedef struct tb_daemon_settings {
     uint32_t workers;
     uint32_t max_connections; /* 0: as file descriptors allow */
     bool keep_updates;
+    tb_retention keep; /* keep.* */
     uint64_t key_overlap_ms;
     uint32_t predict_max_rows;
     uint32_t predict_per_second;

@@ -26,8 +26,13 @@ static tb_rc read_federation(tb_hash *out, const tb_folder *folder, tb_err *err)
 tb_rc tb_state_note(tb_state *state, const tb_record *record, tb_err *err)
 {
     tb_rc rc = tb_history_add(&state->history, record, err);
+    if (rc == TB_OK) {
+        rc = tb_marks_note(&state->marks, record, err);
+    }
     if (rc == TB_OK && record->kind == TB_REC_VERSION) {
         rc = tb_registry_add(&state->registry, &record->u.version, err);
+    } else if (rc == TB_OK && record->kind == TB_REC_SWEPT) {
+        tb_registry_sweep(&state->registry, &record->u.swept);
     }
     if (rc == TB_OK) {
         rc = tb_chronicle_add(&state->chronicle, record, err);
@@ -95,6 +100,7 @@ void tb_state_close(tb_state *state)
     tb_coordinator_free(&state->machine);
     tb_registry_release(&state->registry);
     tb_history_release(&state->history);
+    tb_marks_release(&state->marks);
     tb_chronicle_release(&state->chronicle);
     tb_blobs_close(&state->blobs);
     tb_store_close(&state->store);

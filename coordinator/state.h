@@ -11,6 +11,7 @@
 #include "host/blob.h"
 #include "host/folder.h"
 #include "host/store.h"
+#include "marks.h"
 #include "registry.h"
 
 typedef struct tb_state {
@@ -19,6 +20,7 @@ typedef struct tb_state {
     tb_coordinator *machine;
     tb_registry registry;
     tb_history history;
+    tb_marks marks;
     tb_chronicle chronicle;
     tb_blobs *blobs; /* any thread */
 } tb_state;

@@ -20,6 +20,7 @@ extern const tb_verb verb_models;
 extern const tb_verb verb_export;
 extern const tb_verb verb_replay;
 extern const tb_verb verb_check;
+extern const tb_verb verb_gc;
 extern const tb_verb verb_backup;
 extern const tb_verb verb_restore;
 

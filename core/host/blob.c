@@ -5,6 +5,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* For contexts with memory of our own: part of zstd since 1.3, and kept. */
+#define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 
 #include "base/file.h"
@@ -244,6 +247,21 @@ static tb_rc write_both(tb_blobs *b, const uint8_t *stored,
     return rc;
 }
 
+/* zstd takes its memory where all else does. */
+static void *take_memory(void *arg, size_t size)
+{
+    (void)arg;
+    return tb_mem_array(size, 1);
+}
+
+static void give_memory(void *arg, void *p)
+{
+    (void)arg;
+    tb_mem_free(p);
+}
+
+static const ZSTD_customMem zstd_memory = {take_memory, give_memory, NULL};
+
 static tb_rc pack(const uint8_t *raw, size_t len, int level, tb_buf *out,
                   tb_err *err)
 {
@@ -253,9 +271,14 @@ static tb_rc pack(const uint8_t *raw, size_t len, int level, tb_buf *out,
     if (rc != TB_OK) {
         return rc;
     }
-    size_t n = ZSTD_compress(out->data, room, raw, len, level);
-    if (ZSTD_isError(n)) {
-        return tb_fail(err, TB_E_NOMEM, "zstd: %s", ZSTD_getErrorName(n));
+    ZSTD_CCtx *context = ZSTD_createCCtx_advanced(zstd_memory);
+    size_t n = context == NULL ? 0
+                               : ZSTD_compressCCtx(context, out->data, room,
+                                                   raw, len, level);
+    (void)ZSTD_freeCCtx(context);
+    if (context == NULL || ZSTD_isError(n)) {
+        return tb_fail(err, TB_E_NOMEM, "zstd: %s",
+                       context == NULL ? "no memory" : ZSTD_getErrorName(n));
     }
     out->len = n;
     return TB_OK;
@@ -421,7 +444,12 @@ tb_rc tb_blob_unpack(const uint8_t *stored, size_t len, const tb_blob_ref *ref,
     size_t room = (size_t)ref->raw_bytes;
     uint8_t none[1];
     uint8_t *to = room > 0 ? out->data + before : none;
-    size_t n = ZSTD_decompress(to, room, stored, len);
+    ZSTD_DCtx *context = ZSTD_createDCtx_advanced(zstd_memory);
+    if (context == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "zstd: no memory");
+    }
+    size_t n = ZSTD_decompressDCtx(context, to, room, stored, len);
+    (void)ZSTD_freeDCtx(context);
     if (ZSTD_isError(n) || n != room) {
         return tb_fail(err, TB_E_MALFORMED, "blob: %s",
                        ZSTD_isError(n) ? ZSTD_getErrorName(n) : "is cut");
