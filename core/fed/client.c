@@ -132,8 +132,9 @@ void tb_cl_wait(tb_client *cl, tb_cphase phase, uint64_t ms)
 
 /* connection and session */
 
-/* Half to all of a pause that doubles, by client and try: a fleet does not come
- * back all at once. */
+/* Half to all of a pause that doubles, and any part of what the coordinator
+ * spreads its fleet over, by client and try: it does not come back all at
+ * once. */
 static uint64_t backoff(const tb_client *cl)
 {
     uint32_t n = cl->tries < DOUBLINGS_MAX ? cl->tries : DOUBLINGS_MAX;
@@ -143,7 +144,11 @@ static uint64_t backoff(const tb_client *cl)
     }
     tb_stream stream;
     tb_stream_init(&stream, 0, cl->tries, "backoff", cl->params.name.text);
-    return (uint64_t)((double)ms * (0.5 + 0.5 * tb_stream_uniform(&stream)));
+    double pause = (double)ms * (0.5 + 0.5 * tb_stream_uniform(&stream));
+    /* At first any part of it; later one whole on average, so that those who
+     * try again and again are no more a second than those who come back. */
+    double part = tb_stream_uniform(&stream) + (cl->tries > 0 ? 0.5 : 0.0);
+    return (uint64_t)(pause + (double)cl->spread_ms * part);
 }
 
 static void offline(tb_client *cl, uint64_t ms)
@@ -225,6 +230,7 @@ static void welcome(tb_client *cl, const tb_msg_welcome *msg, bool genuine)
     }
     cl->welcomed = true;
     cl->tries = 0;
+    cl->spread_ms = msg->spread_ms < WAIT_MS_MAX ? msg->spread_ms : WAIT_MS_MAX;
     tb_cl_next(cl);
 }
 
@@ -385,8 +391,8 @@ static void take(tb_client *cl, const tb_cevent *event)
         cl->connected = true;
         hello(cl);
         break;
-    case TB_CEV_DISCONNECTED:
-        offline(cl, backoff(cl));
+    case TB_CEV_DISCONNECTED: /* it comes back when we say so */
+        hang_up(cl, backoff(cl));
         break;
     case TB_CEV_MESSAGE:
         if (cl->connected) {

@@ -4,7 +4,8 @@
  *
  * The driver's duties:
  * - Connection: it opens the transport at CONNECT (again, when one fails or is
- *   open), and reports CONNECTED, and DISCONNECTED when it failed or broke.
+ *   open), and reports CONNECTED, and DISCONNECTED when it failed or broke: the
+ *   machine closes it then, and says when to try again.
  * - It proves what came in: `genuine` of a MESSAGE is the verdict on the
  *   certificate of a WELCOME (against the pinned root) and on the signatures of
  *   OFFER and RECEIPT; true for all other kinds.

@@ -12,6 +12,7 @@ struct tb_client {
     bool connected, welcomed;
     int64_t due_ms;      /* when to act without being told */
     uint32_t tries;      /* to connect, since the last WELCOME */
+    uint64_t spread_ms;  /* of the fleet, as the last WELCOME said */
     uint32_t unanswered; /* times that something was said again */
     uint32_t restarts;   /* sessions begun anew since something went well */
 

@@ -40,7 +40,7 @@ static bool is_ready(const tb_coordinator *co, const tb_run *run,
 static bool is_likely(const tb_coordinator *co, const tb_row *row)
 {
     return row->ready || row->seat != NULL ||
-           co->now < tb_co_later(row->active_ms, 2 * co->params.wait_ms);
+           co->now < tb_co_later(row->active_ms, 2 * tb_co_pace_max(co));
 }
 
 static count count_clients(const tb_coordinator *co, const tb_run *run)

@@ -11,6 +11,7 @@ tb_coordinator_params tb_coordinator_defaults(void)
     return (tb_coordinator_params){.pool_bytes = 8u << 20,
                                    .window_blocks = 4,
                                    .wait_ms = 30000,
+                                   .per_second = 250,
                                    .stall_ms = 30000,
                                    .retry_ms = 2000,
                                    .running = 4};

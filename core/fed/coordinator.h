@@ -16,6 +16,8 @@ typedef struct tb_coordinator_params {
     size_t pool_bytes;      /* of granted blocks, all clients: 8 MB */
     uint32_t window_blocks; /* granted to one upload at a time: 4 */
     uint64_t wait_ms;       /* between check-ins while there is no work */
+    uint32_t per_second;    /* check-ins, and clients that come back after a
+                             * restart: what a fleet is spread over */
     uint64_t stall_ms;      /* a grant unused so long is taken back */
     uint64_t retry_ms;      /* after the host lacked something */
     uint32_t running;       /* runs that open rounds side by side: 4. What was

@@ -280,6 +280,8 @@ void tb_co_message(tb_coordinator *co, const tb_event *event) TB_NONNULL(1, 2);
 void tb_co_gone(tb_coordinator *co, tb_row *row) TB_NONNULL(1, 2);
 /* Offers the round that the client sits in. */
 void tb_co_offer(tb_coordinator *co, tb_row *row) TB_NONNULL(1, 2);
+/* The longest that a client is told to wait. */
+uint64_t tb_co_pace_max(const tb_coordinator *co) TB_NONNULL(1);
 /* Sends WAIT to the client that checked in, when it got no offer. */
 void tb_co_greet(tb_coordinator *co) TB_NONNULL(1);
 

@@ -6,16 +6,46 @@
 #include "base/stream.h"
 #include "fed/coordinator_priv.h"
 
-/* Between 0.75 and 1.25 of the base, by client and round: a fleet that was
- * told to wait does not come back all at once. */
+/* Milliseconds over which all members do once what each does: so many a second,
+ * whatever the size of the fleet. */
+static uint64_t spread(const tb_coordinator *co)
+{
+    uint32_t rate = co->params.per_second > 0 ? co->params.per_second : 1;
+    return (uint64_t)co->n_rows * 1000 / rate;
+}
+
+/* Check-ins of a small fleet lie between 0.75 and 1.25 of wait_ms; a large one
+ * is spread wider, around a wait that grows with it. */
+static void pace_bounds(const tb_coordinator *co, uint64_t *least,
+                        uint64_t *width)
+{
+    uint64_t half = co->params.wait_ms / 2;
+    uint64_t all = spread(co);
+    *width = all > half ? all : half;
+    uint64_t middle = *width > co->params.wait_ms ? *width : co->params.wait_ms;
+    *least = middle - *width / 2;
+}
+
+uint64_t tb_co_pace_max(const tb_coordinator *co)
+{
+    uint64_t least = 0;
+    uint64_t width = 0;
+    pace_bounds(co, &least, &width);
+    return least + width;
+}
+
+/* By client and round: a fleet that was told to wait does not come back all at
+ * once. */
 static uint64_t pace(const tb_coordinator *co, const tb_row *row)
 {
     const tb_run *run = co->n_runs > 0 ? co->runs[0] : NULL;
+    uint64_t least = 0;
+    uint64_t width = 0;
     tb_stream stream;
     tb_stream_init(&stream, run == NULL ? 0 : run->params->seed,
                    run == NULL ? 0 : run->number, "pace", row->name.text);
-    double factor = 0.75 + 0.5 * tb_stream_uniform(&stream);
-    return (uint64_t)((double)co->params.wait_ms * factor);
+    pace_bounds(co, &least, &width);
+    return least + (uint64_t)((double)width * tb_stream_uniform(&stream));
 }
 
 void tb_co_greet(tb_coordinator *co)
@@ -95,7 +125,10 @@ static void hello(tb_coordinator *co, tb_row *row, const tb_msg_hello *msg)
     row->reported = msg->labels;
     row->connected = true;
     row->active_ms = co->now;
-    tb_co_send(co, &row->name, TB_MSG_WELCOME, 0)->u.welcome.protocol = newest;
+    tb_msg_welcome *welcome =
+        &tb_co_send(co, &row->name, TB_MSG_WELCOME, 0)->u.welcome;
+    welcome->protocol = newest;
+    welcome->spread_ms = spread(co);
 }
 
 static void check_in(tb_coordinator *co, tb_row *row)

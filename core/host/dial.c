@@ -17,7 +17,7 @@
 #define BATCH                64
 #define IDLE_MS              1000
 #define LINGER_MS            1000 /* of what is queued at the stop */
-#define RECONNECT_IVL_MS     200
+#define RECONNECT_IVL_MS     2000
 #define RECONNECT_IVL_MAX_MS 30000
 #define CONNECT_TIMEOUT_MS   10000
 #define MONITOR_EVENTS                                                         \

@@ -1,6 +1,7 @@
 /* core/host/dial.h - the client's side of the network: one thread with one
- * CURVE connection to a coordinator whose key is pinned; it reconnects on its
- * own, 0.2 to 30 seconds apart. All calls are from the owner's thread,
+ * CURVE connection to a coordinator whose key is pinned; until it is stopped
+ * it reconnects on its own, 2 to 30 seconds apart: who wants another pace stops
+ * it, and starts another. All calls are from the owner's thread,
  * tb_inbound_free from any. */
 #ifndef TB_HOST_DIAL_H
 #define TB_HOST_DIAL_H

@@ -101,6 +101,7 @@ typedef struct tb_msg_hello {
 typedef struct tb_msg_welcome {
     uint32_t protocol;
     tb_span certificate; /* tb_certificate, signed by the root key */
+    uint64_t spread_ms;  /* over which a lost fleet comes back */
 } tb_msg_welcome;
 
 typedef struct tb_msg_wait {

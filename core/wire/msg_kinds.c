@@ -23,6 +23,7 @@ static const tb_field hello_fields[] = {
 static const tb_field welcome_fields[] = {
     TB_U32(protocol, 1, UINT32_MAX),
     TB_SPAN(certificate, TB_CERTIFICATE_BYTES, TB_CERTIFICATE_BYTES),
+    TB_U64(spread_ms, 0, UINT64_MAX),
 };
 #undef OURS
 #undef PB

@@ -104,7 +104,7 @@ KINDS = {
     "hello": (1, 0, message((1, 1), (2, 1), (3, "edge-01"),
                             (4, "tributary 0.1.0"), (5, "fashion"),
                             (5, "digits"), (6, "cpus=4 memory=512MB"))),
-    "welcome": (2, 0, message((1, 1), (2, cert))),
+    "welcome": (2, 0, message((1, 1), (2, cert), (3, 40000))),
     "check_in": (3, 0, b""),
     "wait": (4, 0, message((1, 5000), (2, "no run now"))),
     "offer": (5, 0, message((1, config), (2, sig(1)))),

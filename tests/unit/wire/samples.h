@@ -39,6 +39,7 @@ static inline void sample_opening(tb_msg *m)
     case TB_MSG_WELCOME:
         m->u.welcome.protocol = 1;
         m->u.welcome.certificate = (tb_span){sample_bytes, sizeof sample_bytes};
+        m->u.welcome.spread_ms = 40000;
         break;
     case TB_MSG_WAIT:
         m->u.wait.retry_ms = 5000;
