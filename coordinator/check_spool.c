@@ -60,21 +60,24 @@ static tb_rc add_round(tb_checker *c, const tb_rec_round_opened *o, tb_err *err)
     return TB_OK;
 }
 
-/* The newest round of this configuration that is open, or NULL. */
-static tb_kept_round *open_round(const tb_checker *c, const tb_hash *config)
+/* The newest round of this configuration (that is open), or NULL. */
+static tb_kept_round *find_round(const tb_checker *c, const tb_hash *config,
+                                 bool open)
 {
     for (size_t i = c->n_rounds; i-- > 0;) {
-        if (c->rounds[i].open && tb_hash_equal(&c->rounds[i].config, config)) {
+        if ((c->rounds[i].open || !open) &&
+            tb_hash_equal(&c->rounds[i].config, config)) {
             return &c->rounds[i];
         }
     }
     return NULL;
 }
 
+/* Of an asynchronous run updates come for rounds that are over, too. */
 static tb_rc add_update(tb_checker *c, const tb_rec_accepted *a, tb_err *err)
 {
-    tb_kept_round *r = open_round(c, &a->config);
-    if (r == NULL) {
+    tb_kept_round *r = find_round(c, &a->config, false);
+    if (r == NULL || (!r->open && segment_bytes(c, r) < 0)) {
         return TB_OK;
     }
     if (r->n == r->cap) {
@@ -95,7 +98,7 @@ static tb_rc add_update(tb_checker *c, const tb_rec_accepted *a, tb_err *err)
 /* A round that is over needs its list only while its segment is there. */
 static void close_round(tb_checker *c, const tb_hash *config)
 {
-    tb_kept_round *r = open_round(c, config);
+    tb_kept_round *r = find_round(c, config, true);
     if (r != NULL) {
         r->open = false;
         if (segment_bytes(c, r) < 0) {

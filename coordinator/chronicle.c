@@ -114,8 +114,9 @@ static void tell_accepted(tb_chronicle *c, const tb_record *record,
     place p = place_of(c, &a->config, now_ms);
     c->n_accepted++;
     tb_log(TB_LOG_INFO,
-           "event=update_accepted run=%s round=%u client=%s weight=%u", p.run,
-           p.round, a->client.text, a->weight);
+           "event=update_accepted run=%s round=%u client=%s weight=%u "
+           "staleness=%u",
+           p.run, p.round, a->client.text, a->weight, a->staleness);
 }
 
 static void tell_expelled(tb_chronicle *c, const tb_record *record,

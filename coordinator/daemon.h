@@ -132,6 +132,8 @@ void tb_daemon_drop_verdicts(tb_daemon *d) TB_NONNULL(1);
 
 /* The round, or the run, is over: frees it when its last order is back. */
 void tb_daemon_forget(tb_daemon *d, const tb_hash *config) TB_NONNULL(1, 2);
+/* Frees the round's sum: it is in a model now, or abandoned. */
+void tb_daemon_summed(tb_daemon *d, const tb_hash *config) TB_NONNULL(1, 2);
 void tb_daemon_end_run(tb_daemon *d, const tb_run_id *run) TB_NONNULL(1, 2);
 
 /* Puts a run (taken) at the end of the list of those that live. */

@@ -382,6 +382,9 @@ static tb_rc carry_out(tb_daemon *d, tb_action *action, tb_err *err)
     case TB_ACT_DISCARD:
         discard(d, action->u.payload);
         break;
+    case TB_ACT_SUMMED:
+        tb_daemon_summed(d, &action->config);
+        break;
     case TB_ACT_FORGET:
         forget_round(d, &action->u.run, &action->config);
         break;

@@ -9,6 +9,7 @@ static void start(tb_history *h, const tb_run_params *params)
     h->run = params->run;
     h->name = params->name;
     h->rounds = params->rounds;
+    h->buffer = params->mode == TB_MODE_ASYNC ? params->buffer : 0;
     h->ended = false;
     h->n = 0;
 }
@@ -61,7 +62,8 @@ tb_rc tb_history_add(tb_history *h, const tb_record *record, tb_err *err)
         start(h, record->u.run_started);
     } else if (record->kind == TB_REC_ROUND_OPENED &&
                record->u.round_opened.task == TB_TASK_TRAIN) {
-        h->n_asked = record->u.round_opened.n_clients;
+        h->n_asked =
+            h->buffer > 0 ? h->buffer : record->u.round_opened.n_clients;
     } else if (record->kind == TB_REC_COMMITTED) {
         return add_committed(h, &record->u.committed, err);
     } else if (record->kind == TB_REC_RUN_ENDED) {

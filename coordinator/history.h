@@ -23,7 +23,8 @@ typedef struct tb_history {
     bool ended;
     tb_outcome outcome;
     char why[TB_TEXT_BYTES];
-    uint32_t n_asked;  /* of the open training round */
+    uint32_t buffer;   /* of an asynchronous run; 0: it has none */
+    uint32_t n_asked;  /* of the open training round; its buffer */
     tb_round_line *at; /* committed training rounds; owned */
     size_t n, cap;
 } tb_history;

@@ -18,6 +18,7 @@ typedef struct order_task {
     tb_order *order;                        /* owned */
     tb_inbound *payload;                    /* owned; NULL: none */
     tb_open_round *round;                   /* counted; NULL: not of a round */
+    tb_open_round *into;                    /* counted; of ADD_STORED */
     tb_live *live;                          /* counted; NULL: no run */
     uint8_t sign_key[TB_SIGN_PUBLIC_BYTES]; /* of the order's client */
     int64_t took_ns;                        /* at work */
@@ -191,7 +192,7 @@ static void run_task(void *arg)
         tb_intake_drop_stored(intake, intake, order, v);
         break;
     case TB_ORDER_ADD_STORED:
-        tb_intake_add_stored(intake, intake, order, v);
+        tb_intake_add_stored(intake, t->into->intake, order, v);
         break;
     case TB_ORDER_AGGREGATE:
         aggregate(t);
@@ -246,6 +247,14 @@ void tb_daemon_forget(tb_daemon *d, const tb_hash *config)
     }
 }
 
+void tb_daemon_summed(tb_daemon *d, const tb_hash *config)
+{
+    tb_open_round *r = tb_daemon_round(d, config);
+    if (r != NULL) {
+        tb_intake_close_sum(r->intake);
+    }
+}
+
 static tb_live **place_of(tb_daemon *d, const tb_run_id *run)
 {
     tb_live **at = &d->lives;
@@ -289,15 +298,20 @@ void tb_daemon_end_run(tb_daemon *d, const tb_run_id *run)
     }
 }
 
-/* An empty sum and a spool segment for a round. */
-static tb_rc open_round(tb_daemon *d, const tb_order *order, tb_err *err)
+/* A spool segment, without a sum yet, for a round that updates may come for. */
+static tb_rc know_round(tb_daemon *d, const tb_order *order,
+                        const tb_hash *config, tb_open_round **out, tb_err *err)
 {
     tb_open open;
     tb_spool *spool = NULL;
     const tb_live *live = tb_daemon_live(d, &order->run);
+    *out = tb_daemon_round(d, config);
+    if (*out != NULL) {
+        return TB_OK;
+    }
     if (live == NULL ||
-        !tb_coordinator_round(d->state.machine, &order->upload.config, &open)) {
-        return tb_fail(err, TB_E_BUG, "the round is not open");
+        !tb_coordinator_known(d->state.machine, config, &open)) {
+        return tb_fail(err, TB_E_CANCELLED, "the round is over");
     }
     tb_open_round *r = tb_mem_array(1, sizeof *r);
     if (r == NULL) {
@@ -307,12 +321,10 @@ static tb_rc open_round(tb_daemon *d, const tb_order *order, tb_err *err)
         tb_spool_open(&spool, tb_folder_path(d->state.folder, TB_ITEM_SPOOL),
                       &order->run, &open.hash, err);
     if (rc == TB_OK) {
-        tb_intake_options options = {
-            .config = open.config,
-            .hash = open.hash,
-            .max_updates = tb_run_updates_max(&live->params, open.config->task),
-            .key = live->key,
-            .spool = spool};
+        tb_intake_options options = {.config = open.config,
+                                     .hash = open.hash,
+                                     .key = live->key,
+                                     .spool = spool};
         rc = tb_intake_new(&r->intake, &options, err);
     }
     if (rc != TB_OK) {
@@ -323,8 +335,27 @@ static tb_rc open_round(tb_daemon *d, const tb_order *order, tb_err *err)
     r->config = open.hash;
     r->next = d->rounds;
     d->rounds = r;
-    tb_daemon_unseal(d, r);
+    *out = r;
     return TB_OK;
+}
+
+/* The same with an empty sum, for the open round. */
+static tb_rc open_round(tb_daemon *d, const tb_order *order, tb_err *err)
+{
+    tb_open open;
+    tb_open_round *r = NULL;
+    if (!tb_coordinator_round(d->state.machine, &order->upload.config, &open)) {
+        return tb_fail(err, TB_E_BUG, "the round is not open");
+    }
+    tb_rc rc = know_round(d, order, &order->upload.config, &r, err);
+    if (rc == TB_OK) {
+        rc = tb_intake_open_sum(
+            r->intake, tb_run_updates_max(open.run, open.config->task), err);
+    }
+    if (rc == TB_OK) {
+        tb_daemon_unseal(d, r);
+    }
+    return rc;
 }
 
 /* Gives the task what it works with. Errors: why it cannot have it. */
@@ -351,10 +382,17 @@ static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
                sizeof t->sign_key);
     }
     if (of_round) {
-        round = tb_daemon_round(d, &order->upload.config);
+        tb_rc rc = know_round(d, order, &order->upload.config, &round, err);
+        if (rc != TB_OK) {
+            return rc;
+        }
     }
-    if (of_round && round == NULL) {
-        return tb_fail(err, TB_E_CANCELLED, "the round is over");
+    if (order->kind == TB_ORDER_ADD_STORED) {
+        t->into = tb_daemon_round(d, &order->into);
+        if (t->into == NULL) {
+            return tb_fail(err, TB_E_BUG, "no sum of this round");
+        }
+        t->into->users++;
     }
     tb_live *live = tb_daemon_live(d, &order->run);
     if (live == NULL) {
@@ -398,12 +436,18 @@ tb_rc tb_daemon_order(tb_daemon *d, tb_order **order_take, tb_err *err)
     return TB_OK;
 }
 
+static void drop_user(tb_open_round *round)
+{
+    if (round != NULL && --round->users == 0 && round->forgotten) {
+        free_round(round);
+    }
+}
+
 /* What the task held: the last user of a round or run that is over frees it. */
 static void release_task(order_task *t)
 {
-    if (t->round != NULL && --t->round->users == 0 && t->round->forgotten) {
-        free_round(t->round);
-    }
+    drop_user(t->round);
+    drop_user(t->into);
     if (t->live != NULL && --t->live->users == 0 && t->live->ended) {
         tb_live_free(&t->live);
     }

@@ -1,6 +1,8 @@
 /* replay: proves a run from the journal and the spool alone. Every accepted
  * update of every committed round is opened and added again, the model goes
- * from round to round as it did, and each hash must be the journal's. */
+ * from round to round as it did, and each hash must be the journal's. Of an
+ * asynchronous run each update counts where it did: in the first buffer that is
+ * open, and has not closed, at its acceptance or after it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +14,14 @@
 #include "work/intake.h"
 #include "work/round.h"
 
+/* The spool of a training round of an asynchronous run. */
+typedef struct source {
+    struct source *next;
+    tb_hash config;
+    uint32_t round;
+    tb_intake *intake; /* without a sum */
+} source;
+
 typedef struct replay {
     const char *wanted; /* hex digits that the run's id begins with */
     tb_state *state;    /* borrowed */
@@ -20,10 +30,15 @@ typedef struct replay {
     tb_run_params params;
     tb_job job;
     tb_box_key *key;
-    tb_buf model;      /* ONNX that the next round starts from */
-    tb_intake *intake; /* of the open round; NULL: its updates are not here */
-    tb_err missing;    /* why they are not */
-    tb_hash config;    /* hash of its configuration */
+    tb_buf model;             /* ONNX that the next round starts from */
+    tb_intake *intake;        /* of the open round; NULL: its updates are not
+                               * here */
+    tb_err missing;           /* why they are not */
+    tb_hash config;           /* hash of its configuration */
+    bool taking;              /* it is a buffer that has not closed */
+    source *sources;          /* of the rounds that updates may come for */
+    tb_rec_accepted *waiting; /* owned; accepted while no buffer was open */
+    size_t n_waiting, cap_waiting;
     uint32_t n_rounds, n_updates;
     tb_hash last; /* model hash that came out */
 } replay;
@@ -58,10 +73,79 @@ static tb_rc start(replay *r, const tb_run_params *params, tb_err *err)
                        : rc;
 }
 
+/* An intake over a round's segment; max_updates 0: without a sum. */
+static tb_rc open_intake(replay *r, const tb_round_config *config,
+                         const tb_hash *hash, uint32_t max_updates,
+                         tb_intake **out, tb_err *err)
+{
+    tb_spool *spool = NULL;
+    tb_rc rc = tb_spool_open_read(
+        &spool, tb_folder_path(r->state->folder, TB_ITEM_SPOOL), &config->run,
+        hash, err);
+    if (rc == TB_OK) {
+        tb_intake_options options = {.config = config,
+                                     .hash = *hash,
+                                     .max_updates = max_updates,
+                                     .key = r->key,
+                                     .spool = spool};
+        rc = tb_intake_new(out, &options, err);
+        if (rc != TB_OK) {
+            tb_spool_close(&spool);
+        }
+    }
+    return rc;
+}
+
+static bool buffered(const replay *r, tb_task task)
+{
+    return r->params.mode == TB_MODE_ASYNC && task == TB_TASK_TRAIN;
+}
+
+static void free_sources(replay *r, uint32_t older_than)
+{
+    for (source **at = &r->sources; *at != NULL;) {
+        source *s = *at;
+        if (s->round < older_than) {
+            *at = s->next;
+            tb_intake_free(&s->intake);
+            tb_mem_free(s);
+        } else {
+            at = &s->next;
+        }
+    }
+}
+
+static tb_rc add_source(replay *r, const tb_round_config *config, tb_err *err)
+{
+    source *s = tb_mem_array(1, sizeof *s);
+    uint32_t most = r->params.max_staleness;
+    if (s == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "a round");
+    }
+    *s = (source){
+        .next = r->sources, .config = r->config, .round = config->round};
+    r->sources = s;
+    free_sources(r, config->round > most ? config->round - most : 0);
+    return open_intake(r, config, &r->config, 0, &s->intake, err);
+}
+
+static tb_rc add(replay *r, const tb_rec_accepted *a, tb_err *err);
+
+/* What was accepted before the buffer opened is in it. */
+static tb_rc add_waiting(replay *r, tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    r->taking = true;
+    for (size_t i = 0; rc == TB_OK && i < r->n_waiting; i++) {
+        rc = add(r, &r->waiting[i], err);
+    }
+    r->n_waiting = 0;
+    return rc;
+}
+
 static tb_rc open_round(replay *r, const tb_rec_round_opened *o, tb_err *err)
 {
     tb_round_config *config = tb_mem_array(1, sizeof *config);
-    tb_spool *spool = NULL;
     if (config == NULL) {
         return tb_fail(err, TB_E_NOMEM, "a round");
     }
@@ -70,9 +154,9 @@ static tb_rc open_round(replay *r, const tb_rec_round_opened *o, tb_err *err)
     tb_rc rc =
         tb_round_config_decode(config, o->config.data, o->config.len, err);
     if (rc == TB_OK) {
-        rc = tb_spool_open_read(&spool,
-                                tb_folder_path(r->state->folder, TB_ITEM_SPOOL),
-                                &o->run, &r->config, &r->missing);
+        rc = open_intake(r, config, &r->config,
+                         tb_run_updates_max(&r->params, config->task),
+                         &r->intake, &r->missing);
     }
     if (rc == TB_E_NOT_FOUND) { /* fine, unless the round was committed */
         tb_mem_free(config);
@@ -80,20 +164,46 @@ static tb_rc open_round(replay *r, const tb_rec_round_opened *o, tb_err *err)
     }
     if (rc != TB_OK) {
         rc = tb_fail(err, rc, "%s", r->missing.text);
-    } else {
-        tb_intake_options options = {
-            .config = config,
-            .hash = r->config,
-            .max_updates = tb_run_updates_max(&r->params, config->task),
-            .key = r->key,
-            .spool = spool};
-        rc = tb_intake_new(&r->intake, &options, err);
-        if (rc != TB_OK) {
-            tb_spool_close(&spool);
-        }
+    } else if (buffered(r, config->task)) {
+        rc = add_source(r, config, err);
+        rc = rc == TB_OK ? add_waiting(r, err) : rc;
     }
     tb_mem_free(config);
     return rc;
+}
+
+/* Where the blocks of an update lie; NULL: not a round of ours. */
+static tb_intake *source_of(const replay *r, const tb_hash *config)
+{
+    for (const source *s = r->sources; s != NULL; s = s->next) {
+        if (tb_hash_equal(&s->config, config)) {
+            return s->intake;
+        }
+    }
+    return r->intake != NULL && tb_hash_equal(config, &r->config) ? r->intake
+                                                                  : NULL;
+}
+
+static tb_rc keep_waiting(replay *r, const tb_rec_accepted *a, tb_err *err)
+{
+    if (r->n_waiting == r->cap_waiting) {
+        size_t cap = r->cap_waiting == 0 ? 16 : 2 * r->cap_waiting;
+        tb_rec_accepted *all = tb_mem_resize(r->waiting, cap, sizeof *all);
+        if (all == NULL) {
+            return tb_fail(err, TB_E_NOMEM, "%zu updates", cap);
+        }
+        r->waiting = all;
+        r->cap_waiting = cap;
+    }
+    r->waiting[r->n_waiting++] = *a;
+    return TB_OK;
+}
+
+/* An update of an asynchronous run waits while no buffer is open. */
+static tb_rc accept(replay *r, const tb_rec_accepted *a, tb_err *err)
+{
+    bool of_buffer = source_of(r, &a->config) != r->intake;
+    return of_buffer && !r->taking ? keep_waiting(r, a, err) : add(r, a, err);
 }
 
 static tb_rc add(replay *r, const tb_rec_accepted *a, tb_err *err)
@@ -108,7 +218,8 @@ static tb_rc add(replay *r, const tb_rec_accepted *a, tb_err *err)
     order.upload.client = a->client;
     order.upload.upload = a->upload;
     order.upload.n_blocks = a->n_blocks;
-    tb_intake_add_stored(r->intake, r->intake, &order, &verdict);
+    order.into = r->config;
+    tb_intake_add_stored(source_of(r, &a->config), r->intake, &order, &verdict);
     tb_weights w = tb_run_weights(&r->params, tb_intake_config(r->intake)->task,
                                   verdict.weight, a->staleness);
     if (verdict.rc == TB_OK && (w.weight != a->weight || w.full != a->full)) {
@@ -134,7 +245,8 @@ static tb_rc purge(replay *r, const tb_rec_accepted *p, tb_err *err)
     order.upload.client = p->client;
     order.upload.upload = p->upload;
     order.upload.n_blocks = p->n_blocks;
-    tb_intake_drop_stored(r->intake, r->intake, &order, &verdict);
+    tb_intake_drop_stored(source_of(r, &p->config), r->intake, &order,
+                          &verdict);
     r->n_updates -= verdict.rc == TB_OK;
     return verdict.rc == TB_OK ? TB_OK
                                : tb_fail(err, verdict.rc, "update of %s: %s",
@@ -188,11 +300,15 @@ static bool is_ours(const replay *r, const tb_record *record)
         return r->found && memcmp(&record->u.round_opened.run, &r->params.run,
                                   sizeof(tb_run_id)) == 0;
     case TB_REC_ACCEPTED:
-        return r->intake != NULL &&
-               tb_hash_equal(&record->u.accepted.config, &r->config);
+        return source_of(r, &record->u.accepted.config) != NULL;
     case TB_REC_PURGED:
+        return source_of(r, &record->u.purged.config) != NULL;
+    case TB_REC_CLOSED:
         return r->intake != NULL &&
-               tb_hash_equal(&record->u.purged.config, &r->config);
+               tb_hash_equal(&record->u.closed.config, &r->config);
+    case TB_REC_ABANDONED:
+        return r->intake != NULL &&
+               tb_hash_equal(&record->u.abandoned.config, &r->config);
     case TB_REC_COMMITTED:
         return r->found &&
                tb_hash_equal(&record->u.committed.config, &r->config);
@@ -203,10 +319,9 @@ static bool is_ours(const replay *r, const tb_record *record)
     case TB_REC_REVOKED:
     case TB_REC_CLOCK:
     case TB_REC_EXPELLED:
-    case TB_REC_CLOSED:
-    case TB_REC_ABANDONED:
     case TB_REC_VERSION:
     case TB_REC_RUN_ENDED:
+    case TB_REC_LEFT_OVER:
     case TB_REC_RESTORED:
     case TB_REC_SWEPT:
     case TB_REC_LABELLED:
@@ -232,11 +347,13 @@ static tb_rc take_row(void *arg, const tb_row *row, tb_err *err)
         } else if (record.kind == TB_REC_ROUND_OPENED) {
             rc = open_round(r, &record.u.round_opened, err);
         } else if (record.kind == TB_REC_ACCEPTED) {
-            rc = add(r, &record.u.accepted, err);
+            rc = accept(r, &record.u.accepted, err);
         } else if (record.kind == TB_REC_PURGED) {
             rc = purge(r, &record.u.purged, err);
-        } else {
+        } else if (record.kind == TB_REC_COMMITTED) {
             rc = commit(r, &record.u.committed, err);
+        } else { /* CLOSED, ABANDONED */
+            r->taking = false;
         }
     }
     tb_record_release(&record);
@@ -296,6 +413,8 @@ static tb_rc replay_run(replay *r, bool as_json, tb_err *err)
         rc = print(r, as_json, err);
     }
     tb_intake_free(&r->intake);
+    free_sources(r, UINT32_MAX);
+    tb_mem_free(r->waiting);
     tb_buf_release(&r->model);
     tb_box_key_free(&r->key);
     tb_job_release(&r->job);

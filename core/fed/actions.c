@@ -19,6 +19,7 @@ void tb_action_release(tb_action *action)
     case TB_ACT_CHUNK:
     case TB_ACT_DISCARD:
     case TB_ACT_FORGET:
+    case TB_ACT_SUMMED:
     case TB_ACT_CUT:
     case TB_ACT_RUN_ENDED:
     case TB_ACT_KIND_END:

@@ -52,6 +52,7 @@ static tb_rc make_seats(const tb_coordinator *co, tb_run *run,
         }
         seats[i].row = row;
         seats[i].run = run;
+        seats[i].config = tb_hash_of(r->config.data, r->config.len);
     }
     *out = seats;
     return TB_OK;
@@ -63,7 +64,7 @@ static tb_rc round_opened(tb_coordinator *co, const tb_rec_round_opened *r,
     tb_run *run = tb_co_find_run(co, &r->run);
     if (run == NULL || run->round.open || run->finishing ||
         r->round != run->number || r->attempt != run->attempt ||
-        r->task != run->task) {
+        r->task != run->task || (tb_co_buffered(run) && r->n_clients > 0)) {
         return tb_fail(err, TB_E_MALFORMED,
                        "journal: round %u cannot open here", r->round);
     }
@@ -85,10 +86,22 @@ static tb_rc round_opened(tb_coordinator *co, const tb_rec_round_opened *r,
         seats[i].row->seat = &seats[i];
         seats[i].row->ready = false;
     }
+    tb_hash hash = tb_hash_of(r->config.data, r->config.len);
+    if (tb_co_buffered(run)) {
+        round->n_accepted = 0;
+        round->weight = 0;
+        rc = tb_co_buffer_opened(run, round->config, &hash, err);
+    }
+    if (rc != TB_OK) {
+        tb_mem_free(seats);
+        return rc;
+    }
     run->round = (tb_round){.open = true,
                             .config = round->config,
                             .bytes = round->bytes,
-                            .hash = tb_hash_of(r->config.data, r->config.len),
+                            .hash = hash,
+                            .n_accepted = round->n_accepted,
+                            .weight = round->weight,
                             .seq = seq,
                             .seats = seats,
                             .n_seats = r->n_clients,
@@ -124,7 +137,11 @@ static tb_seat *find_seat(const tb_coordinator *co, const tb_run *run,
 static tb_rc accepted(tb_coordinator *co, const tb_rec_accepted *r,
                       uint64_t seq, tb_err *err)
 {
-    tb_run *run = run_of(co, &r->config, err);
+    tb_run *run = tb_co_find_known(co, &r->config);
+    if (run != NULL) {
+        return tb_co_buffer_accepted(co, run, r, seq, err);
+    }
+    run = run_of(co, &r->config, err);
     if (run == NULL) {
         return TB_E_MALFORMED;
     }
@@ -147,7 +164,11 @@ static tb_rc accepted(tb_coordinator *co, const tb_rec_accepted *r,
 
 static tb_rc expelled(tb_coordinator *co, const tb_rec_expelled *r, tb_err *err)
 {
-    tb_run *run = run_of(co, &r->config, err);
+    tb_run *run = tb_co_find_known(co, &r->config);
+    if (run != NULL) {
+        return tb_co_buffer_expelled(co, run, r, err);
+    }
+    run = run_of(co, &r->config, err);
     if (run == NULL) {
         return TB_E_MALFORMED;
     }
@@ -189,8 +210,9 @@ static tb_rc purged(tb_coordinator *co, const tb_rec_accepted *r, tb_err *err)
     return TB_OK;
 }
 
-/* The round is over: its seats go, its hash is kept. */
-static void leave_round(tb_coordinator *co, tb_run *run)
+/* The round is over: its seats go, its hash is kept. That of a buffer is known
+ * for longer. */
+static void leave_round(tb_coordinator *co, tb_run *run, bool committed)
 {
     tb_round *round = &run->round;
     for (uint32_t i = 0; i < round->n_seats; i++) {
@@ -200,8 +222,13 @@ static void leave_round(tb_coordinator *co, tb_run *run)
     tb_mem_free(round->seats);
     memset(co->by_order, 0, TB_ORDERS_KNOWN * sizeof(tb_seat *));
     co->touched = NULL;
-    co->past[co->n_past++ % TB_PAST_ROUNDS] = round->hash;
     co->census += 1 + (uint64_t)round->n_seats; /* so many more may be ready */
+    if (tb_co_buffered(run)) {
+        tb_co_buffer_over(co, run, committed);
+    } else {
+        co->aged[co->n_past % TB_PAST_ROUNDS] = false;
+        co->past[co->n_past++ % TB_PAST_ROUNDS] = round->hash;
+    }
     run->round = (tb_round){.config = round->config, .bytes = round->bytes};
 }
 
@@ -253,7 +280,7 @@ static tb_rc committed(tb_coordinator *co, const tb_rec_committed *r,
         return tb_fail(err, TB_E_MALFORMED,
                        "journal: round %u cannot be committed here", r->round);
     }
-    leave_round(co, run);
+    leave_round(co, run, true);
     run->attempt = 1;
     run->failures = 0;
     run->seq = seq;
@@ -293,7 +320,7 @@ static tb_rc abandoned(tb_coordinator *co, const tb_rec_abandoned *r,
     if (run == NULL) {
         return TB_E_MALFORMED;
     }
-    leave_round(co, run);
+    leave_round(co, run, false);
     run->attempt++;
     run->failures++;
     run->seq = seq;
@@ -323,6 +350,9 @@ static tb_rc closed(tb_coordinator *co, const tb_rec_closed *r, tb_err *err)
                        "journal: the round closes with %u updates, %u were "
                        "accepted",
                        r->n_accepted, run->round.n_accepted);
+    }
+    if (tb_co_buffered(run)) {
+        tb_co_buffer_closed(run);
     }
     run->round.closed = true;
     memcpy(run->round.why, r->why, sizeof run->round.why);
@@ -431,11 +461,18 @@ static tb_rc restored(tb_coordinator *co, const tb_rec_restored *r,
     co->epoch_row = seq;
     for (size_t i = 0; i < co->n_runs; i++) {
         tb_run *run = co->runs[i];
+        size_t n_known = run->async == NULL ? 0 : run->async->n_known;
+        for (size_t k = 0; k < n_known; k++) {
+            forget_acceptances(co, &run->async->known[k].config);
+        }
         if (run->round.open) {
             forget_acceptances(co, &run->round.hash);
-            leave_round(co, run);
+            leave_round(co, run, false);
             run->attempt++;
             run->seq = seq;
+        }
+        if (run->async != NULL) {
+            tb_co_buffer_forgotten(run);
         }
     }
     co->n_past = 0;
@@ -496,6 +533,8 @@ static tb_rc apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
         return run_resumed(co, &record->u.run_resumed, err);
     case TB_REC_RUN_CANCELLED:
         return run_cancelled(co, &record->u.run_cancelled, err);
+    case TB_REC_LEFT_OVER:
+        return tb_co_buffer_left_over(co, &record->u.left_over, err);
     case TB_REC_RESTORED:
         return restored(co, &record->u.restored, seq, err);
     case TB_REC_SWEPT:

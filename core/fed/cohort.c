@@ -11,15 +11,15 @@
 /* How the clients of a run stand, as it sees them. */
 typedef struct count {
     uint32_t here;  /* connected, eligible, free, and not claimed */
-    uint32_t ready; /* of them: checked in */
+    uint32_t ready; /* of them: checked in; for a buffer that is not asked */
     uint32_t held;  /* eligible, but in a round of another run, or claimed */
     uint32_t hope;  /* of all eligible: checked in, or likely to, soon */
 } count;
 
 /* Whether a run that has its turn before this one waits for the client: it may
  * gather clients one by one while others take them in smaller lots. */
-static bool is_claimed(const tb_coordinator *co, const tb_run *run,
-                       const tb_row *row)
+bool tb_co_claimed(const tb_coordinator *co, const tb_run *run,
+                   const tb_row *row)
 {
     for (size_t i = 0; i < co->n_runs && co->turns[i] != run; i++) {
         if (co->turns[i]->claims && tb_co_eligible(co->turns[i], row)) {
@@ -33,7 +33,7 @@ static bool is_ready(const tb_coordinator *co, const tb_run *run,
                      const tb_row *row)
 {
     return row->ready && row->seat == NULL && tb_co_eligible(run, row) &&
-           !is_claimed(co, run, row);
+           !tb_co_claimed(co, run, row);
 }
 
 /* A client that is through with a round checks in again a little later. */
@@ -51,33 +51,51 @@ static count count_clients(const tb_coordinator *co, const tb_run *run)
         if (!tb_co_eligible(run, row)) {
             continue;
         }
-        bool held = row->seat != NULL || is_claimed(co, run, row);
+        bool flies = row->seat != NULL && row->seat->flight &&
+                     row->seat->run == run && tb_co_buffered(run);
+        bool held =
+            !flies && (row->seat != NULL || tb_co_claimed(co, run, row));
         n.held += held;
         n.here += !held;
-        n.ready += !held && row->ready;
+        n.ready += !held && (row->ready || tb_co_buffered(run));
         n.hope += is_likely(co, row);
     }
     return n;
 }
 
+/* Opens the round with these clients; they may be none. */
+static void open_with(tb_coordinator *co, const tb_round_config *config,
+                      tb_name *names, uint32_t n)
+{
+    tb_buf bytes;
+    tb_buf_init(&bytes, TB_CONFIG_BYTES_MAX);
+    co->rc = tb_round_config_encode(config, &bytes, co->err);
+    if (co->rc == TB_OK) {
+        tb_record record = {
+            .kind = TB_REC_ROUND_OPENED,
+            .u.round_opened = {.run = config->run,
+                               .round = config->round,
+                               .attempt = config->attempt,
+                               .task = config->task,
+                               .config = {bytes.data, bytes.len},
+                               .n_clients = n,
+                               .clients = names}};
+        (void)tb_co_journal(co, &record);
+    }
+    tb_buf_release(&bytes);
+}
+
 static void ask(tb_coordinator *co, const tb_run *run,
                 const tb_row *const *ready, uint32_t n, uint32_t n_ready)
 {
-    tb_record record = {.kind = TB_REC_ROUND_OPENED};
-    tb_rec_round_opened *opened = &record.u.round_opened;
     uint32_t *index = tb_mem_array(n_ready, sizeof *index);
     tb_name *names = tb_mem_array(n, sizeof *names);
     tb_round_config *config = tb_mem_array(1, sizeof *config);
-    tb_buf bytes;
-    tb_buf_init(&bytes, TB_CONFIG_BYTES_MAX);
     if (index == NULL || names == NULL || config == NULL) {
         tb_co_fail(co, TB_E_NOMEM, "a cohort");
         goto done;
     }
     co->rc = tb_co_configure(co, run, config, co->err);
-    if (co->rc == TB_OK) {
-        co->rc = tb_round_config_encode(config, &bytes, co->err);
-    }
     if (co->rc != TB_OK) {
         goto done;
     }
@@ -85,16 +103,8 @@ static void ask(tb_coordinator *co, const tb_run *run,
     for (uint32_t i = 0; i < n; i++) {
         names[i] = ready[index[i]]->name;
     }
-    opened->run = config->run;
-    opened->round = config->round;
-    opened->attempt = config->attempt;
-    opened->task = config->task;
-    opened->config = (tb_span){bytes.data, bytes.len};
-    opened->n_clients = n;
-    opened->clients = names;
-    (void)tb_co_journal(co, &record);
+    open_with(co, config, names, n);
 done:
-    tb_buf_release(&bytes);
     tb_mem_free(config);
     tb_mem_free(names);
     tb_mem_free(index);
@@ -148,11 +158,11 @@ static uint32_t unchanged(const tb_run *run, const count *n)
     const tb_run_params *p = run->params;
     uint32_t claim =
         n->hope < p->minimum ? p->minimum - n->hope : n->hope - p->minimum + 1;
-    uint32_t target = run->late ? p->minimum : p->target;
+    uint32_t target = run->late ? p->minimum : tb_run_wanted(p);
     if (n->ready < target) {
         return least(claim, target - n->ready);
     }
-    uint32_t wanted = tb_select_wanted(p->target, p->over_selection);
+    uint32_t wanted = tb_select_wanted(tb_run_wanted(p), p->over_selection);
     return least(claim, least(n->here - n->ready, wanted - n->ready));
 }
 
@@ -165,17 +175,25 @@ bool tb_co_select(tb_coordinator *co, tb_run *run)
         return false;
     }
     count n = count_clients(co, run);
-    uint32_t wanted = tb_select_wanted(p->target, p->over_selection);
-    bool all = n.ready == n.here && n.ready >= p->target;
+    bool buffered = tb_co_buffered(run);
+    uint32_t target = tb_run_wanted(p);
+    uint32_t wanted =
+        buffered ? target : tb_select_wanted(target, p->over_selection);
+    bool all = n.ready == n.here && n.ready >= target;
     run->census = co->census + 1;
     run->count_ms = tb_co_later(co->now, RECOUNT_MS);
     gather(co, run, &n);
     run->late = is_late(co, run);
     if (n.ready >= wanted || all || (run->late && n.ready >= p->minimum)) {
-        choose(co, run, n.ready, n.ready < wanted ? n.ready : wanted);
+        uint32_t asked = n.ready < wanted ? n.ready : wanted;
+        if (buffered) { /* it opens for nobody in particular */
+            ask(co, run, NULL, 0, 0);
+        } else {
+            choose(co, run, n.ready, asked);
+        }
         return true;
     }
-    bool claims = n.hope >= p->minimum;
+    bool claims = n.hope >= p->minimum && !buffered;
     if (claims != run->claims) {
         run->claims = claims;
         co->census++; /* the runs behind it count anew */

@@ -115,7 +115,9 @@ static void take_record(tb_coordinator *co, const tb_record *record)
         if (row != NULL) {
             tb_co_gone(co, row);
             co->touched = row->seat;
-            if (row->seat != NULL && row->seat->state != TB_SEAT_DONE) {
+            if (row->seat != NULL && row->seat->flight) {
+                tb_co_land(co, row->seat);
+            } else if (row->seat != NULL && row->seat->state != TB_SEAT_DONE) {
                 tb_co_drop(co, row->seat);
             }
         }
@@ -126,10 +128,6 @@ static void take_record(tb_coordinator *co, const tb_record *record)
 static void start(tb_coordinator *co, const tb_run_params *params)
 {
     co->rc = tb_run_params_check(params, co->err);
-    if (co->rc == TB_OK && params->mode != TB_MODE_SYNC) {
-        co->rc =
-            tb_fail(co->err, TB_E_USAGE, "run: mode: sync is all there is");
-    }
     tb_run_params *copy = NULL;
     if (co->rc == TB_OK) {
         copy = tb_mem_array(1, sizeof *copy); /* a record is not const */
@@ -258,10 +256,27 @@ bool tb_coordinator_counts(const tb_coordinator *co, const tb_hash *config,
 {
     const tb_run *run = tb_co_find_round(co, config);
     const tb_row *row = tb_co_find(co, client);
+    if (run != NULL && tb_co_buffered(run)) {
+        return tb_co_buffer_counts(run, client, update);
+    }
     return run != NULL && row != NULL && row->seat != NULL &&
            row->seat->run == run && row->seat->state == TB_SEAT_DONE &&
            tb_hash_equal(&row->last.config, config) &&
            tb_hash_equal(&row->last.update, update);
+}
+
+bool tb_coordinator_known(const tb_coordinator *co, const tb_hash *config,
+                          tb_open *out)
+{
+    if (tb_coordinator_round(co, config, out)) {
+        return true;
+    }
+    const tb_run *run = tb_co_find_known(co, config);
+    if (run != NULL) {
+        *out = (tb_open){
+            .run = run->params, .config = run->async->config, .hash = *config};
+    }
+    return run != NULL;
 }
 
 size_t tb_coordinator_runs(const tb_coordinator *co)
@@ -283,32 +298,33 @@ bool tb_coordinator_run_status(const tb_coordinator *co, size_t i,
     const tb_run *run = co->runs[i];
     const tb_run_params *p = run->params;
     const tb_round *round = &run->round;
-    *out = (tb_run_status){.run = p->run,
-                           .name = p->name,
-                           .phase = run->phase,
-                           .task = run->task,
-                           .round = run->number,
-                           .rounds = p->rounds,
-                           .attempt = run->attempt,
-                           .queued = tb_co_queued(co, run),
-                           .cancelled = run->cancelled,
-                           .paused = run->paused,
-                           .paused_s = run->paused_s,
-                           .open = round->open,
-                           .config = round->hash,
-                           .since_ms = run->since_ms,
-                           .deadline_ms = run->phase == TB_PHASE_TRAINING
-                                              ? round->deadline_ms
-                                              : INT64_MAX,
-                           .n_asked = round->n_seats,
-                           .n_accepted = round->n_accepted,
-                           .n_wanted = p->target,
-                           .n_minimum = p->minimum,
-                           .model = run->model,
-                           .metrics = run->metrics,
-                           .best = run->best,
-                           .best_metrics = run->best_metrics,
-                           .best_round = run->best_round};
+    *out = (tb_run_status){
+        .run = p->run,
+        .name = p->name,
+        .phase = run->phase,
+        .task = run->task,
+        .round = run->number,
+        .rounds = p->rounds,
+        .attempt = run->attempt,
+        .queued = tb_co_queued(co, run),
+        .cancelled = run->cancelled,
+        .paused = run->paused,
+        .paused_s = run->paused_s,
+        .open = round->open,
+        .config = round->hash,
+        .since_ms = run->since_ms,
+        .deadline_ms =
+            run->phase == TB_PHASE_TRAINING ? round->deadline_ms : INT64_MAX,
+        .n_asked = tb_co_buffered(run) ? (uint32_t)run->async->n_flights
+                                       : round->n_seats,
+        .n_accepted = round->n_accepted,
+        .n_wanted = tb_run_wanted(p),
+        .n_minimum = p->minimum,
+        .model = run->model,
+        .metrics = run->metrics,
+        .best = run->best,
+        .best_metrics = run->best_metrics,
+        .best_round = run->best_round};
     memcpy(out->paused_why, run->paused_why, sizeof out->paused_why);
     tb_co_waits(co, run, out->waits_for);
     return true;

@@ -75,6 +75,12 @@ bool tb_coordinator_round(const tb_coordinator *co, const tb_hash *config,
                           tb_open *out) TB_NONNULL(1, 2, 3);
 
 #define TB_RUNS_MAX 64u /* that live at a time, queued ones among them */
+/* The same for every round that updates may still come for: an open one, or one
+ * of an asynchronous run that clients have trained from not too long ago. Of
+ * such a one only hash and run are its own: bytes is empty, and config is that
+ * of the newest training round, which has the same sections and bounds. */
+bool tb_coordinator_known(const tb_coordinator *co, const tb_hash *config,
+                          tb_open *out) TB_NONNULL(1, 2, 3);
 
 /* Whether this update of the client counts in the open round. */
 bool tb_coordinator_counts(const tb_coordinator *co, const tb_hash *config,

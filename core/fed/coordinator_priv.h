@@ -1,9 +1,11 @@
 /* core/fed/coordinator_priv.h - the inside of the coordinator machine, for its
  * own files: coordinator.c (doors), emit.c (what goes out), apply.c (records
  * into state), roster.c (members), runs.c (the list of runs), session.c
- * (messages), ingest.c (uploads), round.c (phases), cohort.c (selection),
- * round_orders.c (what a round has computed), waits.c (time, and what is waited
- * for in words). */
+ * (messages), ingest.c (uploads), upload_orders.c (what they have computed),
+ * round.c (phases), cohort.c (selection), round_orders.c (what a round has
+ * computed), waits.c (time, and what is waited for in words); of asynchronous
+ * runs: buffer.c (what was accepted, and where it counts), flight.c (clients
+ * that train). */
 #ifndef TB_FED_COORDINATOR_PRIV_H
 #define TB_FED_COORDINATOR_PRIV_H
 
@@ -37,6 +39,7 @@ typedef struct tb_row {
     bool revoked;
     bool connected;    /* said HELLO, and its connection lives */
     bool ready;        /* checked in, waits for an offer */
+    int64_t ready_ms;  /* since when it waits */
     int64_t active_ms; /* last check-in, or end of a round it sat in */
     int64_t away_ms;   /* since when not connected */
     uint32_t n_data_sets;
@@ -45,6 +48,7 @@ typedef struct tb_row {
     tb_strikes *strikes; /* [n_strikes], owned: runs with any */
     uint32_t n_strikes;
     uint32_t n_accepted, n_expelled;
+    tb_hash passed;       /* newest buffer that it declined or spoilt */
     tb_rec_accepted last; /* last acceptance; n_blocks 0: none */
     uint64_t last_seq;    /* its journal row */
     struct tb_seat *seat; /* in the open round, or NULL */
@@ -68,11 +72,13 @@ typedef struct tb_upload {
     bool dropping; /* to be subtracted, then forgotten */
     bool counted;  /* it had been accepted: dropped as a whole */
     bool has_end;
+    bool ended; /* in flight: whole, proven and synced, but not accepted yet */
     tb_upload_ref ref;
-    uint32_t done;     /* in the sum and the spool */
-    uint32_t received; /* done, or held */
-    uint32_t until;    /* granted */
-    uint32_t weight;
+    uint32_t done;               /* in the sum and the spool */
+    uint32_t received;           /* done, or held */
+    uint32_t until;              /* granted */
+    uint32_t samples;            /* that its head tells */
+    uint32_t weight;             /* in the sum */
     uint32_t full;               /* of one that was accepted */
     tb_held held[TB_WINDOW_MAX]; /* block b at b % TB_WINDOW_MAX */
     uint64_t order;              /* out for this upload; 0: none */
@@ -83,10 +89,14 @@ typedef struct tb_upload {
     int64_t retry_ms; /* no order before this time */
 } tb_upload;
 
-/* One client of the cohort. */
+/* One client of the cohort; or one in flight, which trains for an asynchronous
+ * run whatever round is open. */
 typedef struct tb_seat {
     tb_row *row;
-    struct tb_run *run; /* whose open round it is */
+    struct tb_run *run; /* whose round it is */
+    tb_hash config;     /* of that round */
+    bool flight;
+    bool leaving; /* in flight: it goes as soon as no order is out */
     tb_seat_state state;
     tb_refusal code; /* why OUT; 0: declined */
     bool stored;     /* DONE before a restart: not yet in the new sum */
@@ -116,9 +126,55 @@ typedef struct tb_round {
     tb_metrics metrics;
 } tb_round;
 
+typedef enum tb_taken_state {
+    TB_TAKEN_WAITS,  /* in the open buffer, or for the next one */
+    TB_TAKEN_CLOSED, /* its buffer has closed */
+    TB_TAKEN_OVER,   /* its buffer is committed or abandoned */
+    TB_TAKEN_REFUSED /* expelled: it never counted */
+} tb_taken_state;
+
+/* What became of a client's update of one configuration. */
+typedef struct tb_taken {
+    tb_rec_accepted record; /* REFUSED: config and client only */
+    uint64_t seq;           /* its journal row */
+    tb_taken_state state;
+    tb_refusal code; /* REFUSED */
+    bool added;      /* in the open sum */
+    uint64_t order;  /* ADD_STORED that is out; 0: none */
+    int64_t retry_ms;
+} tb_taken;
+
+/* A configuration that updates may still come for. */
+typedef struct tb_known {
+    tb_hash config;
+    uint32_t round;
+} tb_known;
+
+/* What an asynchronous run has besides. Not journalled: the flights. */
+typedef struct tb_async {
+    tb_round_config *config; /* owned; of the newest training round */
+    tb_known *known;         /* owned; oldest first */
+    size_t n_known, cap_known;
+    tb_hash *expired; /* owned [cap_known]; of the last commit */
+    size_t n_expired;
+    tb_taken *taken; /* owned; all of the known configurations */
+    size_t n_taken, cap_taken;
+    tb_seat **flights; /* owned [cap_flights]: n_flights that are in use, then
+                        * spare ones; a seat stays where it is */
+    size_t n_flights, n_made, cap_flights;
+    size_t n_leaving;   /* of them */
+    bool look_all;      /* any flight may have something to order */
+    bool look_taken;    /* any update may be missing in the sum */
+    bool left;          /* clients waited for a flight, at the last look */
+    size_t airborne_at; /* row that could send an update, at the last look */
+    size_t grant_from;  /* flight to begin with */
+    uint64_t census;    /* of the machine, at the last look for clients */
+} tb_async;
+
 /* A run, from its start to its end: where it stands, and its open round. */
 typedef struct tb_run {
     tb_run_params *params; /* owned */
+    tb_async *async;       /* owned; NULL: a synchronous run */
     tb_round round;
     tb_phase phase;
     int64_t since_ms;  /* in this phase */
@@ -182,6 +238,7 @@ struct tb_coordinator {
     tb_rec_restored epoch; /* the one we are in; number 0: never restored */
     uint64_t epoch_row;    /* its row */
     tb_hash past[TB_PAST_ROUNDS]; /* closed rounds, as a ring */
+    bool aged[TB_PAST_ROUNDS];    /* by max_staleness, not by its end */
     uint32_t n_past;
     uint64_t next_key, next_order;
     uint32_t pool_blocks; /* granted blocks that are not done */
@@ -308,6 +365,103 @@ void tb_co_drop(tb_coordinator *co, tb_seat *seat) TB_NONNULL(1, 2);
 /* Whether no upload order is out and no accepted update is missing. */
 bool tb_co_quiet(tb_run *run) TB_NONNULL(1);
 
+/* ingest.c: the upload is of no use any more. */
+void tb_co_forget_upload(tb_upload *upload) TB_NONNULL(1);
+/* Blocks from `keep` on are neither held nor granted any more. */
+void tb_co_trim(tb_coordinator *co, tb_upload *upload, uint32_t keep)
+    TB_NONNULL(1, 2);
+/* The client's update was bad: it is out of its round. */
+void tb_co_expel(tb_coordinator *co, tb_seat *seat, tb_msg_kind about,
+                 tb_refusal code, const char *why) TB_NONNULL(1, 2, 5);
+/* Grants what window and pool allow, and says so; true when it was more. */
+bool tb_co_grant(tb_coordinator *co, tb_seat *seat) TB_NONNULL(1, 2);
+/* Refuses what a client says of the round of its seat. */
+void tb_co_refuse_seat(tb_coordinator *co, const tb_seat *seat,
+                       tb_msg_kind about, tb_refusal code, const char *why)
+    TB_NONNULL(1, 2, 5);
+void tb_co_receipt(tb_coordinator *co, const tb_rec_accepted *of, uint64_t seq)
+    TB_NONNULL(1, 2);
+
+/* buffer.c. The asynchronous run that knows this configuration, or NULL. */
+tb_run *tb_co_find_known(const tb_coordinator *co, const tb_hash *config)
+    TB_NONNULL(1, 2);
+/* What became of a client's update of a configuration; NULL: nothing yet. */
+tb_taken *tb_co_taken(const tb_run *run, const tb_hash *config,
+                      const tb_name *client) TB_NONNULL(1, 2, 3);
+/* Whether training goes on in buffers: the open round is one. */
+bool tb_co_buffered(const tb_run *run) TB_NONNULL(1);
+typedef enum tb_gate {
+    TB_GATE_OPEN,
+    TB_GATE_HELD, /* not now */
+    TB_GATE_OVER  /* never again */
+} tb_gate;
+/* Whether an update can be accepted now, and for which training round. */
+tb_gate tb_co_gate(const tb_run *run, uint32_t *round) TB_NONNULL(1, 2);
+/* Accepts the whole update of a client in flight, refuses it as late, or leaves
+ * it for another time. */
+void tb_co_count(tb_coordinator *co, tb_seat *seat) TB_NONNULL(1, 2);
+/* Orders what is missing in the open sum, and takes the verdicts; false: none
+ * of ours. */
+void tb_co_pump_buffer(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+bool tb_co_buffer_verdict(tb_coordinator *co, const tb_verdict *verdict)
+    TB_NONNULL(1, 2);
+/* Whether no such order is out and, unless doomed, nothing is missing. */
+bool tb_co_buffer_quiet(const tb_run *run) TB_NONNULL(1);
+/* What records do to it; errors leave all as it was. */
+tb_rc tb_co_buffer_opened(tb_run *run, const tb_round_config *config,
+                          const tb_hash *hash, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+tb_rc tb_co_buffer_accepted(const tb_coordinator *co, tb_run *run,
+                            const tb_rec_accepted *record, uint64_t seq,
+                            tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+tb_rc tb_co_buffer_expelled(const tb_coordinator *co, tb_run *run,
+                            const tb_rec_expelled *record, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+void tb_co_buffer_closed(tb_run *run) TB_NONNULL(1);
+void tb_co_buffer_over(tb_coordinator *co, tb_run *run, bool committed)
+    TB_NONNULL(1, 2);
+tb_rc tb_co_buffer_left_over(const tb_coordinator *co,
+                             const tb_rec_left_over *record, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+void tb_co_buffer_forgotten(tb_run *run) TB_NONNULL(1);
+/* Whether this very update belongs into the open buffer. */
+bool tb_co_buffer_counts(const tb_run *run, const tb_name *client,
+                         const tb_hash *update) TB_NONNULL(1, 2, 3);
+/* Updates that wait for a buffer, or are in the open one. */
+uint32_t tb_co_waiting(const tb_run *run) TB_NONNULL(1);
+tb_async *tb_co_async_new(void);
+void tb_co_async_free(tb_async **async) TB_NONNULL(1);
+
+/* flight.c. Seats a client that trains for a configuration; NULL: no memory,
+ * or it sits elsewhere. */
+tb_seat *tb_co_fly(tb_coordinator *co, tb_run *run, tb_row *row,
+                   const tb_hash *config) TB_NONNULL(1, 2, 3, 4);
+/* Offers the open buffer to those who are ready, up to the target. */
+void tb_co_launch(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+/* Clients from whom an update may still come while this buffer is open; and
+ * whether there is one. */
+uint32_t tb_co_airborne(const tb_coordinator *co, const tb_run *run)
+    TB_NONNULL(1, 2);
+bool tb_co_any_airborne(const tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+/* A client in flight has nothing in hand any more. */
+void tb_co_land(tb_coordinator *co, tb_seat *seat) TB_NONNULL(1, 2);
+/* Lands who was lost, and whose configuration is too old now. */
+void tb_co_land_lost(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+/* Takes away the seats of those who have landed. */
+void tb_co_clear_flights(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+/* Lands all; true when no order is out for any of them. */
+bool tb_co_ground(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+
+/* All that the run has may be ordered, or put off no longer. */
+static inline void tb_co_look_all(tb_run *run)
+{
+    run->round.look_all = true;
+    if (run->async != NULL) {
+        run->async->look_all = true;
+        run->async->look_taken = true;
+    }
+}
+
 /* round.c. Moves every run as far as it can go now. */
 void tb_co_advance(tb_coordinator *co) TB_NONNULL(1);
 void tb_co_set_phase(tb_coordinator *co, tb_run *run, tb_phase next)
@@ -320,7 +474,11 @@ void tb_co_resume(tb_coordinator *co) TB_NONNULL(1);
 uint32_t tb_co_hopeful(const tb_coordinator *co, const tb_run *run)
     TB_NONNULL(1, 2);
 
-/* cohort.c. Opens a round when enough clients are ready and free; true when it
+/* cohort.c. Whether a run that has its turn before this one waits for the
+ * client. */
+bool tb_co_claimed(const tb_coordinator *co, const tb_run *run,
+                   const tb_row *row) TB_NONNULL(1, 2, 3);
+/* Opens a round when enough clients are ready and free; true when it
  * did. Runs are asked in the order of their turns. */
 bool tb_co_select(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
 /* In words, for which clients it waits. */

@@ -149,6 +149,7 @@ typedef enum tb_action_kind {
     TB_ACT_DISCARD, /* free `payload` */
     TB_ACT_FORGET,  /* the round `config` is over: free its sum, delete its
                      * spool */
+    TB_ACT_SUMMED,  /* its sum is not wanted any more; its spool still is */
     TB_ACT_CUT,     /* close the client's connection */
     TB_ACT_RUN_ENDED, /* destroy the run's key; `run` */
     TB_ACT_KIND_END
@@ -172,9 +173,9 @@ typedef struct tb_action {
         } chunk;
         tb_order *order;  /* owned */
         uint64_t payload; /* DISCARD */
-        tb_run_id run;    /* RUN_ENDED, FORGET: whose */
+        tb_run_id run;    /* RUN_ENDED, FORGET, SUMMED: whose */
     } u;
-    tb_hash config; /* FORGET; SEND of an OFFER */
+    tb_hash config; /* FORGET, SUMMED; SEND of an OFFER */
 } tb_action;
 
 /* A list that a step appends to. Start with zeros. */

@@ -416,6 +416,14 @@ static void run_cancelled(walk *w, tb_record *r)
     text(w, v->why, sizeof v->why);
 }
 
+static void left_over(walk *w, tb_record *r)
+{
+    tb_rec_left_over *v = &r->u.left_over;
+    raw(w, v->run.bytes, sizeof v->run.bytes);
+    u32(w, &v->n_updates);
+    text(w, v->why, sizeof v->why);
+}
+
 static void restored(walk *w, tb_record *r)
 {
     tb_rec_restored *v = &r->u.restored;
@@ -482,6 +490,7 @@ static const struct {
     [TB_REC_RUN_PAUSED] = {"run_paused", run_paused},
     [TB_REC_RUN_RESUMED] = {"run_resumed", run_resumed},
     [TB_REC_RUN_CANCELLED] = {"run_cancelled", run_cancelled},
+    [TB_REC_LEFT_OVER] = {"left_over", left_over},
     [TB_REC_RESTORED] = {"restored", restored},
     [TB_REC_SWEPT] = {"swept", swept},
     [TB_REC_ROTATED] = {"rotated", rotated},

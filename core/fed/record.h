@@ -31,6 +31,7 @@ typedef enum tb_record_kind {
     TB_REC_RUN_PAUSED = 14,
     TB_REC_RUN_RESUMED = 15,
     TB_REC_RUN_CANCELLED = 16,
+    TB_REC_LEFT_OVER = 17,
     TB_REC_RESTORED = 18,
     TB_REC_ROTATED = 19,
     TB_REC_PURGED = 21,
@@ -172,6 +173,13 @@ typedef struct tb_rec_run_cancelled {
     tb_run_id run;
     char why[TB_TEXT_BYTES];
 } tb_rec_run_cancelled;
+/* Updates of an asynchronous run that were accepted for a buffer which never
+ * came, since the run ends. */
+typedef struct tb_rec_left_over {
+    tb_run_id run;
+    uint32_t n_updates;
+    char why[TB_TEXT_BYTES];
+} tb_rec_left_over;
 
 /* The folder was restored from a backup: the first row of a new epoch. Rounds
  * that were open in the backup are over, and so is all that came after it. */
@@ -209,6 +217,7 @@ typedef struct tb_record {
         tb_rec_run_paused run_paused;
         tb_rec_run_resumed run_resumed;
         tb_rec_run_cancelled run_cancelled;
+        tb_rec_left_over left_over;
         tb_rec_restored restored;
         tb_rec_swept swept;
         tb_rec_rotated rotated;

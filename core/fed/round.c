@@ -19,6 +19,26 @@
  * |             |                   |                    | the run fails)    |
  * | finishing   | check-ins         | the published model| - (run ended)     |
  *
+ * In an asynchronous run a round of training is a buffer, and selecting and
+ * training are one: it opens for nobody in particular when `buffer` eligible
+ * clients are here (after select_ms: minimum), whether they are ready or not.
+ *
+ * | phase       | accepts           | waits for          | then              |
+ * | ----------- | ----------------- | ------------------ | ----------------- |
+ * | training    | the same; who is  | `buffer` updates,  | closing           |
+ * |             | ready is offered  | or nobody left who |                   |
+ * |             | it at once, up to | could send one, or |                   |
+ * |             | `target` clients  | the deadline       |                   |
+ * | closing     | check-ins, answers| accepted updates   | aggregating;      |
+ * |             | and uploads, for  | that are not in    | under minimum:    |
+ * |             | the next buffer   | the sum yet        | abandoned         |
+ * | all others  | the same          | as above           | as above          |
+ *
+ * buffer.c says what counts where, flight.c who trains. An evaluation by
+ * clients is between two buffers: those in flight are not asked, and what they
+ * send meanwhile counts in the next buffer. Before a calibration and at the end
+ * they are refused as late.
+ *
  * A run that is queued (jobs.running) or paused stays idle between its rounds.
  * A cancelled or failed round goes through closing to abandoned, so that no
  * order is out when it is forgotten. An evaluation or calibration by clients is
@@ -87,7 +107,7 @@ static bool is_hopeful(const tb_coordinator *co, const tb_seat *seat)
 
 uint32_t tb_co_hopeful(const tb_coordinator *co, const tb_run *run)
 {
-    uint32_t n = 0;
+    uint32_t n = tb_co_buffered(run) ? tb_co_airborne(co, run) : 0;
     for (uint32_t i = 0; i < run->round.n_seats; i++) {
         n += is_hopeful(co, &run->round.seats[i]);
     }
@@ -115,10 +135,16 @@ static tb_phase check_training(tb_coordinator *co, tb_run *run)
     if (round->doomed) {
         return TB_PHASE_CLOSING;
     }
-    if (round->n_accepted >= run->params->target) {
-        (void)snprintf(why, sizeof why, "the target of %u updates is reached",
-                       run->params->target);
-    } else if (!any_hopeful(co, round)) {
+    if (tb_co_buffered(run)) {
+        tb_co_launch(co, run);
+    }
+    if (round->n_accepted >= tb_run_wanted(run->params)) {
+        (void)snprintf(why, sizeof why, "the %s of %u updates is %s",
+                       tb_co_buffered(run) ? "buffer" : "target",
+                       tb_run_wanted(run->params),
+                       tb_co_buffered(run) ? "full" : "reached");
+    } else if (tb_co_buffered(run) ? !tb_co_any_airborne(co, run)
+                                   : !any_hopeful(co, round)) {
         (void)snprintf(why, sizeof why, "no other client is left to wait for");
     } else if (co->now >= round->deadline_ms) {
         (void)snprintf(why, sizeof why, "the deadline is over");
@@ -131,12 +157,39 @@ static tb_phase check_training(tb_coordinator *co, tb_run *run)
 
 /* closing */
 
+static void close_round(tb_coordinator *co, tb_run *run);
+
+/* Of a buffer it is decided at once what is in it: what is accepted from now on
+ * is for the next one. */
 static void enter_closing(tb_coordinator *co, tb_run *run)
 {
+    if (tb_co_buffered(run) && !run->round.closed) {
+        close_round(co, run);
+    }
     for (uint32_t i = 0; i < run->round.n_seats; i++) {
         if (run->round.seats[i].state != TB_SEAT_DONE) {
             tb_co_drop(co, &run->round.seats[i]);
         }
+    }
+}
+
+/* Journals that it closes, or decides to abandon it. */
+static void close_round(tb_coordinator *co, tb_run *run)
+{
+    const tb_round *round = &run->round;
+    if (!round->doomed && round->n_accepted < run->params->minimum) {
+        char why[TB_TEXT_BYTES];
+        (void)snprintf(why, sizeof why,
+                       "%u of at least %u updates came: %.160s",
+                       round->n_accepted, run->params->minimum, round->why);
+        tb_co_doom(run, why);
+    }
+    if (!round->doomed && !round->closed) {
+        tb_record record = {.kind = TB_REC_CLOSED,
+                            .u.closed = {.config = round->hash,
+                                         .n_accepted = round->n_accepted}};
+        memcpy(record.u.closed.why, round->why, sizeof round->why);
+        (void)tb_co_journal(co, &record);
     }
 }
 
@@ -147,24 +200,8 @@ static tb_phase check_closing(tb_coordinator *co, tb_run *run)
         (!round->sum_open && !round->doomed)) {
         return TB_PHASE_CLOSING;
     }
-    if (!round->doomed && round->n_accepted < run->params->minimum) {
-        char why[TB_TEXT_BYTES];
-        (void)snprintf(why, sizeof why,
-                       "%u of at least %u updates came: %.160s",
-                       round->n_accepted, run->params->minimum, round->why);
-        tb_co_doom(run, why);
-    }
-    if (round->doomed) {
-        return TB_PHASE_ABANDONED;
-    }
-    if (!round->closed) {
-        tb_record record = {.kind = TB_REC_CLOSED,
-                            .u.closed = {.config = round->hash,
-                                         .n_accepted = round->n_accepted}};
-        memcpy(record.u.closed.why, round->why, sizeof round->why);
-        (void)tb_co_journal(co, &record);
-    }
-    return TB_PHASE_AGGREGATING;
+    close_round(co, run);
+    return round->doomed ? TB_PHASE_ABANDONED : TB_PHASE_AGGREGATING;
 }
 
 /* aggregating and evaluating: one order each */
@@ -205,18 +242,31 @@ static tb_phase check_evaluating(tb_coordinator *co, tb_run *run)
 
 /* committed and abandoned: journalled, then left at once */
 
-static void forget_round(tb_coordinator *co, const tb_run *run,
-                         const tb_hash *config)
+/* Of a buffer only the sum goes: updates of its configuration may still come,
+ * until later buffers make it too old. */
+static void forget_round(tb_coordinator *co, tb_run *run, const tb_hash *config,
+                         bool buffer)
 {
-    tb_action *action = tb_co_action(co, TB_ACT_FORGET, co->seq);
+    tb_action *action =
+        tb_co_action(co, buffer ? TB_ACT_SUMMED : TB_ACT_FORGET, co->seq);
     action->config = *config;
     action->u.run = run->params->run;
+    for (size_t i = 0; buffer && i < run->async->n_expired; i++) {
+        action = tb_co_action(co, TB_ACT_FORGET, co->seq);
+        action->config = run->async->expired[i];
+        action->u.run = run->params->run;
+    }
+    if (buffer) {
+        run->async->n_expired = 0;
+        tb_co_land_lost(co, run);
+    }
 }
 
 static void enter_committed(tb_coordinator *co, tb_run *run)
 {
     const tb_round *round = &run->round;
     tb_hash config = round->hash;
+    bool buffer = tb_co_buffered(run);
     tb_record record = {.kind = TB_REC_COMMITTED,
                         .u.committed = {.config = config,
                                         .task = run->task,
@@ -226,17 +276,18 @@ static void enter_committed(tb_coordinator *co, tb_run *run)
                                         .n_clients = round->n_accepted,
                                         .weight = round->weight}};
     (void)tb_co_journal(co, &record);
-    forget_round(co, run, &config);
+    forget_round(co, run, &config, buffer);
 }
 
 static void enter_abandoned(tb_coordinator *co, tb_run *run)
 {
     tb_hash config = run->round.hash;
+    bool buffer = tb_co_buffered(run);
     tb_record record = {.kind = TB_REC_ABANDONED,
                         .u.abandoned = {.config = config}};
     memcpy(record.u.abandoned.why, run->round.why, sizeof run->round.why);
     (void)tb_co_journal(co, &record);
-    forget_round(co, run, &config);
+    forget_round(co, run, &config, buffer);
 }
 
 static tb_phase check_passing(tb_coordinator *co, tb_run *run)
@@ -253,6 +304,9 @@ static tb_phase check_abandoned(tb_coordinator *co, tb_run *run)
         (void)snprintf(why, sizeof why,
                        "round %u was abandoned %u times, last: %.160s",
                        run->number, run->failures, run->why);
+        if (!tb_co_ground(co, run)) {
+            return TB_PHASE_ABANDONED;
+        }
         tb_co_end_run(co, run, TB_OUTCOME_FAILED, why);
     }
     return TB_PHASE_IDLE;
@@ -265,7 +319,7 @@ static tb_phase check_finishing(tb_coordinator *co, tb_run *run)
     if (run->ended) {
         return TB_PHASE_IDLE;
     }
-    if (run->round.order != 0) {
+    if (run->round.order != 0 || !tb_co_ground(co, run)) {
         return TB_PHASE_FINISHING;
     }
     if (run->registered) {
@@ -303,7 +357,7 @@ void tb_co_set_phase(tb_coordinator *co, tb_run *run, tb_phase next)
 {
     run->phase = next;
     run->since_ms = co->now;
-    run->round.look_all = true;
+    tb_co_look_all(run);
     run->gather_ms = co->now;
     run->census = 0; /* count anew */
     run->late = false;

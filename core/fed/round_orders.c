@@ -47,12 +47,24 @@ void tb_co_end_run(tb_coordinator *co, tb_run *run, tb_outcome outcome,
                    const char *why)
 {
     tb_run_id id = run->params->run;
+    uint32_t n_waiting = run->async == NULL ? 0 : tb_co_waiting(run);
+    if (n_waiting > 0) {
+        tb_record left = {.kind = TB_REC_LEFT_OVER,
+                          .u.left_over = {.run = id, .n_updates = n_waiting}};
+        tb_co_text(left.u.left_over.why, why);
+        (void)tb_co_journal(co, &left);
+    }
     tb_record record = {.kind = TB_REC_RUN_ENDED,
                         .u.run_ended = {.run = id,
                                         .outcome = outcome,
                                         .model = *tb_co_chosen(run)}};
     tb_co_text(record.u.run_ended.why, why);
     (void)tb_co_journal(co, &record);
+    for (size_t i = 0; run->async != NULL && i < run->async->n_known; i++) {
+        tb_action *forget = tb_co_action(co, TB_ACT_FORGET, co->seq);
+        forget->config = run->async->known[i].config;
+        forget->u.run = id;
+    }
     tb_co_action(co, TB_ACT_RUN_ENDED, co->seq)->u.run = id;
 }
 
@@ -117,7 +129,7 @@ static void round_verdict(tb_coordinator *co, tb_run *run,
         finish_verdict(co, run, verdict);
     } else if (verdict->rc == TB_OK && !round->sum_open) {
         round->sum_open = true;
-        round->look_all = true;
+        tb_co_look_all(run);
     } else if (verdict->rc == TB_OK && run->phase == TB_PHASE_AGGREGATING) {
         aggregate_verdict(co, run, verdict);
     } else if (verdict->rc == TB_OK) {

@@ -6,6 +6,7 @@
 
 static void free_run(tb_run *run)
 {
+    tb_co_async_free(&run->async);
     tb_mem_free(run->round.seats);
     tb_mem_free(run->round.config);
     tb_buf_release(&run->round.bytes);
@@ -22,7 +23,10 @@ static tb_run *new_run(const tb_run_params *params)
     tb_buf_init(&run->round.bytes, TB_CONFIG_BYTES_MAX);
     run->round.config = tb_mem_array(1, sizeof *run->round.config);
     run->params = tb_mem_array(1, sizeof *run->params);
-    if (run->round.config == NULL || run->params == NULL) {
+    bool async = params->mode == TB_MODE_ASYNC;
+    run->async = async ? tb_co_async_new() : NULL;
+    if (run->round.config == NULL || run->params == NULL ||
+        (async && run->async == NULL)) {
         free_run(run);
         return NULL;
     }

@@ -136,10 +136,19 @@ static void check_in(tb_coordinator *co, tb_row *row)
     tb_seat *seat = row->seat;
     bool asked = seat != NULL &&
                  (seat->state == TB_SEAT_ASKED || seat->state == TB_SEAT_TAKEN);
-    if (asked && seat->run->phase == TB_PHASE_TRAINING) {
+    bool open = asked && seat->run->phase == TB_PHASE_TRAINING;
+    if (seat != NULL && seat->flight) {
+        open = open && !seat->leaving && !seat->upload.live &&
+               tb_hash_equal(&seat->config, &seat->run->round.hash);
+        if (!open) {
+            tb_co_land(co, seat); /* it has nothing in hand */
+        }
+    }
+    if (open) {
         tb_co_offer(co, row);
         return;
     }
+    row->ready_ms = row->ready ? row->ready_ms : co->now;
     row->ready = true;
     row->active_ms = co->now;
     co->census++;
@@ -149,8 +158,7 @@ static void check_in(tb_coordinator *co, tb_row *row)
 static void answer(tb_coordinator *co, tb_row *row, const tb_msg *msg)
 {
     tb_seat *seat = row->seat;
-    if (seat == NULL ||
-        !tb_hash_equal(&msg->u.answer.config, &seat->run->round.hash)) {
+    if (seat == NULL || !tb_hash_equal(&msg->u.answer.config, &seat->config)) {
         tb_co_refuse(co, &row->name, msg->kind, TB_REFUSE_WRONG_ROUND, 0,
                      "this round is not open")
             ->config = msg->u.answer.config;
@@ -161,6 +169,10 @@ static void answer(tb_coordinator *co, tb_row *row, const tb_msg *msg)
     } else if (msg->kind == TB_MSG_DECLINE && !seat->upload.live &&
                seat->state != TB_SEAT_DONE) {
         seat->state = TB_SEAT_OUT;
+        if (seat->flight) {
+            row->passed = seat->config;
+            tb_co_land(co, seat);
+        }
     }
 }
 

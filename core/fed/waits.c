@@ -22,10 +22,10 @@ int64_t tb_co_lack(const tb_coordinator *co, tb_run *run,
 }
 
 /* Grants that were not used go back; so do clients that went silent. */
-static void take_back(tb_coordinator *co, tb_run *run)
+static void take_back(tb_coordinator *co, tb_seat *seats, size_t n)
 {
-    for (uint32_t i = 0; i < run->round.n_seats; i++) {
-        tb_upload *upload = &run->round.seats[i].upload;
+    for (size_t i = 0; i < n; i++) {
+        tb_upload *upload = &seats[i].upload;
         if (upload->live &&
             co->now >= tb_co_later(upload->moved_ms, co->params.stall_ms)) {
             tb_co_ungrant(co, upload);
@@ -50,20 +50,32 @@ static void tick_clock(tb_coordinator *co, const tb_round *round)
     }
 }
 
+/* Whether time may bring anything: a round is open, or clients fly. */
+static bool busy(const tb_run *run)
+{
+    return run->round.open || (run->async != NULL && run->async->n_flights > 0);
+}
+
 static void sweep(tb_coordinator *co, tb_run *run)
 {
     tb_round *round = &run->round;
-    if (!round->open || co->now < run->sweep_ms) {
+    if (!busy(run) || co->now < run->sweep_ms) {
         return;
     }
     tb_co_sweep_later(co, run);
-    round->look_all = true; /* what was put off may be due */
-    take_back(co, run);
+    tb_co_look_all(run); /* what was put off may be due */
+    take_back(co, round->seats, round->n_seats);
+    if (run->async != NULL) {
+        for (size_t i = 0; i < run->async->n_flights; i++) {
+            take_back(co, run->async->flights[i], 1);
+        }
+        tb_co_land_lost(co, run);
+    }
     if (run->phase == TB_PHASE_TRAINING) {
         tick_clock(co, round);
     }
-    if (!round->sum_open && round->order == 0 && !round->doomed &&
-        co->now >= round->retry_ms) {
+    if (round->open && !round->sum_open && round->order == 0 &&
+        !round->doomed && co->now >= round->retry_ms) {
         tb_co_order_sum(co, run);
     }
 }
@@ -82,10 +94,10 @@ static int64_t earlier(int64_t a, int64_t b)
 
 static int64_t due_of(const tb_coordinator *co, const tb_run *run)
 {
-    int64_t due = run->round.open ? run->sweep_ms : INT64_MAX;
+    int64_t due = busy(run) ? run->sweep_ms : INT64_MAX;
     if (run->phase == TB_PHASE_SELECTING) {
         int64_t over = tb_co_later(run->gather_ms, run->params->select_ms);
-        due = co->now < over ? over : due;
+        due = co->now < over ? earlier(due, over) : due;
         due = run->claims ? earlier(due, run->count_ms) : due;
     }
     if (run->phase == TB_PHASE_TRAINING) {
@@ -94,7 +106,9 @@ static int64_t due_of(const tb_coordinator *co, const tb_run *run)
     bool again = run->phase == TB_PHASE_AGGREGATING ||
                  run->phase == TB_PHASE_EVALUATING ||
                  run->phase == TB_PHASE_FINISHING;
-    if (again && run->round.order == 0) {
+    bool flying = run->async != NULL && run->async->n_flights > 0;
+    if (again && run->round.order == 0 &&
+        !(flying && run->phase == TB_PHASE_FINISHING)) {
         due = earlier(due, run->round.retry_ms);
     }
     return due;
@@ -156,11 +170,14 @@ void tb_co_waits(const tb_coordinator *co, const tb_run *run,
     case TB_PHASE_TRAINING:
         (void)snprintf(out, TB_TEXT_BYTES,
                        "updates: %u of %u are in, %u clients can still send "
-                       "(round.deadline)",
-                       round->n_accepted, p->target, tb_co_hopeful(co, run));
+                       "(%s, deadline)",
+                       round->n_accepted, tb_run_wanted(p),
+                       tb_co_hopeful(co, run),
+                       tb_co_buffered(run) ? "buffer" : "cohort.target");
         return;
     case TB_PHASE_CLOSING:
-        what = "half updates to be taken out of the sum";
+        what = tb_co_buffered(run) ? "accepted updates to be summed up"
+                                   : "half updates to be taken out of the sum";
         break;
     case TB_PHASE_AGGREGATING:
         what = "the new model";

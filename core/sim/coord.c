@@ -18,6 +18,37 @@ static tb_rc find_device(const tb_sim *sim, const tb_name *name, size_t *out,
     return tb_fail(err, TB_E_BUG, "simulator: no client %s", name->text);
 }
 
+/* The size of a blob: only models that were offered are asked for; 0: it is
+ * none of them. */
+static uint64_t blob_bytes(const tb_sim *sim, const tb_hash *blob)
+{
+    for (size_t i = sim->n_blobs; i > 0; i--) {
+        if (tb_hash_equal(&sim->blobs[i - 1].stored, blob)) {
+            return sim->blobs[i - 1].bytes;
+        }
+    }
+    return 0;
+}
+
+static tb_rc note_blob(tb_sim *sim, const tb_round_config *config, tb_err *err)
+{
+    if (blob_bytes(sim, &config->model_stored) > 0) {
+        return TB_OK;
+    }
+    if (sim->n_blobs == sim->cap_blobs) {
+        size_t cap = sim->cap_blobs == 0 ? 16 : 2 * sim->cap_blobs;
+        tb_sim_blob *blobs = tb_mem_resize(sim->blobs, cap, sizeof *blobs);
+        if (blobs == NULL) {
+            return tb_fail(err, TB_E_NOMEM, "simulator: blobs");
+        }
+        sim->blobs = blobs;
+        sim->cap_blobs = cap;
+    }
+    sim->blobs[sim->n_blobs++] =
+        (tb_sim_blob){config->model_stored, config->model_stored_bytes};
+    return TB_OK;
+}
+
 /* Fills in what the machine leaves to its driver. */
 static tb_rc send(tb_sim *sim, tb_action *action, tb_err *err)
 {
@@ -34,25 +65,12 @@ static tb_rc send(tb_sim *sim, tb_action *action, tb_err *err)
             return TB_OK; /* that round is over */
         }
         msg->u.offer.config = open.bytes;
+        rc = note_blob(sim, open.config, err);
     } else if (msg->kind == TB_MSG_WELCOME) {
         msg->u.welcome.certificate = (tb_span){certificate, sizeof certificate};
     }
-    return tb_sim_send(sim, i, false, msg, (tb_span){0}, err);
-}
-
-/* The size of a blob: only models of open rounds are asked for; 0: it is none
- * of them. */
-static uint64_t blob_bytes(const tb_sim *sim, const tb_hash *blob)
-{
-    tb_run_status status;
-    tb_open open;
-    for (size_t i = 0; tb_coordinator_run_status(sim->co, i, &status); i++) {
-        if (tb_coordinator_round(sim->co, &status.config, &open) &&
-            tb_hash_equal(&open.config->model_stored, blob)) {
-            return open.config->model_stored_bytes;
-        }
-    }
-    return 0;
+    return rc == TB_OK ? tb_sim_send(sim, i, false, msg, (tb_span){0}, err)
+                       : rc;
 }
 
 static tb_rc chunk(tb_sim *sim, const tb_action *action, tb_err *err)
@@ -123,6 +141,9 @@ static tb_rc carry_out(tb_sim *sim, tb_action *action, tb_err *err)
     }
     case TB_ACT_DISCARD:
         tb_sim_discard(sim, action->u.payload);
+        return TB_OK;
+    case TB_ACT_SUMMED:
+        tb_sim_summed(sim, &action->config);
         return TB_OK;
     case TB_ACT_FORGET:
         tb_sim_sum_drop(sim, &action->config);

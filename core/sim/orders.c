@@ -343,36 +343,64 @@ void tb_sim_sum_drop(tb_sim *sim, const tb_hash *config)
     }
 }
 
-static tb_rc open_round(tb_sim *sim, const tb_order *o, tb_err *err)
+void tb_sim_summed(tb_sim *sim, const tb_hash *config)
+{
+    tb_sim_round *r = round_of(sim, config);
+    if (r != NULL) {
+        tb_sum_free(&r->sum);
+    }
+}
+
+/* A round that takes updates, without a sum: the one that is there already, or
+ * a new one. NULL: there can be none. */
+static tb_sim_round *know_round(tb_sim *sim, const tb_hash *config, tb_err *err)
 {
     tb_open open;
-    tb_sim_sum_drop(sim, &o->upload.config);
-    if (!tb_coordinator_round(sim->co, &o->upload.config, &open)) {
-        return tb_fail(err, TB_E_BUG, "simulator: the round is not open");
+    tb_sim_round *r = round_of(sim, config);
+    if (r != NULL) {
+        return r;
     }
-    tb_sim_round *r = tb_mem_array(1, sizeof *r);
+    if (!tb_coordinator_known(sim->co, config, &open)) {
+        (void)tb_fail(err, TB_E_CANCELLED, "the round is over");
+        return NULL;
+    }
+    r = tb_mem_array(1, sizeof *r);
     if (r == NULL || (r->config = tb_mem_array(1, sizeof *r->config)) == NULL) {
         tb_mem_free(r);
-        return tb_fail(err, TB_E_NOMEM, "simulator: a round");
+        (void)tb_fail(err, TB_E_NOMEM, "simulator: a round");
+        return NULL;
     }
     *r->config = *open.config;
     r->hash = open.hash;
-    tb_rc rc = tb_sum_new(&r->sum, r->config, open.n_clients, err);
-    if (rc != TB_OK) {
-        free_round(r);
-        return rc;
-    }
     r->next = sim->rounds;
     sim->rounds = r;
-    return TB_OK;
+    return r;
+}
+
+static tb_rc open_round(tb_sim *sim, const tb_order *o, tb_err *err)
+{
+    tb_open open;
+    tb_sim_round *r = know_round(sim, &o->upload.config, err);
+    if (r == NULL || !tb_coordinator_round(sim->co, &o->upload.config, &open)) {
+        return tb_fail(err, TB_E_BUG, "simulator: the round is not open");
+    }
+    tb_sum_free(&r->sum);
+    return tb_sum_new(&r->sum, r->config,
+                      tb_run_updates_max(open.run, open.config->task), err);
 }
 
 /* What is done with the sum of a round. */
 static tb_rc of_round(tb_sim *sim, const tb_order *o, tb_verdict *v,
                       tb_err *err)
 {
-    const tb_sim_round *round = round_of(sim, &o->upload.config);
-    if (round == NULL) {
+    const tb_hash *hash =
+        o->kind == TB_ORDER_ADD_STORED ? &o->into : &o->upload.config;
+    const tb_sim_round *round =
+        o->deferred ? know_round(sim, hash, err) : round_of(sim, hash);
+    if (round == NULL && o->deferred) {
+        return TB_E_CANCELLED;
+    }
+    if (round == NULL || (round->sum == NULL && !o->deferred)) {
         return tb_fail(err, TB_E_BUG, "simulator: no sum of this round");
     }
     if (o->kind == TB_ORDER_ADD_BLOCK) {

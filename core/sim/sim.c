@@ -112,6 +112,7 @@ void tb_sim_free(tb_sim **sim)
         tb_buf_release(&s->rows[i].body);
     }
     tb_mem_free(s->rows);
+    tb_mem_free(s->blobs);
     tb_mem_free(s->devices);
     tb_mem_free(s->scratch);
     tb_mem_free(s->busy);

@@ -90,8 +90,14 @@ typedef struct tb_sim_round {
     struct tb_sim_round *next;
     tb_hash hash;
     tb_round_config *config; /* owned */
-    tb_sum *sum;             /* owned */
+    tb_sum *sum;             /* owned; NULL: only its updates are taken */
 } tb_sim_round;
+
+/* A model that was offered. */
+typedef struct tb_sim_blob {
+    tb_hash stored;
+    uint64_t bytes;
+} tb_sim_blob;
 
 typedef struct tb_sim_device {
     tb_name name;
@@ -143,6 +149,8 @@ struct tb_sim {
     int64_t full_until_ms;
     tb_sim_round *rounds; /* owned */
     float *scratch;       /* owned [TB_BLOCK_VALUES] */
+    tb_sim_blob *blobs;   /* owned; survive a kill */
+    size_t n_blobs, cap_blobs;
     uint64_t kill_row;
     bool kill_durable;
     size_t n_live; /* runs, as durable rows say */
@@ -195,6 +203,7 @@ void tb_sim_discard(tb_sim *sim, uint64_t payload) TB_NONNULL(1);
 void tb_sim_spool_drop(tb_sim *sim, const tb_hash *config) TB_NONNULL(1, 2);
 void tb_sim_spool_crash(tb_sim *sim) TB_NONNULL(1);
 /* Drops the sum of a round, or (NULL) all. */
+void tb_sim_summed(tb_sim *sim, const tb_hash *config) TB_NONNULL(1, 2);
 void tb_sim_sum_drop(tb_sim *sim, const tb_hash *config) TB_NONNULL(1);
 /* The check that stands for a block's tag. */
 void tb_sim_tag(uint8_t tag[static 16], const tb_hash *config,

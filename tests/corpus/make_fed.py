@@ -59,6 +59,7 @@ RECORDS = {
     14: bytes(range(2, 18)) + u64(1800000000) + text("new disks"),
     15: bytes(range(2, 18)),
     16: bytes(range(2, 18)) + text("cancelled by the operator"),
+    17: bytes(16) + u32(3) + text("cancelled"),
     18: u32(2) + bytes(range(1, 17)) + u64(1800000000),
     24: u32(2, 1) + H + bytes(32) + bytes(16),
     19: text("client-01") + u32(1) + H + bytes(32) + u64(77, 78),

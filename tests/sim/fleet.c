@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/stream.h"
+#include "buffers.h"
 #include "fed/strategy.h"
 
 #define N_PARAMS 70000 /* unless the test says so: a head and two blocks */
@@ -49,7 +50,7 @@ static tb_model_ref keep_model(fleet *f, float *values_take)
 }
 
 /* Any thread: clients work while the coordinator makes models. */
-static const float *find_model(fleet *f, const tb_hash *hash)
+const float *fleet_find_model(fleet *f, const tb_hash *hash)
 {
     const float *values = NULL;
     (void)pthread_mutex_lock(&f->lock);
@@ -88,10 +89,10 @@ static uint32_t weight_of(size_t c)
 }
 
 /* The whole update of one client, in the order of the sections. */
-static void make_update(fleet *f, size_t c, const tb_round_config *config,
-                        float *values)
+void fleet_make_update(fleet *f, size_t c, const tb_round_config *config,
+                       float *values)
 {
-    const float *model = find_model(f, &config->model);
+    const float *model = fleet_find_model(f, &config->model);
     if (config->task != TB_TASK_TRAIN) {
         uint64_t n = tb_round_config_values(config);
         for (uint64_t i = 0; i < n; i++) {
@@ -115,7 +116,7 @@ static tb_rc work(void *arg, tb_sim_work *todo, tb_err *err)
     if ((int)todo->client == f->decline_of) {
         return tb_fail(err, TB_E_UNSUPPORTED, "this device has no memory");
     }
-    make_update(f, todo->client, todo->config, todo->values);
+    fleet_make_update(f, todo->client, todo->config, todo->values);
     todo->weight = weight_of(todo->client);
     return TB_OK;
 }
@@ -137,7 +138,7 @@ static tb_rc aggregate(void *arg, const tb_order *order,
         return TB_OK;
     }
     float *model = new_values(f->n_params);
-    memcpy(model, find_model(f, &order->model.raw),
+    memcpy(model, fleet_find_model(f, &order->model.raw),
            f->n_params * sizeof *model);
     tb_strategy_settings settings = {.server_lr = 1.0};
     tb_rc rc = tb_strategy_find("fedavg")->aggregate(&settings, sum, model,
@@ -171,7 +172,7 @@ static tb_rc finish(void *arg, const tb_order *order, tb_verdict *out,
     return TB_OK;
 }
 
-static size_t client_of(const fleet *f, const tb_name *name)
+size_t fleet_client_of(const fleet *f, const tb_name *name)
 {
     size_t i = 0;
     while (i < f->params.n_clients && !tb_name_equal(&f->names[i], name)) {
@@ -181,7 +182,7 @@ static size_t client_of(const fleet *f, const tb_name *name)
     return i;
 }
 
-static fleet_round *round_of(fleet *f, const tb_hash *hash)
+fleet_round *fleet_round_of(fleet *f, const tb_hash *hash)
 {
     for (size_t i = 0; i < f->n_rounds; i++) {
         if (tb_hash_equal(&f->rounds[i].hash, hash)) {
@@ -197,7 +198,7 @@ static bool is_run(const tb_run_id *a, const tb_run_id *b)
 }
 
 /* A run that was started. */
-static fleet_track *track_of(fleet *f, const tb_run_id *id)
+fleet_track *fleet_track_of(fleet *f, const tb_run_id *id)
 {
     size_t i = 0;
     while (i < f->n_tracks && !is_run(&f->tracks[i].id, id)) {
@@ -219,7 +220,7 @@ static void run_started(fleet *f, const tb_run_params *params)
 
 static void run_ended(fleet *f, const tb_rec_run_ended *r)
 {
-    fleet_track *track = track_of(f, &r->run);
+    fleet_track *track = fleet_track_of(f, &r->run);
     CHECK(!track->ended);
     track->ended = true;
     CHECK(f->n_ends < FLEET_RUNS_MAX);
@@ -230,7 +231,7 @@ static void run_ended(fleet *f, const tb_rec_run_ended *r)
 static void check_opened(fleet *f, const fleet_round *round)
 {
     const tb_round_config *c = &round->config;
-    const fleet_track *track = track_of(f, &c->run);
+    const fleet_track *track = fleet_track_of(f, &c->run);
     CHECK(!track->ended);
     bool known = tb_hash_equal(&c->model, &track->model);
     for (const fleet_round *r = f->rounds; r < round; r++) {
@@ -263,8 +264,8 @@ static void opened(fleet *f, const tb_rec_round_opened *r)
 
 static void seen_accepted(fleet *f, const tb_rec_accepted *r)
 {
-    fleet_round *round = round_of(f, &r->config);
-    size_t c = client_of(f, &r->client);
+    fleet_round *round = fleet_round_of(f, &r->config);
+    size_t c = fleet_client_of(f, &r->client);
     CHECK(!round->in[c]);
     CHECK(!round->closed && !round->committed && !round->abandoned);
     CHECK(r->weight == weight_of(c));
@@ -275,8 +276,8 @@ static void seen_accepted(fleet *f, const tb_rec_accepted *r)
 
 static void seen_purged(fleet *f, const tb_rec_accepted *r)
 {
-    fleet_round *round = round_of(f, &r->config);
-    size_t c = client_of(f, &r->client);
+    fleet_round *round = fleet_round_of(f, &r->config);
+    size_t c = fleet_client_of(f, &r->client);
     CHECK(round->in[c] && tb_hash_equal(&round->update[c], &r->update));
     CHECK(!round->closed && !round->committed && !round->abandoned);
     round->in[c] = false;
@@ -291,15 +292,15 @@ static void check_committed(fleet *f, const fleet_round *round)
     if (config->task != TB_TASK_TRAIN) {
         return;
     }
-    const float *before = find_model(f, &config->model);
-    const float *after = find_model(f, &round->result.raw);
+    const float *before = fleet_find_model(f, &config->model);
+    const float *after = fleet_find_model(f, &round->result.raw);
     float *update = new_values(f->n_params + 1);
     double *total = must(tb_mem_array(f->n_params, sizeof *total));
     double scale = exp2((double)config->fraction_bits);
     double weights = 0;
     for (size_t c = 0; c < f->params.n_clients; c++) {
         if (round->in[c]) {
-            make_update(f, c, config, update);
+            fleet_make_update(f, c, config, update);
             weights += weight_of(c);
             for (size_t i = 0; i < f->n_params; i++) {
                 /* all below 2^53: the sum of doubles is exact */
@@ -318,7 +319,7 @@ static void check_committed(fleet *f, const fleet_round *round)
 
 static void abandoned(fleet *f, const tb_rec_abandoned *r)
 {
-    fleet_round *round = round_of(f, &r->config);
+    fleet_round *round = fleet_round_of(f, &r->config);
     CHECK(!round->committed && !round->abandoned);
     CHECK(r->why[0] != '\0');
     if (strstr(r->why, "spool") != NULL) {
@@ -331,14 +332,14 @@ static void abandoned(fleet *f, const tb_rec_abandoned *r)
 
 static void committed(fleet *f, const tb_rec_committed *r)
 {
-    fleet_round *round = round_of(f, &r->config);
+    fleet_round *round = fleet_round_of(f, &r->config);
     CHECK(round->closed && !round->committed && !round->abandoned);
     CHECK(r->n_clients == round->n_in);
     round->committed = true;
     round->result = r->result;
     check_committed(f, round);
     if (r->task == TB_TASK_TRAIN) {
-        track_of(f, &round->config.run)->model = r->result.raw;
+        fleet_track_of(f, &round->config.run)->model = r->result.raw;
     }
 }
 
@@ -356,14 +357,18 @@ static void row(void *arg, const tb_record *record, uint64_t seq,
         run_ended(f, &record->u.run_ended);
     } else if (record->kind == TB_REC_ROUND_OPENED) {
         opened(f, &record->u.round_opened);
-    } else if (record->kind == TB_REC_ACCEPTED) {
+    }
+    if (f->run.mode == TB_MODE_ASYNC && buffers_row(f, record)) {
+        return;
+    }
+    if (record->kind == TB_REC_ACCEPTED) {
         seen_accepted(f, &record->u.accepted);
     } else if (record->kind == TB_REC_PURGED) {
         seen_purged(f, &record->u.purged);
     } else if (record->kind == TB_REC_EXPELLED) {
-        round_of(f, &record->u.expelled.config)->n_expelled++;
+        fleet_round_of(f, &record->u.expelled.config)->n_expelled++;
     } else if (record->kind == TB_REC_CLOSED) {
-        round_of(f, &record->u.closed.config)->closed = true;
+        fleet_round_of(f, &record->u.closed.config)->closed = true;
     } else if (record->kind == TB_REC_ABANDONED) {
         abandoned(f, &record->u.abandoned);
     } else if (record->kind == TB_REC_COMMITTED) {
@@ -377,7 +382,7 @@ static void settled(void *arg, size_t client, const tb_hash *config,
 {
     fleet *f = arg;
     if (accepted) {
-        fleet_round *round = round_of(f, config);
+        fleet_round *round = fleet_round_of(f, config);
         CHECK(round->in[client] || round->purged[client]);
         round->received[client] = true;
     }
@@ -498,6 +503,7 @@ void fleet_release(fleet *f)
     }
     tb_mem_free(f->models);
     tb_mem_free(f->rounds);
+    tb_mem_free(f->updates);
     (void)pthread_mutex_destroy(&f->lock);
     assert_int_equal(tb_mem_live(), 0);
 }
@@ -590,6 +596,7 @@ const fleet_round *fleet_newest(const fleet *f)
 
 void fleet_check(const fleet *f)
 {
+    buffers_check(f);
     for (size_t i = 0; i < f->n_rounds; i++) {
         const fleet_round *r = &f->rounds[i];
         CHECK(r->committed != r->abandoned);

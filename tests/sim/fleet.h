@@ -54,6 +54,16 @@ typedef struct fleet_round {
     char why[TB_TEXT_BYTES];
 } fleet_round;
 
+/* An accepted update of an asynchronous run. */
+typedef struct fleet_update {
+    size_t client;
+    size_t own; /* number of the round that it was trained from */
+    uint32_t weight, full, staleness;
+    size_t in;      /* number of the round that it counts in */
+    bool in_closed; /* it is known: that round has closed, or is over */
+    bool left_over;
+} fleet_update;
+
 typedef struct fleet {
     tb_sim_params params;
     tb_name names[FLEET_MAX];
@@ -69,6 +79,8 @@ typedef struct fleet {
     size_t n_params;                /* of the model */
     bool over;                      /* no run lives */
     size_t most_bytes, bound_bytes; /* of memory, at any step */
+    fleet_update *updates; /* owned; of an asynchronous run, in order */
+    size_t n_updates;
     uint64_t n_rows;
     uint32_t kinds[TB_REC_KIND_END]; /* rows of each kind */
     tb_rec_run_ended ended;
@@ -115,6 +127,15 @@ tb_run_status fleet_status(const fleet *f);
 
 /* The round that was opened last. */
 const fleet_round *fleet_newest(const fleet *f);
+
+/* Inside of the fleet: values of a model, the update that a client makes, the
+ * round of a configuration, a client's number, a run. */
+const float *fleet_find_model(fleet *f, const tb_hash *hash);
+void fleet_make_update(fleet *f, size_t c, const tb_round_config *config,
+                       float *values);
+fleet_round *fleet_round_of(fleet *f, const tb_hash *hash);
+size_t fleet_client_of(const fleet *f, const tb_name *name);
+fleet_track *fleet_track_of(fleet *f, const tb_run_id *id);
 
 /* What must hold at the end of any schedule. */
 void fleet_check(const fleet *f);

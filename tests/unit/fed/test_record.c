@@ -175,6 +175,10 @@ static tb_record sample(tb_record_kind kind)
                                            .model = {.stored_bytes = 5}};
         memcpy(r.u.run_ended.why, "accuracy fell by 0.1", 21);
         break;
+    case TB_REC_LEFT_OVER:
+        r.u.left_over = (tb_rec_left_over){.n_updates = 3};
+        memcpy(r.u.left_over.why, "cancelled", 9);
+        break;
     case TB_REC_RUN_PAUSED:
     case TB_REC_RUN_RESUMED:
     case TB_REC_RUN_CANCELLED:
