@@ -25,6 +25,9 @@ typedef struct agent_options {
      * is for us. */
     tb_settings *settings;
     const tb_log_settings *log; /* of the settings */
+    /* Bytes a second, each way; 0: no limit. Borrowed: it may change at SIGHUP.
+     * NULL: no limit. */
+    const uint64_t *bandwidth;
 } agent_options;
 
 /* Runs until SIGTERM or SIGINT, or until the request is done. Errors: IO, FULL,

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "agent_priv.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -34,6 +35,8 @@ static tb_rc send_message(agent *a, const tb_msg *msg, tb_shared *payload,
             .payload = payload,
             .payload_bytes = payload != NULL ? tb_shared_bytes(payload) : 0};
         rc = tb_dial_send(a->dial, &out, err);
+        tb_pace_count(&a->pace_out, out.envelope_bytes + out.payload_bytes,
+                      tb_clock_ms());
     }
     tb_buf_release(&envelope);
     return rc;

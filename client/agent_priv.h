@@ -3,6 +3,7 @@
 #define TB_CLIENT_AGENT_PRIV_H
 
 #include "agent.h"
+#include "base/pace.h"
 #include "host/control.h"
 #include "host/dial.h"
 #include "host/notify.h"
@@ -27,6 +28,7 @@ struct agent {
     int stop_fd;         /* of base/stop.h */
     int reload_fd;       /* the same; -1: settings stay */
     tb_notify notify;
+    tb_pace pace_in, pace_out; /* of all that came and went */
     bool stopping;
     tb_certificate certificate;   /* the newest one */
     const tb_inbound *inbound;    /* the message at hand, for STORE */
@@ -93,6 +95,9 @@ void agent_each_request(agent *a, agent_request_fn *fn, void *arg);
  * of the first: IO. */
 tb_rc agent_open_signals(agent *a, tb_err *err) TB_MUST_CHECK;
 void agent_reload(agent *a);
+
+/* Begins to count by the bandwidth that is set. */
+void agent_set_pace(agent *a);
 void agent_tell_manager(agent *a);
 
 /* Control requests: takes new ones, answers those that are done. */

@@ -24,6 +24,13 @@ tb_rc agent_open_signals(agent *a, tb_err *err)
     return rc == TB_OK ? tb_reload_open(&a->reload_fd, err) : rc;
 }
 
+void agent_set_pace(agent *a)
+{
+    uint64_t rate = a->options.bandwidth != NULL ? *a->options.bandwidth : 0;
+    tb_pace_init(&a->pace_in, rate, tb_clock_ms());
+    tb_pace_init(&a->pace_out, rate, tb_clock_ms());
+}
+
 static void tell_change(void *arg, const tb_setting *row, bool taken)
 {
     (void)arg;
@@ -43,6 +50,7 @@ void agent_reload(agent *a)
                "event=reload result=failed why=\"%s\" settings=\"as before\"",
                err.text);
     }
+    agent_set_pace(a);
     tb_rc logged = tb_log_settings_apply(a->options.log, &err);
     if (logged != TB_OK) {
         tb_log(TB_LOG_ERROR, "event=reload result=failed why=\"%s\"", err.text);

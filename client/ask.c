@@ -87,7 +87,8 @@ static tb_rc ask_agent(const char *home_dir, const request *r, tb_json **out,
 
 static tb_rc ask_alone(home *h, request *r, tb_json **out, tb_err *err)
 {
-    const agent_options options = {.home = h, .request = r};
+    const agent_options options = {
+        .home = h, .request = r, .bandwidth = &r->bandwidth};
     tb_rc rc = agent_run(&options, err);
     if (rc == TB_OK && r->phase != REQUEST_DONE) {
         rc = tb_fail(err, TB_E_CANCELLED, "stopped before the answer came");

@@ -38,6 +38,16 @@ typedef struct home {
         .flags = (row_flags), TB_FIELD(owner, home)                            \
     }
 
+/* The same for a member `bandwidth`. */
+#define BANDWIDTH_ROW(owner)                                                   \
+    {                                                                          \
+        .key = "bandwidth",                                                    \
+        .help = "most bytes a second, each way; 0: no limit", .value = "RATE", \
+        .preset = "0", .min = 0, .max = 1e12, .type = TB_SETTING_BYTES,        \
+        .flags = TB_SETTING_LIVE | TB_SETTING_A_SECOND,                        \
+        TB_FIELD(owner, bandwidth)                                             \
+    }
+
 /* Opens the folder of a client that has joined; keys are read when it is
  * locked. Errors: as tb_folder_open, tb_*_key_read; NOT_FOUND (not joined: says
  * how), MALFORMED. */

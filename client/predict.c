@@ -9,6 +9,7 @@
 #include "crypto/crypto.h"
 #include "files.h"
 #include "host/table.h"
+#include "model/onnx.h"
 #include "model/preprocess.h"
 #include "registry.h"
 #include "verbs.h"
@@ -114,16 +115,13 @@ static tb_rc gather(const input *in, tb_buf *out, tb_err *err)
 
 /* --- here ----------------------------------------------------------------- */
 
-/* The model's bytes: a file, or a model that was pulled. */
-static tb_rc load_model(tb_buf *onnx, const char *model, const options *o,
-                        tb_err *err)
+/* Where a pulled model lies, every byte of it checked; for tb_mem_free. */
+static tb_rc find_pulled(char **path, const char *model, const options *o,
+                         tb_err *err)
 {
     tb_manifest manifest = {0};
     home h = {0};
     tb_name name;
-    if (tb_file_exists(model)) {
-        return tb_file_read(onnx, model, err);
-    }
     if (!tb_name_set(&name, model)) {
         return tb_fail(err, TB_E_NOT_FOUND, "no file %s", model);
     }
@@ -131,23 +129,46 @@ static tb_rc load_model(tb_buf *onnx, const char *model, const options *o,
     if (rc == TB_OK) {
         rc = registry_manifest(&h, &name, &manifest, err);
     }
+    request wanted = {.role = manifest.standard};
+    if (rc == TB_OK && o->artefact[0] != '\0') {
+        rc = request_set_role(&wanted, o->artefact, err);
+    }
+    const tb_artefact *artefact =
+        rc == TB_OK ? tb_manifest_artefact(&manifest, wanted.role) : NULL;
+    if (rc == TB_OK && artefact == NULL) {
+        rc = tb_fail(err, TB_E_NOT_FOUND, "%s has no %s form", model,
+                     tb_artefact_role_name(wanted.role));
+    }
     if (rc == TB_OK) {
-        request wanted = {.role = manifest.standard};
-        const tb_artefact *artefact = NULL;
-        rc = o->artefact[0] != '\0'
-                 ? request_set_role(&wanted, o->artefact, err)
-                 : TB_OK;
-        artefact = tb_manifest_artefact(&manifest, wanted.role);
-        if (rc == TB_OK && artefact == NULL) {
-            rc = tb_fail(err, TB_E_NOT_FOUND, "%s has no %s form", model,
-                         tb_artefact_role_name(wanted.role));
-        }
-        if (rc == TB_OK) {
-            rc = registry_load(&h, &manifest, artefact, onnx, err);
-        }
+        rc = registry_check(&h, &manifest, artefact, err);
+    }
+    if (rc == TB_OK) {
+        rc = registry_path(path, &h, &manifest, artefact, err);
     }
     tb_manifest_release(&manifest);
     home_close(&h);
+    return rc;
+}
+
+/* The model: a file, or one that was pulled; with its tensor data beside it. */
+static tb_rc load_model(tb_predictor **out, const char *model, const options *o,
+                        tb_err *err)
+{
+    char *pulled = NULL;
+    tb_graph *graph = NULL;
+    tb_rc rc = TB_OK;
+    if (!tb_file_exists(model)) {
+        rc = find_pulled(&pulled, model, o, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_onnx_read_file(&graph, pulled != NULL ? pulled : model, NULL,
+                               NULL, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_predictor_of(out, &graph, err);
+    }
+    tb_graph_free(&graph);
+    tb_mem_free(pulled);
     return rc;
 }
 
@@ -187,14 +208,9 @@ static tb_rc predict_here(answers *a, const char *model, const input *in,
                           const options *o, tb_err *err)
 {
     tb_predictor *p = NULL;
-    tb_buf onnx;
     tb_buf x;
-    tb_buf_init(&onnx, MODEL_BYTES_MAX);
     tb_buf_init(&x, MODEL_BYTES_MAX);
-    tb_rc rc = load_model(&onnx, model, o, err);
-    if (rc == TB_OK) {
-        rc = tb_predictor_new(&p, onnx.data, onnx.len, err);
-    }
+    tb_rc rc = load_model(&p, model, o, err);
     if (rc == TB_OK) {
         rc = check_input(p, in, err);
     }
@@ -211,7 +227,6 @@ static tb_rc predict_here(answers *a, const char *model, const input *in,
         rc = tb_predictor_run(p, x.data, in->count, a->y, err);
     }
     tb_predictor_free(&p);
-    tb_buf_release(&onnx);
     tb_buf_release(&x);
     return rc;
 }

@@ -1,7 +1,12 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "ask.h"
 #include "base/file.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "crypto/crypto.h"
 #include "files.h"
@@ -11,6 +16,7 @@ typedef struct options {
     char home[HOME_BYTES];
     char artefact[WORD_BYTES];
     char output[PATH_BYTES];
+    uint64_t bandwidth;
 } options;
 
 static const tb_setting rows[] = {
@@ -21,11 +27,12 @@ static const tb_setting rows[] = {
      .type = TB_SETTING_TEXT,
      TB_FIELD(options, artefact)},
     {.key = "output",
-     .help = "write the ONNX file here as well",
+     .help = "write the ONNX file here as well, and what it names beside it",
      .value = "FILE",
      .type = TB_SETTING_PATH,
      .letter = 'o',
      TB_FIELD(options, output)},
+    BANDWIDTH_ROW(options),
     HOME_ROW(options),
 };
 
@@ -34,16 +41,82 @@ static const tb_setting_table table = {.env = "TRIBUTARY_",
                                        .n_rows = sizeof rows / sizeof rows[0],
                                        .bytes = sizeof(options)};
 
+/* "folder of path/name", for tb_mem_free. */
+static tb_rc beside(char **out, const char *path, const char *name, tb_err *err)
+{
+    char *dir = tb_mem_text(path);
+    char *slash = dir != NULL ? strrchr(dir, '/') : NULL;
+    if (slash != NULL) {
+        *slash = '\0';
+    }
+    *out = dir != NULL ? tb_file_join(slash != NULL ? dir : ".", name) : NULL;
+    tb_mem_free(dir);
+    return *out != NULL ? TB_OK : tb_fail(err, TB_E_NOMEM, "%s", name);
+}
+
+static tb_rc copy_bytes(int from, int to, tb_err *err)
+{
+    static uint8_t piece[1 << 16];
+    ssize_t n = 1;
+    tb_rc rc = TB_OK;
+    while (rc == TB_OK && n > 0) {
+        do {
+            n = read(from, piece, sizeof piece);
+        } while (n < 0 && errno == EINTR);
+        rc = n >= 0 ? tb_file_write_fd(to, piece, (size_t)n, err)
+                    : tb_fail_errno(err, errno, "read");
+    }
+    return rc == TB_OK && fsync(to) != 0 ? tb_fail_errno(err, errno, "sync")
+                                         : rc;
+}
+
+/* In little memory; there is never half a file under that name. */
 static tb_rc copy(const char *from, const char *to, tb_err *err)
 {
-    tb_buf bytes;
-    tb_buf_init(&bytes, MODEL_BYTES_MAX);
-    tb_rc rc = tb_file_read(&bytes, from, err);
-    if (rc == TB_OK) {
-        rc = tb_file_write(to, bytes.data, bytes.len, 0644, err);
+    char part[PATH_BYTES + 8];
+    (void)snprintf(part, sizeof part, "%s.part", to);
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = in >= 0
+                  ? open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)
+                  : -1;
+    tb_rc rc = out >= 0 ? copy_bytes(in, out, err)
+                        : tb_fail_errno(err, errno, "%s", in < 0 ? from : part);
+    if (rc == TB_OK && rename(part, to) != 0) {
+        rc = tb_fail_errno(err, errno, "%s", to);
     }
-    tb_buf_release(&bytes);
+    if (out >= 0) {
+        (void)close(out);
+    }
+    if (in >= 0) {
+        (void)close(in);
+    }
+    if (rc != TB_OK && out >= 0) {
+        (void)unlink(part);
+    }
     return rc;
+}
+
+/* The ONNX last: what it names is there then. */
+static tb_rc copy_all(const tb_json *result, const char *to, tb_err *err)
+{
+    const char *path = tb_json_text(result, "path", "");
+    const tb_json *files = tb_json_get(result, "files");
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; rc == TB_OK && i < tb_json_count(files); i++) {
+        const char *name = tb_json_text(tb_json_at(files, i), "name", "");
+        char *source = NULL;
+        char *target = NULL;
+        rc = beside(&source, path, name, err);
+        if (rc == TB_OK) {
+            rc = beside(&target, to, name, err);
+        }
+        if (rc == TB_OK) {
+            rc = copy(source, target, err);
+        }
+        tb_mem_free(source);
+        tb_mem_free(target);
+    }
+    return rc == TB_OK ? copy(path, to, err) : rc;
 }
 
 static void print(const tb_json *o)
@@ -67,6 +140,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
                        call->args[0]);
     }
     request_init(&r, REQUEST_PULL, &model);
+    r.bandwidth = o->bandwidth;
     tb_rc rc = tb_crypto_init(err);
     if (rc == TB_OK && o->artefact[0] != '\0') {
         rc = request_set_role(&r, o->artefact, err);
@@ -75,7 +149,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
         rc = ask(o->home, &r, &result, err);
     }
     if (rc == TB_OK && o->output[0] != '\0') {
-        rc = copy(tb_json_text(result, "path", ""), o->output, err);
+        rc = copy_all(result, o->output, err);
     }
     if (rc == TB_OK && call->json) {
         rc = tb_json_print(result, err);

@@ -1,15 +1,19 @@
 #include "registry.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "host/blob.h"
 
 enum {
     FILE_BYTES_MAX = 4 + TB_MANIFEST_BYTES_MAX + TB_SIGNATURE_BYTES,
-    ITEM_BYTES = TB_NAME_BYTES + 32
+    ITEM_BYTES = TB_NAME_BYTES + TB_HASH_HEX_BYTES + 32
 };
 
 static tb_rc item_path(char **out, const home *h, const tb_name *model,
@@ -172,56 +176,149 @@ tb_rc registry_path(char **out, const home *h, const tb_manifest *manifest,
     return item_path(out, h, &manifest->name, item, err);
 }
 
-tb_rc registry_put(const home *h, const tb_manifest *manifest,
-                   const tb_artefact *artefact, const tb_buf *stored,
-                   tb_err *err)
+tb_rc registry_item_at(registry_item *out, const home *h,
+                       const tb_manifest *manifest, const tb_artefact *artefact,
+                       uint32_t i, tb_err *err)
 {
-    const tb_blob_ref ref = {.raw = artefact->raw,
-                             .raw_bytes = artefact->raw_bytes,
-                             .stored = artefact->stored,
-                             .stored_bytes = artefact->stored_bytes};
-    char *path = NULL;
-    tb_buf raw;
-    tb_buf_init(&raw, TB_BLOB_BYTES_MAX);
-    tb_rc rc = tb_blob_unpack(stored->data, stored->len, &ref, &raw, err);
-    if (rc == TB_OK) {
-        rc = registry_path(&path, h, manifest, artefact, err);
+    char part[TB_HASH_HEX_BYTES + sizeof ".part"];
+    *out = (registry_item){0};
+    if (i > manifest->n_files) {
+        return tb_fail(err, TB_E_NOT_FOUND, "no such part of a model");
+    }
+    tb_rc rc = TB_OK;
+    if (i < manifest->n_files) {
+        const tb_model_file *f = &manifest->files[i];
+        out->ref =
+            (tb_blob_ref){f->raw, f->raw_bytes, f->stored, f->stored_bytes};
+        rc = item_path(&out->path, h, &manifest->name, f->name.text, err);
+    } else {
+        out->ref = (tb_blob_ref){artefact->raw, artefact->raw_bytes,
+                                 artefact->stored, artefact->stored_bytes};
+        rc = registry_path(&out->path, h, manifest, artefact, err);
     }
     if (rc == TB_OK) {
-        rc = tb_file_write(path, raw.data, raw.len, 0600, err);
+        tb_hash_hex(&out->ref.stored, part);
+        memcpy(part + TB_HASH_HEX_BYTES - 1, ".part", sizeof ".part");
+        rc = item_path(&out->part, h, &manifest->name, part, err);
     }
-    tb_buf_release(&raw);
-    tb_mem_free(path);
+    if (rc != TB_OK) {
+        registry_item_release(out);
+    }
     return rc;
 }
 
-tb_rc registry_load(const home *h, const tb_manifest *manifest,
-                    const tb_artefact *artefact, tb_buf *out, tb_err *err)
+void registry_item_release(registry_item *item)
+{
+    tb_mem_free(item->path);
+    tb_mem_free(item->part);
+    *item = (registry_item){0};
+}
+
+uint64_t registry_part_bytes(const registry_item *item)
+{
+    struct stat st;
+    bool fits = stat(item->part, &st) == 0 &&
+                (uint64_t)st.st_size <= item->ref.stored_bytes;
+    return fits ? (uint64_t)st.st_size : 0;
+}
+
+tb_rc registry_part_write(const registry_item *item, uint64_t offset,
+                          const uint8_t *bytes, size_t n, tb_err *err)
+{
+    int fd =
+        open(item->part, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    tb_rc rc = fd >= 0 && lseek(fd, (off_t)offset, SEEK_SET) >= 0
+                   ? tb_file_write_fd(fd, bytes, n, err)
+                   : tb_fail_errno(err, errno, "%s", item->part);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return rc;
+}
+
+tb_rc registry_part_finish(const registry_item *item, tb_err *err)
+{
+    tb_rc rc =
+        tb_blob_unpack_file(item->part, &item->ref, item->path, 0600, err);
+    if (rc == TB_OK || tb_rc_fault(rc) == TB_FAULT_PEER) {
+        (void)unlink(item->part); /* what is wrong must not be gone on with */
+    }
+    return rc;
+}
+
+/* Whether a part belongs to the version. */
+static bool is_wanted(const tb_manifest *m, const char *name)
+{
+    char hex[TB_HASH_HEX_BYTES];
+    bool wanted = false;
+    for (uint32_t i = 0; i < m->n_artefacts && !wanted; i++) {
+        tb_hash_hex(&m->artefacts[i].stored, hex);
+        wanted = strncmp(name, hex, sizeof hex - 1) == 0;
+    }
+    for (uint32_t i = 0; i < m->n_files && !wanted; i++) {
+        tb_hash_hex(&m->files[i].stored, hex);
+        wanted = strncmp(name, hex, sizeof hex - 1) == 0;
+    }
+    return wanted;
+}
+
+void registry_drop_parts(const home *h, const tb_manifest *manifest)
 {
     char *path = NULL;
-    tb_rc rc = registry_path(&path, h, manifest, artefact, err);
-    if (rc == TB_OK && !tb_file_exists(path)) {
-        rc =
-            tb_fail(err, TB_E_NOT_FOUND,
-                    "the %s form of version %llu of %s is not here: run "
-                    "`tributary pull %s --artefact %s`",
-                    tb_artefact_role_name(artefact->role),
-                    (unsigned long long)manifest->sequence, manifest->name.text,
-                    manifest->name.text, tb_artefact_role_name(artefact->role));
+    if (home_path(&path, h, TB_ITEM_MODELS, manifest->name.text, NULL) !=
+        TB_OK) {
+        return;
     }
-    if (rc == TB_OK) {
-        rc = tb_file_read(out, path, err);
-    }
-    if (rc == TB_OK) {
-        tb_hash hash = tb_hash_of(out->data, out->len);
-        if (!tb_hash_equal(&hash, &artefact->raw)) {
-            rc = tb_fail(err, TB_E_MISMATCH,
-                         "%s is not the file that version %llu of %s names: "
-                         "pull it again",
-                         path, (unsigned long long)manifest->sequence,
-                         manifest->name.text);
+    DIR *dir = opendir(path);
+    for (struct dirent *e = dir != NULL ? readdir(dir) : NULL; e != NULL;
+         e = readdir(dir)) {
+        size_t n = strlen(e->d_name);
+        if (n > 5 && strcmp(e->d_name + n - 5, ".part") == 0 &&
+            !is_wanted(manifest, e->d_name)) {
+            (void)unlinkat(dirfd(dir), e->d_name, 0);
         }
     }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
     tb_mem_free(path);
+}
+
+tb_rc registry_item_check(const registry_item *item,
+                          const tb_manifest *manifest, tb_err *err)
+{
+    tb_hash hash;
+    uint64_t bytes = 0;
+    const char *name = manifest->name.text;
+    if (!tb_file_exists(item->path)) {
+        return tb_fail(err, TB_E_NOT_FOUND,
+                       "%s of version %llu of %s is not here: run `tributary "
+                       "pull %s`",
+                       strrchr(item->path, '/') + 1,
+                       (unsigned long long)manifest->sequence, name, name);
+    }
+    tb_rc rc = tb_blob_file_hash(item->path, &hash, &bytes, err);
+    if (rc == TB_OK && (bytes != item->ref.raw_bytes ||
+                        !tb_hash_equal(&hash, &item->ref.raw))) {
+        rc = tb_fail(err, TB_E_MISMATCH,
+                     "%s is not the file that version %llu of %s names: pull "
+                     "it again",
+                     item->path, (unsigned long long)manifest->sequence, name);
+    }
+    return rc;
+}
+
+tb_rc registry_check(const home *h, const tb_manifest *manifest,
+                     const tb_artefact *artefact, tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    for (uint32_t i = 0; i <= manifest->n_files && rc == TB_OK; i++) {
+        registry_item item;
+        rc = registry_item_at(&item, h, manifest, artefact, i, err);
+        if (rc == TB_OK) {
+            rc = registry_item_check(&item, manifest, err);
+            registry_item_release(&item);
+        }
+    }
     return rc;
 }

@@ -3,8 +3,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "host/blob.h"
-#include "registry.h"
 
 enum {
     PATIENCE_MS = 20000,
@@ -16,14 +14,13 @@ void request_init(request *r, request_kind kind, const tb_name *model)
 {
     *r = (request){.kind = kind, .model = *model};
     tb_buf_init(&r->rows, ROWS_BYTES_MAX);
-    tb_buf_init(&r->stored, TB_BLOB_BYTES_MAX);
     tb_buf_init(&r->answers, ROWS_BYTES_MAX);
 }
 
 void request_release(request *r)
 {
     tb_buf_release(&r->rows);
-    tb_buf_release(&r->stored);
+    registry_item_release(&r->item);
     tb_buf_release(&r->answers);
     tb_manifest_release(&r->manifest);
 }
@@ -38,6 +35,30 @@ tb_rc request_set_role(request *r, const char *role, tb_err *err)
     }
     return tb_fail(err, TB_E_USAGE,
                    "no form \"%s\": fp32, pruned, int8 or pow2", role);
+}
+
+/* Names of the files beside the ONNX. */
+static tb_rc put_files(const tb_manifest *m, tb_json *o, tb_err *err)
+{
+    tb_json *files = tb_json_array();
+    tb_rc rc = TB_OK;
+    for (uint32_t i = 0; i < m->n_files && rc == TB_OK; i++) {
+        tb_json *file = tb_json_object();
+        rc = tb_json_put_text(file, "name", m->files[i].name.text, err);
+        if (rc == TB_OK) {
+            rc = tb_json_put_int(file, "bytes", (int64_t)m->files[i].raw_bytes,
+                                 err);
+        }
+        if (rc == TB_OK) {
+            rc = tb_json_append(files, &file, err);
+        }
+        tb_json_free(&file);
+    }
+    if (rc == TB_OK) {
+        rc = tb_json_put(o, "files", &files, err);
+    }
+    tb_json_free(&files);
+    return rc;
 }
 
 static tb_rc pull_result(const request *r, const home *h, tb_json *o,
@@ -62,6 +83,9 @@ static tb_rc pull_result(const request *r, const home *h, tb_json *o,
     }
     if (rc == TB_OK) {
         rc = tb_json_put_text(o, "path", path, err);
+    }
+    if (rc == TB_OK && r->manifest.n_files > 0) {
+        rc = put_files(&r->manifest, o, err);
     }
     tb_mem_free(path);
     return rc;
@@ -140,6 +164,8 @@ void request_begin(request *r, const request_context *c)
     say(r, c, &msg);
 }
 
+static void end_item(request *r, const request_context *c);
+
 static void fetch_more(request *r, const request_context *c)
 {
     tb_msg msg = {0};
@@ -157,34 +183,61 @@ static const tb_artefact *chosen(request *r)
     return tb_manifest_artefact(&r->manifest, r->role);
 }
 
+/* Fetches the next file of the form that is not here, from where it stopped;
+ * or it is done. */
+static void fetch_next(request *r, const request_context *c)
+{
+    tb_rc rc = TB_OK;
+    bool here = true;
+    registry_item_release(&r->item);
+    while (rc == TB_OK && here && r->n_items <= r->manifest.n_files) {
+        registry_item_release(&r->item);
+        rc = registry_item_at(&r->item, c->home, &r->manifest, chosen(r),
+                              r->n_items, &r->err);
+        if (rc == TB_OK) {
+            here = registry_item_check(&r->item, &r->manifest, NULL) == TB_OK;
+            r->n_items += here;
+        }
+    }
+    if (rc != TB_OK || here) {
+        finish(r, rc);
+        return;
+    }
+    uint64_t have = registry_part_bytes(&r->item);
+    r->phase = REQUEST_FETCH;
+    tb_fetch_init(&r->fetch, &r->item.ref.stored, r->item.ref.stored_bytes,
+                  have, WINDOW_BYTES);
+    if (tb_fetch_done(&r->fetch)) { /* killed before it was unpacked */
+        end_item(r, c);
+    } else {
+        fetch_more(r, c);
+    }
+}
+
+/* A part is whole: into its place with it, and on to the next. */
+static void end_item(request *r, const request_context *c)
+{
+    tb_rc rc = registry_part_finish(&r->item, &r->err);
+    if (rc != TB_OK) {
+        finish(r, rc);
+        return;
+    }
+    r->n_items++;
+    fetch_next(r, c);
+}
+
 static void begin_fetch(request *r, const request_context *c)
 {
-    const tb_artefact *artefact = chosen(r);
-    tb_buf here;
-    if (artefact == NULL) {
+    if (chosen(r) == NULL) {
         finish(r, tb_fail(&r->err, TB_E_NOT_FOUND,
                           "version %llu of %s has no %s form",
                           (unsigned long long)r->manifest.sequence,
                           r->model.text, tb_artefact_role_name(r->role)));
         return;
     }
-    tb_buf_init(&here, TB_BLOB_BYTES_MAX);
-    tb_rc rc = registry_load(c->home, &r->manifest, artefact, &here, NULL);
-    tb_buf_release(&here);
-    if (rc == TB_OK) {
-        finish(r, TB_OK); /* here already */
-        return;
-    }
-    if (artefact->stored_bytes > TB_BLOB_BYTES_MAX) {
-        finish(r, tb_fail(&r->err, TB_E_LIMIT, "the model has %llu bytes",
-                          (unsigned long long)artefact->stored_bytes));
-        return;
-    }
-    r->stored.len = 0;
-    r->phase = REQUEST_FETCH;
-    tb_fetch_init(&r->fetch, &artefact->stored, artefact->stored_bytes, 0,
-                  WINDOW_BYTES);
-    fetch_more(r, c);
+    registry_drop_parts(c->home, &r->manifest);
+    r->n_items = 0;
+    fetch_next(r, c);
 }
 
 static size_t row_bytes(const tb_manifest *m)
@@ -253,13 +306,13 @@ static void take_chunk(request *r, const request_context *c,
     if (!tb_fetch_take(&r->fetch, chunk, n)) {
         return;
     }
-    tb_rc rc = tb_buf_put(&r->stored, payload, n, &r->err);
-    if (rc == TB_OK && tb_fetch_done(&r->fetch)) {
-        rc =
-            registry_put(c->home, &r->manifest, chosen(r), &r->stored, &r->err);
+    tb_rc rc =
+        registry_part_write(&r->item, chunk->offset, payload, n, &r->err);
+    r->deadline_ms = c->now_ms + PATIENCE_MS; /* a sign of life */
+    if (rc != TB_OK) {
         finish(r, rc);
-    } else if (rc != TB_OK) {
-        finish(r, rc);
+    } else if (tb_fetch_done(&r->fetch)) {
+        end_item(r, c);
     } else {
         fetch_more(r, c);
     }
@@ -295,6 +348,9 @@ static bool take_refusal(request *r, const tb_msg_refuse *refuse)
         (refuse->about == TB_MSG_MODEL_GET && r->phase == REQUEST_MANIFEST) ||
         (refuse->about == TB_MSG_FETCH && r->phase == REQUEST_FETCH) ||
         (refuse->about == TB_MSG_PREDICT && r->phase == REQUEST_ANSWERS);
+    if (ours && refuse->code == TB_REFUSE_STATE) {
+        return true; /* sent into a new connection: it begins again there */
+    }
     if (ours) {
         finish(r, tb_fail(&r->err,
                           refuse->code == TB_REFUSE_NOT_FOUND ? TB_E_NOT_FOUND

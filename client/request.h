@@ -1,5 +1,5 @@
 /* client/request.h - what a user wants from the coordinator besides rounds:
- * a model (its manifest, then the blob) or answers of one. A small machine of
+ * a model (its manifest, then its blobs) or answers of one. A small machine of
  * its own, driven by the agent; no sockets here. */
 #ifndef TB_CLIENT_REQUEST_H
 #define TB_CLIENT_REQUEST_H
@@ -7,14 +7,14 @@
 #include "fed/fetch.h"
 #include "home.h"
 #include "host/json.h"
-#include "wire/manifest.h"
+#include "registry.h"
 
 typedef enum request_kind { REQUEST_PULL, REQUEST_PREDICT } request_kind;
 
 typedef enum request_phase {
     REQUEST_NEW,
     REQUEST_MANIFEST, /* asked for the manifest */
-    REQUEST_FETCH,    /* pull: fetching the blob */
+    REQUEST_FETCH,    /* pull: fetching a blob */
     REQUEST_ANSWERS,  /* predict: sent rows, waits for the answer */
     REQUEST_DONE
 } request_phase;
@@ -25,13 +25,15 @@ typedef struct request {
     tb_artefact_role role; /* 0: the standard one; then the one that was used */
     tb_buf rows;           /* PREDICT: raw, owned */
     size_t n_rows;
+    uint64_t bandwidth; /* of an agent of its own; 0: no limit */
     request_phase phase;
     tb_manifest manifest; /* owned, once it came */
     tb_fetch fetch;
-    tb_buf stored;    /* PULL: bytes fetched so far, owned */
-    tb_buf answers;   /* PREDICT: float32 [n_rows, n_outputs] so far, owned */
-    size_t n_done;    /* PREDICT: rows answered */
-    size_t n_pending; /* PREDICT: rows asked for */
+    uint32_t n_items;   /* PULL: files of the form that are here */
+    registry_item item; /* PULL: the one that is fetched, owned */
+    tb_buf answers;     /* PREDICT: float32 [n_rows, n_outputs] so far, owned */
+    size_t n_done;      /* PREDICT: rows answered */
+    size_t n_pending;   /* PREDICT: rows asked for */
     uint64_t n_outputs;
     uint64_t id;         /* of the last PREDICT */
     int64_t deadline_ms; /* for the next sign of life */

@@ -23,6 +23,7 @@ static const tb_setting rows[] = {
      .max = 3650.0 * 24 * 3600 * 1000,
      .type = TB_SETTING_DURATION,
      TB_FIELD(run_options, rotate_after)},
+    BANDWIDTH_ROW(run_options),
     HOME_ROW_FLAGS(run_options, TB_SETTING_FOLDER),
     {.key = "config",
      .help = "file of settings, read again at SIGHUP (default: settings.yaml "
@@ -112,7 +113,8 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
                                    .control = true,
                                    .rotate_after_ms = o->rotate_after,
                                    .settings = &call->settings[0],
-                                   .log = &o->log};
+                                   .log = &o->log,
+                                   .bandwidth = &o->bandwidth};
         tb_log(TB_LOG_INFO, "event=start client=%s coordinator=%s",
                h.fed.client.text, h.fed.endpoint);
         rc = agent_run(&how, err);

@@ -10,6 +10,7 @@ typedef struct run_options {
     char home[HOME_BYTES];
     char config[HOME_BYTES];
     tb_text_list data;
+    uint64_t bandwidth; /* bytes a second, each way; 0: no limit */
     uint64_t rotate_after;
     tb_log_settings log;
 } run_options;

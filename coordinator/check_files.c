@@ -187,13 +187,11 @@ static tb_rc check_named(looks *l, const tb_named *named, tb_err *err)
     char text[160];
     tb_checker *c = l->c;
     tb_blob_ref ref;
-    tb_buf raw;
     tb_err what = {0};
-    tb_buf_init(&raw, TB_BLOB_BYTES_MAX);
     tb_rc rc = tb_blobs_find(c->blobs, &named->raw, &ref, &what);
     if (rc == TB_OK) {
         l->stored[l->n_stored++] = ref.stored;
-        rc = tb_blobs_load(c->blobs, &ref, &raw, &what);
+        rc = tb_blobs_check(c->blobs, &ref, &what);
     }
     if (rc == TB_OK) {
         c->out->n_blobs++;
@@ -202,7 +200,6 @@ static tb_rc check_named(looks *l, const tb_named *named, tb_err *err)
         tb_mark_text(named->mark, &c->marks, text, sizeof text);
         rc = tb_err_prefix(&what, rc, "%s", text);
     }
-    tb_buf_release(&raw);
     return found(c, rc, &what, blob_means(c, named), blob_mend(named), err);
 }
 
@@ -233,10 +230,7 @@ static tb_rc check_loose(void *arg, const tb_blob_file *file, tb_err *err)
         l->c->out->n_loose++;
         rc = tb_blobs_find(l->c->blobs, &file->name, &ref, &what);
     } else {
-        tb_buf bytes;
-        tb_buf_init(&bytes, TB_BLOB_BYTES_MAX);
-        rc = tb_blobs_stored(l->c->blobs, &file->name, &bytes, &what);
-        tb_buf_release(&bytes);
+        rc = tb_blobs_verify(l->c->blobs, &file->name, &what);
     }
     if (rc == TB_E_NOT_FOUND && l->c->in_use) {
         return TB_OK; /* removed a moment ago */

@@ -208,18 +208,12 @@ static tb_rc take_row(void *arg, const tb_row *row, tb_err *err)
 static tb_rc copy_blob(copier *c, const tb_hash *raw, tb_err *err)
 {
     tb_blob_ref ref;
-    tb_buf bytes;
-    tb_buf_init(&bytes, TB_BLOB_BYTES_MAX);
     tb_rc rc = tb_blobs_find(c->old, raw, &ref, err);
     if (rc == TB_OK) {
-        rc = tb_blobs_stored(c->old, &ref.stored, &bytes, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_blobs_put_stored(c->fresh, bytes.data, bytes.len, &ref, err);
+        rc = tb_blobs_copy(c->fresh, c->old, &ref, err);
     }
     c->out->n_blobs += rc == TB_OK;
     c->out->bytes += rc == TB_OK ? ref.stored_bytes : 0;
-    tb_buf_release(&bytes);
     return rc;
 }
 

@@ -335,6 +335,13 @@ static tb_rc mark_artefacts(tb_marks *marks, size_t manifest, tb_blobs *blobs,
         mark.role = m.artefacts[i].role;
         rc = add(marks, &mark, err);
     }
+    for (uint32_t i = 0; i < m.n_files && rc == TB_OK; i++) {
+        tb_mark mark = marks->at[manifest];
+        mark.raw = m.files[i].raw;
+        mark.use = TB_MARK_ARTEFACT;
+        mark.role = m.artefacts[0].role;
+        rc = add(marks, &mark, err);
+    }
     if (rc == TB_OK) {
         marks->at[manifest].read = true;
     } else {

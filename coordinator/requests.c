@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "daemon.h"
 #include "model/params.h"
+#include "publish.h"
 #include "report.h"
 #include "work/finish.h"
 #include "work/model.h"
@@ -357,16 +358,50 @@ static tb_rc start(tb_daemon *d, const tb_control_request *r, tb_err *err)
     return rc;
 }
 
+/* --- publish -------------------------------------------------------------- */
+
+static tb_rc publish(tb_daemon *d, const tb_control_request *r, tb_err *err)
+{
+    tb_err why = {0};
+    tb_name model;
+    uint64_t sequence = 0;
+    tb_rc rc =
+        r->n_attachments == 1
+            ? tb_daemon_publish(d, &r->attachments[0], &model, &sequence, &why)
+            : tb_fail(&why, TB_E_MALFORMED, "publish: no manifest came");
+    if (rc != TB_OK) {
+        return answer_failed(d, r->id, rc, &why, err);
+    }
+    rc = tb_daemon_flush(d, err);
+    if (rc == TB_OK && d->stalled) {
+        answer_stalled(d, r->id, "the version counts");
+    } else if (rc == TB_OK) {
+        tb_json *reply = tb_json_object();
+        tb_rc told = tb_json_put_text(reply, "model", model.text, &why);
+        if (told == TB_OK) {
+            told = tb_json_put_int(reply, "version", (int64_t)sequence, &why);
+        }
+        answer(d, r->id, told, &reply, &why, false);
+    }
+    return rc;
+}
+
 /* --- the table ------------------------------------------------------------ */
 
 static const struct {
     const char *verb;
     tb_rc (*run)(tb_daemon *d, const tb_control_request *r, tb_err *err);
-} requests[] = {{"status", reading},        {"clients", reading},
-                {"models", reading},        {"watch", watch},
-                {"cancel", cancel},         {"invite", tb_daemon_invite},
-                {"label", tb_daemon_label}, {"revoke", tb_daemon_revoke},
-                {"gc", tb_daemon_gc},       {"start", start}};
+} requests[] = {{"status", reading},
+                {"clients", reading},
+                {"models", reading},
+                {"watch", watch},
+                {"cancel", cancel},
+                {"invite", tb_daemon_invite},
+                {"label", tb_daemon_label},
+                {"revoke", tb_daemon_revoke},
+                {"gc", tb_daemon_gc},
+                {"publish", publish},
+                {"start", start}};
 
 tb_rc tb_daemon_request(tb_daemon *d, tb_control_request *request, tb_err *err)
 {

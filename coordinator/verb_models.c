@@ -61,9 +61,12 @@ static tb_rc add_stage(tb_json *rows, tb_state *state, const tb_manifest *m,
     tb_json *row = tb_json_object();
     tb_buf_init(&onnx, TB_BLOB_BYTES_MAX);
     tb_hash_hex(&a->raw, hex);
-    tb_rc rc = tb_state_blob_find(state, &a->raw, &onnx, err);
-    if (rc == TB_OK) {
-        rc = measure_latency(&onnx, &us, err);
+    tb_rc rc = TB_OK;
+    if (m->n_files == 0) { /* else it is not in one piece here */
+        rc = tb_state_blob_find(state, &a->raw, &onnx, err);
+        if (rc == TB_OK) {
+            rc = measure_latency(&onnx, &us, err);
+        }
     }
     if (rc == TB_OK) {
         rc =
@@ -228,26 +231,41 @@ static const tb_artefact *find_stage(const tb_manifest *m, const char *stage)
     return NULL;
 }
 
+/* A file beside the one that is written. */
+static tb_rc export_file(tb_state *state, const tb_model_file *f,
+                         const char *path, tb_err *err)
+{
+    char beside[2 * TB_PATH_BYTES];
+    const char *slash = strrchr(path, '/');
+    int n = snprintf(beside, sizeof beside, "%.*s%s",
+                     slash != NULL ? (int)(slash + 1 - path) : 0, path,
+                     f->name.text);
+    return n > 0 && (size_t)n < sizeof beside
+               ? tb_blobs_extract(state->blobs, &f->raw, beside, 0644, err)
+               : tb_fail(err, TB_E_LIMIT, "%s: a long path", path);
+}
+
 static tb_rc export_stage(tb_state *state, const tb_manifest *m,
                           const options *o, const char *path, tb_err *err)
 {
-    tb_buf onnx;
-    tb_buf_init(&onnx, TB_BLOB_BYTES_MAX);
     const tb_artefact *a = find_stage(m, o->stage);
-    tb_rc rc = a != NULL ? tb_state_blob_find(state, &a->raw, &onnx, err)
+    tb_rc rc = a != NULL ? TB_OK
                          : tb_fail(err, TB_E_NOT_FOUND,
                                    "%s has no stage \"%s\": `tributaryd "
                                    "models %s` lists them",
                                    m->name.text, o->stage, m->name.text);
-    if (rc == TB_OK) {
-        rc = tb_file_write(path, onnx.data, onnx.len, 0644, err);
+    for (uint32_t i = 0; i < m->n_files && rc == TB_OK; i++) {
+        rc = export_file(state, &m->files[i], path, err);
     }
     if (rc == TB_OK) {
-        (void)printf("%s: %s version %llu, %s, %zu bytes of ONNX\n", path,
+        rc = tb_blobs_extract(state->blobs, &a->raw, path, 0644, err);
+    }
+    if (rc == TB_OK) {
+        (void)printf("%s: %s version %llu, %s, %llu bytes of ONNX\n", path,
                      m->name.text, (unsigned long long)m->sequence,
-                     tb_artefact_role_name(a->role), onnx.len);
+                     tb_artefact_role_name(a->role),
+                     (unsigned long long)a->raw_bytes);
     }
-    tb_buf_release(&onnx);
     return rc;
 }
 
@@ -289,7 +307,8 @@ const tb_verb verb_export = {
     .args = "MODEL FILE",
     .min_args = 2,
     .max_args = 2,
-    .help = "write a registered model as a plain ONNX file",
+    .help = "write a registered model as a plain ONNX file, and what it names "
+            "beside it",
     .examples = "tributaryd export --dir fleet fashion fashion.onnx\n"
                 "tributaryd export --dir fleet fashion f32.onnx --stage fp32\n",
     .tables = {&table},

@@ -7,6 +7,7 @@
 
 extern const tb_verb verb_init;
 extern const tb_verb verb_doctor;
+extern const tb_verb verb_publish;
 extern const tb_verb verb_run;
 extern const tb_verb verb_invite;
 extern const tb_verb verb_label;

@@ -70,8 +70,7 @@ static tb_rc index_path(const tb_blobs *b, const tb_hash *hash, char **out,
     return path_of(b, "raw/", hash, out, err);
 }
 
-/* Makes the folder of path and writes the file, both synced. */
-static tb_rc write_file(char *path, const void *bytes, size_t len, tb_err *err)
+tb_rc tb_blob_make_place(char *path, tb_err *err)
 {
     char *slash = strrchr(path, '/');
     *slash = '\0';
@@ -86,6 +85,13 @@ static tb_rc write_file(char *path, const void *bytes, size_t len, tb_err *err)
         }
     }
     *slash = '/';
+    return rc;
+}
+
+/* Makes the folder of path and writes the file, both synced. */
+static tb_rc write_file(char *path, const void *bytes, size_t len, tb_err *err)
+{
+    tb_rc rc = tb_blob_make_place(path, err);
     return rc == TB_OK ? tb_file_write(path, bytes, len, 0600, err) : rc;
 }
 
@@ -142,7 +148,7 @@ tb_rc tb_blobs_find(tb_blobs *blobs, const tb_hash *raw, tb_blob_ref *out,
     return rc;
 }
 
-static tb_rc index_write(tb_blobs *b, const tb_blob_ref *ref, tb_err *err)
+tb_rc tb_blob_index_write(tb_blobs *b, const tb_blob_ref *ref, tb_err *err)
 {
     uint8_t bytes[TB_BLOB_INDEX_BYTES];
     char *path;
@@ -157,8 +163,7 @@ static tb_rc index_write(tb_blobs *b, const tb_blob_ref *ref, tb_err *err)
 
 /* --- stored bytes --- */
 
-/* Whether the stored file is there with the size that ref names. */
-static bool is_there(tb_blobs *b, const tb_blob_ref *ref)
+bool tb_blob_is_there(tb_blobs *b, const tb_blob_ref *ref)
 {
     char *path;
     struct stat st;
@@ -173,7 +178,7 @@ static bool is_there(tb_blobs *b, const tb_blob_ref *ref)
 
 /* --- pins --------------------------------------------------------------- */
 
-static tb_rc pin(tb_blobs *b, const tb_hash *raw, tb_err *err)
+tb_rc tb_blob_pin(tb_blobs *b, const tb_hash *raw, tb_err *err)
 {
     if (b->n_pins == b->cap_pins) {
         size_t cap = b->cap_pins > 0 ? 2 * b->cap_pins : 16;
@@ -216,9 +221,10 @@ static tb_rc pin_old(tb_blobs *b, const tb_hash *raw, tb_blob_ref *out,
 {
     tb_rc rc = TB_OK;
     (void)pthread_mutex_lock(&b->lock);
-    *found = tb_blobs_find(b, raw, out, NULL) == TB_OK && is_there(b, out);
+    *found =
+        tb_blobs_find(b, raw, out, NULL) == TB_OK && tb_blob_is_there(b, out);
     if (*found) {
-        rc = pin(b, raw, err);
+        rc = tb_blob_pin(b, raw, err);
     }
     (void)pthread_mutex_unlock(&b->lock);
     return rc;
@@ -234,10 +240,10 @@ static tb_rc write_both(tb_blobs *b, const uint8_t *stored,
         return rc;
     }
     (void)pthread_mutex_lock(&b->lock);
-    rc = pin(b, &ref->raw, err);
+    rc = tb_blob_pin(b, &ref->raw, err);
     if (rc == TB_OK) {
         rc = write_file(path, stored, (size_t)ref->stored_bytes, err);
-        if (rc == TB_OK && (rc = index_write(b, ref, err)) != TB_OK) {
+        if (rc == TB_OK && (rc = tb_blob_index_write(b, ref, err)) != TB_OK) {
             (void)unlink(path);
         }
         b->n_pins -= rc != TB_OK;
@@ -358,12 +364,6 @@ tb_rc tb_blobs_load(tb_blobs *blobs, const tb_blob_ref *ref, tb_buf *out,
     }
     tb_buf_release(&stored);
     return rc;
-}
-
-tb_rc tb_blobs_stored(tb_blobs *blobs, const tb_hash *stored, tb_buf *out,
-                      tb_err *err)
-{
-    return read_stored(blobs, stored, out, err);
 }
 
 /* Takes the path and frees it; *there: whether there was something. */

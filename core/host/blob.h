@@ -41,6 +41,36 @@ tb_rc tb_blobs_put_stored(tb_blobs *blobs, const uint8_t *stored, size_t len,
                           const tb_blob_ref *ref, tb_err *err)
     TB_NONNULL(1, 4) TB_MUST_CHECK;
 
+/* The same for the bytes of a file, whatever its size, in little memory.
+ * Errors: as put, NOT_FOUND, MISMATCH (it changes meanwhile). */
+tb_rc tb_blobs_put_file(tb_blobs *blobs, const char *path, int level,
+                        tb_blob_ref *out, tb_err *err)
+    TB_NONNULL(1, 2, 4) TB_MUST_CHECK;
+
+/* Writes the raw bytes of a blob as a file of this mode, atomically, in little
+ * memory, all of ref verified: from the folder, or from a file that holds the
+ * stored bytes. Errors: NOT_FOUND, MISMATCH, MALFORMED, FULL, IO, NOMEM; then
+ * there is no such file, or the one before. */
+tb_rc tb_blobs_extract(tb_blobs *blobs, const tb_hash *raw, const char *to,
+                       unsigned mode, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+tb_rc tb_blob_unpack_file(const char *stored, const tb_blob_ref *ref,
+                          const char *to, unsigned mode, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Whether all of ref holds, without writing anything; and a copy of a blob in
+ * another folder, checked so, and pinned there. In little memory. Errors:
+ * NOT_FOUND, MISMATCH, MALFORMED, IO, NOMEM; of copy also FULL. */
+tb_rc tb_blobs_check(tb_blobs *blobs, const tb_blob_ref *ref, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_blobs_copy(tb_blobs *to, tb_blobs *from, const tb_blob_ref *ref,
+                    tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Hash and size of a file, in little memory. Errors: NOT_FOUND, USAGE (no
+ * file), IO, NOMEM. */
+tb_rc tb_blob_file_hash(const char *path, tb_hash *out, uint64_t *bytes,
+                        tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
 /* Finds a blob by its raw hash. Errors: NOT_FOUND, MALFORMED, IO. */
 tb_rc tb_blobs_find(tb_blobs *blobs, const tb_hash *raw, tb_blob_ref *out,
                     tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
@@ -59,8 +89,9 @@ typedef struct tb_blob_range {
 
 /* A piece of the stored bytes, shared by all who ask for the same: to serve a
  * blob to many without having it in memory. The first to ask waits until the
- * whole was verified. want->len: at least 1. The caller frees *out. Errors:
- * NOT_FOUND (no such blob, or no such offset), MISMATCH, IO, NOMEM. */
+ * whole was verified (up to 1 GB). want->len: at least 1. The caller frees
+ * *out. Errors: NOT_FOUND (no such blob, or no such offset), MISMATCH, IO,
+ * NOMEM. */
 tb_rc tb_blobs_part(tb_blobs *blobs, const tb_hash *stored, tb_blob_range *want,
                     tb_shared **out, tb_err *err)
     TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
@@ -90,10 +121,10 @@ typedef tb_rc tb_blob_file_fn(void *arg, const tb_blob_file *file, tb_err *err);
 tb_rc tb_blobs_each(const tb_blobs *blobs, tb_blob_file_fn *fn, void *arg,
                     tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Appends a stored file whose bytes are those of its name. Errors: NOT_FOUND,
- * MISMATCH, LIMIT, IO, NOMEM. */
-tb_rc tb_blobs_stored(tb_blobs *blobs, const tb_hash *stored, tb_buf *out,
-                      tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+/* Whether a stored file's bytes are those of its name. Errors: NOT_FOUND,
+ * MISMATCH, IO, NOMEM. */
+tb_rc tb_blobs_verify(tb_blobs *blobs, const tb_hash *stored, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* What a sweep removes. */
 typedef struct tb_blob_sweep {

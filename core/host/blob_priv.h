@@ -1,5 +1,5 @@
 /* core/host/blob_priv.h - the inside of a folder of blobs, for blob.c,
- * blob_part.c and blob_sweep.c. */
+ * blob_part.c, blob_stream.c and blob_sweep.c. */
 #ifndef TB_HOST_BLOB_PRIV_H
 #define TB_HOST_BLOB_PRIV_H
 
@@ -48,6 +48,20 @@ void tb_blob_parts_release(tb_blobs *blobs) TB_NONNULL(1);
 tb_rc tb_blob_stored_path(const tb_blobs *blobs, const tb_hash *stored,
                           char **out, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Makes the folder that path lies in, durably. */
+tb_rc tb_blob_make_place(char *path, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Writes the index entry; the lock is held. */
+tb_rc tb_blob_index_write(tb_blobs *blobs, const tb_blob_ref *ref, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Pins the blob of this raw hash; the lock is held. Errors: NOMEM. */
+tb_rc tb_blob_pin(tb_blobs *blobs, const tb_hash *raw, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Whether the stored file is there with the size that ref names. */
+bool tb_blob_is_there(tb_blobs *blobs, const tb_blob_ref *ref) TB_NONNULL(1, 2);
 
 /* Removes both files of a blob that is not pinned; the lock is held. *removed:
  * whether there was something. Errors: IO. */

@@ -58,7 +58,8 @@ enum {
                                 * default that does not exist is fine */
     TB_SETTING_FOLDER = 32, /* PATH of a folder: its settings.yaml, where it is
                                 * there, is what no CONFIG row names */
-    TB_SETTING_LIVE = 64    /* can change while the program runs; no list */
+    TB_SETTING_LIVE = 64,   /* can change while the program runs; no list */
+    TB_SETTING_A_SECOND = 128 /* BYTES: a rate, which may be written 1MB/s */
 };
 
 /* The file of a folder that holds settings. */

@@ -165,6 +165,20 @@ static tb_rc parse_measure(const tb_setting *row, const unit *units,
     return TB_OK;
 }
 
+/* A size, or a rate: "1MB/s" is "1MB" then. */
+static tb_rc parse_bytes(const tb_setting *row, const char *text,
+                         uint64_t *field, tb_err *err)
+{
+    char size[TB_SETTINGS_KEY_BYTES];
+    size_t n = strlen(text);
+    if ((row->flags & TB_SETTING_A_SECOND) != 0 && n > 2 && n < sizeof size &&
+        strcmp(text + n - 2, "/s") == 0) {
+        (void)snprintf(size, sizeof size, "%.*s", (int)(n - 2), text);
+        text = size;
+    }
+    return parse_measure(row, sizes, text, field, err);
+}
+
 /* Index of text in the row's choices, or of their end. */
 static size_t choice_of(const tb_setting *row, const char *text)
 {
@@ -329,7 +343,7 @@ tb_rc tb_setting_parse(const tb_setting *row, const char *text,
     case TB_SETTING_DURATION:
         return parse_measure(row, durations, text, field, err);
     case TB_SETTING_BYTES:
-        return parse_measure(row, sizes, text, field, err);
+        return parse_bytes(row, text, field, err);
     case TB_SETTING_TEXTS:
         return append_text(row, text, field, err);
     case TB_SETTING_FLOATS:

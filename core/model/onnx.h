@@ -46,6 +46,13 @@ tb_rc tb_onnx_read_file(tb_graph **out, const char *path,
                         const tb_onnx_limits *limits, tb_buf *bytes,
                         tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* The same, and the names of the files beside it, as the model spells them. A
+ * code other than TB_OK of each ends it. */
+typedef tb_rc tb_onnx_beside_fn(void *arg, const char *name, tb_err *err);
+tb_rc tb_onnx_read_beside(tb_graph **out, const char *path,
+                          tb_onnx_beside_fn *each, void *arg, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
 /* Appends the model's bytes to out. The same graph gives the same bytes, and
  * read then write gives them again. The opset is the lowest from 17 on in which
  * every operator means what it means in the graph, else the graph's own; the IR

@@ -7,6 +7,47 @@
 #include "base/mem.h"
 #include "model/onnx_tensor.h"
 
+/* Reads a model whose folder is open. */
+static tb_rc read_in(tb_graph **out, const char *path, tb_onnx_source *source,
+                     tb_buf *file, tb_err *err)
+{
+    size_t before = file->len;
+    tb_rc rc = tb_file_read(file, path, err);
+    if (rc == TB_OK) {
+        rc = tb_onnx_read_source(out, file->data + before, file->len - before,
+                                 source, err);
+        if (rc != TB_OK) {
+            file->len = before;
+            rc = tb_err_prefix(err, rc, "%s", path);
+        }
+    }
+    return rc;
+}
+
+tb_rc tb_onnx_read_beside(tb_graph **out, const char *path,
+                          tb_onnx_beside_fn *each, void *arg, tb_err *err)
+{
+    tb_onnx_folder folder;
+    tb_onnx_source source = {.limits = &tb_onnx_limits_local,
+                             .folder = &folder};
+    tb_buf file;
+    *out = NULL;
+    tb_buf_init(&file, source.limits->bytes);
+    tb_rc rc = tb_onnx_folder_open(&folder, path, err);
+    if (rc == TB_OK) {
+        rc = read_in(out, path, &source, &file, err);
+    }
+    for (size_t i = 0; i < folder.n_files && rc == TB_OK; i++) {
+        rc = each(arg, folder.files[i].location, err);
+    }
+    if (rc != TB_OK) {
+        tb_graph_free(out);
+    }
+    tb_onnx_folder_close(&folder);
+    tb_buf_release(&file);
+    return rc;
+}
+
 tb_rc tb_onnx_read_file(tb_graph **out, const char *path,
                         const tb_onnx_limits *limits, tb_buf *bytes,
                         tb_err *err)
@@ -19,18 +60,9 @@ tb_rc tb_onnx_read_file(tb_graph **out, const char *path,
     tb_buf *file = bytes != NULL ? bytes : &own;
     *out = NULL;
     tb_buf_init(&own, source.limits->bytes);
-    size_t before = file->len;
     tb_rc rc = tb_onnx_folder_open(&folder, path, err);
     if (rc == TB_OK) {
-        rc = tb_file_read(file, path, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_onnx_read_source(out, file->data + before, file->len - before,
-                                 &source, err);
-        if (rc != TB_OK) {
-            file->len = before;
-            rc = tb_err_prefix(err, rc, "%s", path);
-        }
+        rc = read_in(out, path, &source, file, err);
     }
     tb_onnx_folder_close(&folder);
     tb_buf_release(&own);

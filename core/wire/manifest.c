@@ -45,6 +45,19 @@ static const tb_field artefact_fields[] = {
 #undef PB
 #define N_ARTEFACT_FIELDS (sizeof artefact_fields / sizeof artefact_fields[0])
 
+#define OURS              tb_model_file
+#define PB                Tributary__ModelFile
+static const tb_field file_fields[] = {
+    TB_NAME(name),
+    TB_FIXED(raw),
+    TB_U64(raw_bytes, 1, TB_FILE_BYTES_MAX),
+    TB_FIXED(stored),
+    TB_U64(stored_bytes, 1, TB_FILE_BYTES_MAX),
+};
+#undef OURS
+#undef PB
+#define N_FILE_FIELDS (sizeof file_fields / sizeof file_fields[0])
+
 _Static_assert(sizeof(tb_artefact_role) == 4 && sizeof(tb_input_dtype) == 4,
                "an enum travels as u32");
 
@@ -72,9 +85,19 @@ const tb_artefact *tb_manifest_artefact(const tb_manifest *manifest,
     return NULL;
 }
 
-static tb_rc check_counts(size_t n_dims, size_t n_classes, size_t n_artefacts,
-                          tb_err *err)
+/* How many of each there are, before any is looked at. */
+typedef struct counts {
+    size_t dims, classes, artefacts, files;
+} counts;
+
+static tb_rc check_counts(const counts *n, tb_err *err)
 {
+    size_t n_dims = n->dims, n_classes = n->classes;
+    size_t n_artefacts = n->artefacts;
+    if (n->files > TB_FILES_MAX) {
+        return tb_fail(err, TB_E_LIMIT, "%zu files, at most %u", n->files,
+                       TB_FILES_MAX);
+    }
     if (n_dims < 1 || n_dims > TB_DIMS_MAX) {
         return tb_fail(err, TB_E_LIMIT, "%zu input dimensions, must be 1 to %u",
                        n_dims, TB_DIMS_MAX);
@@ -117,6 +140,42 @@ static tb_rc check_artefacts(const tb_manifest *m, tb_err *err)
     }
     if (tb_manifest_artefact(m, m->standard) == NULL) {
         return tb_fail(err, TB_E_MALFORMED, "the standard artefact is missing");
+    }
+    return TB_OK;
+}
+
+/* A name that cannot be that of another file of the model. */
+static bool is_free_name(const tb_manifest *m, uint32_t i)
+{
+    const char *name = m->files[i].name.text;
+    size_t n = strlen(name);
+    bool own = strcmp(name, "manifest") == 0 ||
+               (n >= 5 && strcmp(name + n - 5, ".onnx") == 0) ||
+               (n >= 5 && strcmp(name + n - 5, ".part") == 0);
+    for (uint32_t j = 0; j < i; j++) {
+        own = own || tb_name_equal(&m->files[j].name, &m->files[i].name);
+    }
+    return !own;
+}
+
+static tb_rc check_files(const tb_manifest *m, tb_err *err)
+{
+    if (m->n_files > 0 && (m->n_artefacts != 1 || m->served ||
+                           m->artefacts[0].role != TB_ARTEFACT_FP32)) {
+        return tb_fail(err, TB_E_MALFORMED,
+                       "files of tensor data beside more than one fp32 model "
+                       "that is not served");
+    }
+    for (uint32_t i = 0; i < m->n_files; i++) {
+        tb_rc rc =
+            tb_fields_check(&m->files[i], file_fields, N_FILE_FIELDS, err);
+        if (rc != TB_OK) {
+            return tb_err_prefix(err, rc, "file %u", i);
+        }
+        if (!is_free_name(m, i)) {
+            return tb_fail(err, TB_E_MALFORMED, "file %u: the name \"%s\"", i,
+                           m->files[i].name.text);
+        }
     }
     return TB_OK;
 }
@@ -167,7 +226,10 @@ static tb_rc check_rules(const tb_manifest *m, tb_err *err)
         }
     }
     tb_rc rc = check_output(m, err);
-    return rc == TB_OK ? check_artefacts(m, err) : rc;
+    if (rc == TB_OK) {
+        rc = check_artefacts(m, err);
+    }
+    return rc == TB_OK ? check_files(m, err) : rc;
 }
 
 /* The generated structs of one manifest, to encode from. */
@@ -175,6 +237,8 @@ typedef struct lent {
     Tributary__Manifest manifest;
     Tributary__Artefact artefacts[TB_ARTEFACTS_MAX];
     Tributary__Artefact *list[TB_ARTEFACTS_MAX];
+    Tributary__ModelFile files[TB_FILES_MAX];
+    Tributary__ModelFile *file_list[TB_FILES_MAX];
     uint32_t dims[TB_DIMS_MAX];
     char *classes[TB_CLASSES_MAX];
 } lent;
@@ -201,13 +265,22 @@ static void lend(lent *out, const tb_manifest *m)
     }
     out->manifest.n_artefacts = m->n_artefacts;
     out->manifest.artefacts = out->list;
+    for (uint32_t i = 0; i < m->n_files; i++) {
+        tributary__model_file__init(&out->files[i]);
+        tb_fields_lend(&out->files[i], &m->files[i], file_fields,
+                       N_FILE_FIELDS);
+        out->file_list[i] = &out->files[i];
+    }
+    out->manifest.n_files = m->n_files;
+    out->manifest.files = out->file_list;
 }
 
 tb_rc tb_manifest_encode(const tb_manifest *manifest, tb_buf *out, tb_err *err)
 {
     lent pb;
-    tb_rc rc = check_counts(manifest->input.rank, manifest->output.n_classes,
-                            manifest->n_artefacts, err);
+    const counts n = {manifest->input.rank, manifest->output.n_classes,
+                      manifest->n_artefacts, manifest->n_files};
+    tb_rc rc = check_counts(&n, err);
     if (rc == TB_OK) {
         rc = tb_fields_check(manifest, fields, N_FIELDS, err);
     }
@@ -260,9 +333,22 @@ static tb_rc take_artefacts(tb_manifest *out, const Tributary__Manifest *pb,
     return TB_OK;
 }
 
+static tb_rc take_files(tb_manifest *out, const Tributary__Manifest *pb,
+                        tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; i < pb->n_files && rc == TB_OK; i++) {
+        rc = tb_fields_take(&out->files[i], pb->files[i], file_fields,
+                            N_FILE_FIELDS, err);
+    }
+    out->n_files = (uint32_t)pb->n_files;
+    return rc;
+}
+
 static tb_rc take(tb_manifest *out, const Tributary__Manifest *pb, tb_err *err)
 {
-    tb_rc rc = check_counts(pb->n_dims, pb->n_classes, pb->n_artefacts, err);
+    const counts n = {pb->n_dims, pb->n_classes, pb->n_artefacts, pb->n_files};
+    tb_rc rc = check_counts(&n, err);
     if (rc == TB_OK) {
         rc = tb_fields_take(out, pb, fields, N_FIELDS, err);
     }
@@ -274,6 +360,9 @@ static tb_rc take(tb_manifest *out, const Tributary__Manifest *pb, tb_err *err)
     rc = take_classes(out, pb, err);
     if (rc == TB_OK) {
         rc = take_artefacts(out, pb, err);
+    }
+    if (rc == TB_OK) {
+        rc = take_files(out, pb, err);
     }
     return rc == TB_OK ? check_rules(out, err) : rc;
 }

@@ -12,6 +12,7 @@
 #define TB_CLASSES_MAX   1024u
 #define TB_CLASS_BYTES   64 /* with the closing NUL */
 #define TB_ARTEFACTS_MAX 8u
+#define TB_FILES_MAX     8u
 #define TB_DIMS_MAX      8u
 
 typedef enum tb_artefact_role {
@@ -32,6 +33,15 @@ typedef struct tb_artefact {
     float accuracy; /* 0 to 1 on metrics.n_samples; 0 when that is 0 */
     float sparsity; /* 0 to 1: share of its weights that are zero */
 } tb_artefact;
+
+/* Tensor data in a file of their own, beside the ONNX that names it. */
+typedef struct tb_model_file {
+    tb_name name;
+    tb_hash raw;
+    uint64_t raw_bytes;
+    tb_hash stored;
+    uint64_t stored_bytes;
+} tb_model_file;
 
 /* Element types of an input, by ONNX's numbers. */
 typedef enum tb_input_dtype {
@@ -73,6 +83,8 @@ typedef struct tb_manifest {
     tb_artefact_role standard; /* the one to use unless told otherwise */
     uint32_t n_artefacts;
     tb_artefact artefacts[TB_ARTEFACTS_MAX];
+    uint32_t n_files; /* of the one artefact, which is fp32 then */
+    tb_model_file files[TB_FILES_MAX];
 } tb_manifest;
 
 /* Appends the canonical bytes. Errors: LIMIT, MALFORMED (a value that decode

@@ -115,17 +115,22 @@ static tb_rc put_classes(tb_manifest *m, const tb_graph *graph, tb_err *err)
     return TB_OK;
 }
 
+tb_rc tb_work_put_spec(tb_manifest *m, const tb_predictor *predictor,
+                       tb_err *err)
+{
+    m->output.n_values = (uint32_t)tb_predictor_n_outputs(predictor);
+    tb_rc rc = put_input(m, tb_predictor_input(predictor), err);
+    return rc == TB_OK ? put_classes(m, tb_predictor_graph(predictor), err)
+                       : rc;
+}
+
 /* What goes in and comes out of every artefact, read off one of them. */
 static tb_rc put_spec(tb_manifest *m, const tb_buf *onnx, tb_err *err)
 {
     tb_predictor *predictor = NULL;
     tb_rc rc = tb_predictor_new(&predictor, onnx->data, onnx->len, err);
     if (rc == TB_OK) {
-        m->output.n_values = (uint32_t)tb_predictor_n_outputs(predictor);
-        rc = put_input(m, tb_predictor_input(predictor), err);
-    }
-    if (rc == TB_OK) {
-        rc = put_classes(m, tb_predictor_graph(predictor), err);
+        rc = tb_work_put_spec(m, predictor, err);
     }
     tb_predictor_free(&predictor);
     return rc;

@@ -8,6 +8,7 @@
 #include "fed/run.h"
 #include "host/job.h"
 #include "wire/manifest.h"
+#include "work/predict.h"
 
 /* Stores the bytes of an artefact and fills its hashes and sizes. */
 typedef tb_rc tb_work_put_fn(void *arg, const tb_buf *onnx, tb_artefact *out,
@@ -41,5 +42,11 @@ tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
  * manifest), NOMEM. */
 tb_rc tb_work_check_publish(const tb_run_params *params, const tb_buf *onnx,
                             tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* What a model takes and gives, for its manifest, which then owns class names
+ * (tb_manifest_release). Errors: UNSUPPORTED (what it takes cannot be
+ * published), LIMIT, NOMEM. */
+tb_rc tb_work_put_spec(tb_manifest *manifest, const tb_predictor *predictor,
+                       tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 #endif

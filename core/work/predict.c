@@ -44,15 +44,26 @@ static tb_rc check_rows(tb_predictor *p, tb_err *err)
 tb_rc tb_predictor_new(tb_predictor **out, const uint8_t *onnx, size_t len,
                        tb_err *err)
 {
+    tb_graph *graph = NULL;
+    *out = NULL;
+    tb_rc rc = tb_onnx_read(&graph, onnx, len, NULL, err);
+    if (rc == TB_OK) {
+        rc = tb_predictor_of(out, &graph, err);
+    }
+    tb_graph_free(&graph);
+    return rc;
+}
+
+tb_rc tb_predictor_of(tb_predictor **out, tb_graph **graph_take, tb_err *err)
+{
     *out = NULL;
     tb_predictor *p = tb_mem_array(1, sizeof *p);
     if (p == NULL) {
         return tb_fail(err, TB_E_NOMEM, "predict: no memory");
     }
-    tb_rc rc = tb_onnx_read(&p->graph, onnx, len, NULL, err);
-    if (rc == TB_OK) {
-        rc = tb_exec_new(&p->exec, p->graph, TB_PREDICT_BATCH, err);
-    }
+    p->graph = *graph_take;
+    *graph_take = NULL;
+    tb_rc rc = tb_exec_new(&p->exec, p->graph, TB_PREDICT_BATCH, err);
     if (rc == TB_OK) {
         rc = check_rows(p, err);
     }

@@ -17,6 +17,10 @@ typedef struct tb_predictor tb_predictor;
 tb_rc tb_predictor_new(tb_predictor **out, const uint8_t *onnx, size_t len,
                        tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* The same of a graph, which is taken. Errors: as above. */
+tb_rc tb_predictor_of(tb_predictor **out, tb_graph **graph_take, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* Frees it and nulls *p. NULL is fine. */
 void tb_predictor_free(tb_predictor **p) TB_NONNULL(1);
 

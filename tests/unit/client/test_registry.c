@@ -106,34 +106,31 @@ an_artefact_is_checked_when_it_comes_and_when_it_is_used(void **state)
     member_home m;
     tb_manifest manifest;
     tb_name name = small();
-    char *path = NULL;
-    tb_buf stored;
-    tb_buf raw;
-    tb_buf_init(&stored, 1 << 16);
-    tb_buf_init(&raw, 1 << 16);
+    registry_item item;
     member_home_open(&m, *state);
     member_home_sign(&m, "small", 1);
     CHECK_OK(registry_take(&m.home, &m.msg, &name, &manifest, &err), err);
     const tb_artefact *a = &manifest.artefacts[0];
-    CHECK_ERR(registry_load(&m.home, &manifest, a, &raw, &err), TB_E_NOT_FOUND,
-              err, "tributary pull small");
-    CHECK_OK(tb_buf_put(&stored, tb_shared_data(m.stored),
-                        tb_shared_bytes(m.stored), &err),
-             err);
-    stored.data[stored.len - 1] ^= 1;
-    CHECK(registry_put(&m.home, &manifest, a, &stored, &err) != TB_OK);
-    stored.data[stored.len - 1] ^= 1;
-    CHECK_OK(registry_put(&m.home, &manifest, a, &stored, &err), err);
-    CHECK_OK(registry_load(&m.home, &manifest, a, &raw, &err), err);
-    CHECK(raw.len == sizeof onnx && memcmp(raw.data, onnx, raw.len) == 0);
-    CHECK_OK(registry_path(&path, &m.home, &manifest, a, &err), err);
-    CHECK_OK(tb_file_write(path, "other", 5, 0600, &err), err);
-    raw.len = 0;
-    CHECK_ERR(registry_load(&m.home, &manifest, a, &raw, &err), TB_E_MISMATCH,
-              err, "pull it again");
-    tb_mem_free(path);
-    tb_buf_release(&stored);
-    tb_buf_release(&raw);
+    const uint8_t *stored = tb_shared_data(m.stored);
+    size_t n = tb_shared_bytes(m.stored);
+    uint8_t wrong = stored[n - 1] ^ 1;
+    CHECK_ERR(registry_check(&m.home, &manifest, a, &err), TB_E_NOT_FOUND, err,
+              "tributary pull small");
+    CHECK_OK(registry_item_at(&item, &m.home, &manifest, a, 0, &err), err);
+    CHECK(registry_part_bytes(&item) == 0);
+    CHECK_OK(registry_part_write(&item, 0, stored, n - 1, &err), err);
+    CHECK(registry_part_bytes(&item) == n - 1); /* to go on from there */
+    CHECK_OK(registry_part_write(&item, n - 1, &wrong, 1, &err), err);
+    CHECK(registry_part_finish(&item, &err) != TB_OK);
+    CHECK(registry_part_bytes(&item) == 0 && !tb_file_exists(item.path));
+    CHECK_OK(registry_part_write(&item, 0, stored, n, &err), err);
+    CHECK_OK(registry_part_finish(&item, &err), err);
+    CHECK(!tb_file_exists(item.part));
+    CHECK_OK(registry_check(&m.home, &manifest, a, &err), err);
+    CHECK_OK(tb_file_write(item.path, "other", 5, 0600, &err), err);
+    CHECK_ERR(registry_check(&m.home, &manifest, a, &err), TB_E_MISMATCH, err,
+              "pull it again");
+    registry_item_release(&item);
     tb_manifest_release(&manifest);
     member_home_close(&m);
 }

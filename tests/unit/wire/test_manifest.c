@@ -165,6 +165,79 @@ static void each_broken_field_is_named(void **state)
     refuses(TB_E_LIMIT, "0 artefacts");
 }
 
+/* One fp32 model, and tensor data beside it. */
+static void with_files(void)
+{
+    sample_manifest(&manifest, classes);
+    manifest.n_artefacts = 1;
+    manifest.standard = TB_ARTEFACT_FP32;
+    manifest.served = false;
+    manifest.n_files = 2;
+    for (uint32_t i = 0; i < 2; i++) {
+        manifest.files[i] = (tb_model_file){.raw = tb_hash_of(&i, sizeof i),
+                                            .raw_bytes = (5ull << 30) + i,
+                                            .stored = tb_hash_of("stored", 6),
+                                            .stored_bytes = 3ull << 30};
+        CHECK(tb_name_set(&manifest.files[i].name,
+                          i == 0 ? "model.onnx.data" : "more_data"));
+    }
+}
+
+static void refuses_files(tb_rc want, const char *part)
+{
+    refuses(want, part);
+    with_files();
+}
+
+static void files_beside_the_model_come_back(void **state)
+{
+    tb_manifest back;
+    tb_buf buf;
+    tb_err err = {0};
+    (void)state;
+    with_files();
+    tb_buf_init(&buf, TB_MANIFEST_BYTES_MAX);
+    CHECK_OK(tb_manifest_encode(&manifest, &buf, &err), err);
+    CHECK_OK(tb_manifest_decode(&back, buf.data, buf.len, &err), err);
+    CHECK(back.n_files == 2);
+    assert_string_equal(back.files[1].name.text, "more_data");
+    CHECK(back.files[1].raw_bytes == (5ull << 30) + 1);
+    CHECK(tb_hash_equal(&back.files[1].raw, &manifest.files[1].raw));
+    for (size_t n = 0; n < buf.len; n++) {
+        tb_manifest cut;
+        if (tb_manifest_decode(&cut, buf.data, n, &err) == TB_OK) {
+            CHECK(cut.n_files < 2); /* cut between two: the signature tells */
+            tb_manifest_release(&cut);
+        }
+    }
+    tb_manifest_release(&back);
+    tb_buf_release(&buf);
+}
+
+static void files_must_fit_a_client_s_folder(void **state)
+{
+    static const char *const names[] = {"manifest", "fp32.onnx", "x.part",
+                                        "more_data"};
+    (void)state;
+    with_files();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        CHECK(tb_name_set(&manifest.files[0].name, names[i]));
+        refuses_files(TB_E_MALFORMED, i < 3 ? "file 0" : "file 1");
+    }
+    memcpy(manifest.files[0].name.text, "../x", 5);
+    refuses_files(TB_E_MALFORMED, "file 0: name");
+    manifest.files[1].raw_bytes = TB_FILE_BYTES_MAX + 1;
+    refuses_files(TB_E_LIMIT, "file 1: raw_bytes=");
+    manifest.n_files = TB_FILES_MAX + 1;
+    refuses_files(TB_E_LIMIT, "9 files");
+    manifest.served = true;
+    refuses_files(TB_E_MALFORMED, "not served");
+    manifest.artefacts[0].role = TB_ARTEFACT_INT8;
+    manifest.standard = TB_ARTEFACT_INT8;
+    refuses_files(TB_E_MALFORMED, "more than one fp32");
+    sample_manifest(&manifest, classes);
+}
+
 static void an_unknown_way_to_store_a_blob_is_refused(void **state)
 {
     tb_manifest back;
@@ -223,6 +296,8 @@ int main(void)
         cmocka_unit_test(a_manifest_cut_at_any_byte_is_refused),
         cmocka_unit_test(a_flipped_bit_is_refused_or_another_manifest),
         cmocka_unit_test(each_broken_field_is_named),
+        cmocka_unit_test(files_beside_the_model_come_back),
+        cmocka_unit_test(files_must_fit_a_client_s_folder),
         cmocka_unit_test(an_unknown_way_to_store_a_blob_is_refused),
         cmocka_unit_test(a_manifest_encoded_by_the_script_is_read),
         cmocka_unit_test(each_allocation_may_fail),
