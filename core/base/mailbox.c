@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -49,6 +50,7 @@ void tb_mailbox_post(tb_mailbox *mailbox, tb_letter *letter)
 {
     letter->next = NULL;
     (void)pthread_mutex_lock(&mailbox->lock);
+    bool first = mailbox->first == NULL; /* else it is readable already */
     if (mailbox->last != NULL) {
         mailbox->last->next = letter;
     } else {
@@ -56,9 +58,11 @@ void tb_mailbox_post(tb_mailbox *mailbox, tb_letter *letter)
     }
     mailbox->last = letter;
     (void)pthread_mutex_unlock(&mailbox->lock);
-    uint64_t one = 1;
-    ssize_t n = write(mailbox->fd, &one, sizeof one);
-    (void)n; /* the counter is full only if it is readable already */
+    if (first) {
+        uint64_t one = 1;
+        ssize_t n = write(mailbox->fd, &one, sizeof one);
+        (void)n; /* the counter is full only if it is readable already */
+    }
 }
 
 tb_letter *tb_mailbox_take(tb_mailbox *mailbox)

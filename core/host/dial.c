@@ -227,6 +227,7 @@ static tb_rc work(tb_dial *d, tb_actor *self, tb_err *err)
             (!left || !d->connected || tb_clock_ms() >= stop_ms)) {
             break;
         }
+        tb_inbox_room_clear(d->inbox);
         bool room = tb_inbox_has_room(d->inbox);
         short events = (short)((room ? ZMQ_POLLIN : 0) |
                                (left && d->connected ? ZMQ_POLLOUT : 0));

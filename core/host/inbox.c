@@ -105,9 +105,13 @@ int tb_inbox_room_fd(const tb_inbox *inbox)
     return inbox->room_fd;
 }
 
+void tb_inbox_room_clear(tb_inbox *inbox)
+{
+    clear_fd(inbox->room_fd);
+}
+
 bool tb_inbox_has_room(tb_inbox *inbox)
 {
-    clear_fd(inbox->room_fd); /* before looking: a later free sets it again */
     (void)pthread_mutex_lock(&inbox->lock);
     size_t n = inbox->n;
     (void)pthread_mutex_unlock(&inbox->lock);
@@ -157,6 +161,7 @@ void tb_inbox_put(tb_inbox *inbox, tb_inbound **take)
         return;
     }
     (void)pthread_mutex_lock(&inbox->lock);
+    bool first = inbox->first == NULL; /* else it is readable already */
     if (inbox->last != NULL) {
         inbox->last->next = e;
     } else {
@@ -165,7 +170,9 @@ void tb_inbox_put(tb_inbox *inbox, tb_inbound **take)
     inbox->last = e;
     inbox->n++;
     (void)pthread_mutex_unlock(&inbox->lock);
-    signal_fd(inbox->fd);
+    if (first) {
+        signal_fd(inbox->fd);
+    }
 }
 
 tb_inbound *tb_inbox_get(tb_inbox *inbox)
@@ -199,8 +206,10 @@ void tb_inbound_free(tb_inbound **in)
         return;
     }
     if (e->in.payload_bytes > 0) {
-        (void)atomic_fetch_sub(&e->inbox->held, e->in.payload_bytes);
-        signal_fd(e->inbox->room_fd);
+        size_t held = atomic_fetch_sub(&e->inbox->held, e->in.payload_bytes);
+        if (held + TB_PAYLOAD_BYTES_MAX > e->inbox->pool_bytes) {
+            signal_fd(e->inbox->room_fd); /* there was no room */
+        }
     }
     (void)zmq_msg_close(&e->envelope);
     (void)zmq_msg_close(&e->payload);

@@ -27,8 +27,10 @@ void tb_inbox_free(tb_inbox **inbox) TB_NONNULL(1);
 /* Readable when an event waits for the owner. */
 int tb_inbox_fd(const tb_inbox *inbox) TB_NONNULL(1);
 
-/* Readable after the owner made room; cleared by tb_inbox_has_room. */
+/* Readable after the owner made room where there was none. To wait for room:
+ * clear it, look, and poll when there is none. */
 int tb_inbox_room_fd(const tb_inbox *inbox) TB_NONNULL(1);
+void tb_inbox_room_clear(tb_inbox *inbox) TB_NONNULL(1);
 
 /* Whether another message may be read from the network. */
 bool tb_inbox_has_room(tb_inbox *inbox) TB_NONNULL(1);

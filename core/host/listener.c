@@ -434,6 +434,7 @@ static void send_all(tb_listener *l)
     (void)pthread_mutex_lock(&l->lock);
     tb_peer *peer = l->peers.waiting;
     l->peers.waiting = NULL;
+    l->woken = false;
     while (peer != NULL) {
         tb_peer *next = peer->next_waiting;
         peer->waiting = false;
@@ -467,6 +468,7 @@ static void wait_for_work(tb_listener *l, tb_actor *self)
         items[n++] =
             (zmq_pollitem_t){.socket = l->zap.old, .events = ZMQ_POLLIN};
     }
+    tb_inbox_room_clear(l->inbox);
     bool room = tb_inbox_has_room(l->inbox);
     for (int door = 0; door < TB_DOORS; door++) {
         if (l->router[door] != NULL) {

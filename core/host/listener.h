@@ -35,6 +35,7 @@ typedef struct tb_listener {
     tb_peers peers;
     tb_enrol_reply replies[TB_LISTENER_REPLIES];
     tb_transport_totals totals;
+    bool woken; /* it will look at the peers that wait */
 
     /* The thread's own. */
     void *context;

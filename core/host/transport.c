@@ -237,8 +237,10 @@ tb_rc tb_transport_send(tb_transport *t, const tb_name *client,
                    ? queue(t, peer, message, err)
                    : tb_fail(err, TB_E_NOT_FOUND, "client %s is not connected",
                              client->text);
+    bool wake = rc == TB_OK && !t->l.woken;
+    t->l.woken = t->l.woken || wake;
     unlock(t);
-    if (rc == TB_OK) {
+    if (wake) {
         tb_actor_wake(t->actor);
     }
     return rc;
