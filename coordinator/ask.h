@@ -32,7 +32,8 @@ tb_rc tb_ask_once(tb_json **out, const tb_dir_settings *at,
 tb_rc tb_ask_labels(tb_control_request *request, const char *const *labels,
                     size_t n, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
-/* "status", "clients" or "models": from the daemon, or from the folder. */
+/* "status", "clients", "jobs" or "models": from the daemon, or from the folder.
+ */
 tb_rc tb_ask_report(tb_json **out, const tb_dir_settings *at, const char *what,
                     tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 

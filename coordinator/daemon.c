@@ -251,6 +251,7 @@ static void settle_ended(tb_daemon *d)
 
 static tb_rc resume_runs(tb_daemon *d, tb_err *err)
 {
+    tb_coordinator_set_running(d->state.machine, d->settings->jobs_running);
     tb_rc rc = read_runs(d, err);
     if (rc == TB_OK) {
         settle_ended(d);

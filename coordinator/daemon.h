@@ -30,6 +30,23 @@ typedef struct tb_open_round {
     bool forgotten; /* no longer in the daemon's list: the last user frees it */
 } tb_open_round;
 
+struct tb_daemon;
+
+/* Work that a thread of the pool does for the driver: what becomes of it when
+ * it is back, or when nobody waits for it any more. */
+typedef struct tb_errand {
+    tb_letter letter; /* first: the mailbox gives it back as this */
+    tb_rc (*back)(struct tb_daemon *d, struct tb_errand *errand, tb_err *err);
+    void (*drop)(struct tb_errand *errand);
+} tb_errand;
+
+/* Who watches which run. */
+typedef struct tb_watcher {
+    uint64_t id; /* control connection, or one that was; 0: free */
+    tb_run_id run;
+    size_t told; /* lines */
+} tb_watcher;
+
 /* A payload frame that the machine knows by its handle. */
 typedef struct tb_payload {
     uint64_t handle; /* 0: free slot */
@@ -63,11 +80,8 @@ typedef struct tb_daemon {
     int64_t keys_look_ms; /* next look for keys whose time is over */
     bool stalled;         /* the last append failed for want of room */
     int64_t retry_ms;     /* when to try it again */
-    uint64_t watchers[TB_WATCHERS_MAX];       /* control connections, or those
-                                               * that were; 0: free */
-    size_t lines_told;                        /* of the history, to watchers */
-    uint64_t round_bytes_in, round_bytes_out; /* counters at the last commit */
-    int64_t round_ms;
+    tb_watcher watchers[TB_WATCHERS_MAX];
+    uint32_t n_starting; /* jobs whose data and model are being read */
     bool
         broken; /* a step of the machine failed: the journal must be replayed */
     bool collect_due;   /* a row may have let files go */
@@ -121,13 +135,13 @@ tb_inbound *tb_daemon_take_payload(tb_daemon *d, uint64_t handle) TB_NONNULL(1);
 tb_rc tb_daemon_order(tb_daemon *d, tb_order **order_take, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Takes one letter of the mailbox: steps the machine with its verdict and frees
- * what the order held. false: there was none. Errors: as tb_daemon_event. */
+/* Takes one errand that is back: an order steps the machine with its verdict
+ * and frees what it held. false: there was none. Errors: as tb_daemon_event. */
 tb_rc tb_daemon_verdict(tb_daemon *d, bool *took, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Frees what orders held whose verdicts no machine shall hear any more: for the
- * end, when no order is out. */
+/* Frees what errands held that nobody waits for any more: for the end, when
+ * none is out. */
 void tb_daemon_drop_verdicts(tb_daemon *d) TB_NONNULL(1);
 
 /* The round, or the run, is over: frees it when its last order is back. */
@@ -168,6 +182,10 @@ tb_rc tb_daemon_request(tb_daemon *d, tb_control_request *request, tb_err *err)
 /* Answers a request: rc and, on TB_OK, the value (taken), else why's text. */
 void tb_daemon_answer(tb_daemon *d, uint64_t id, tb_rc rc, tb_json **value_take,
                       const tb_err *why) TB_NONNULL(1);
+
+/* The same of a good value, with more to come. */
+void tb_daemon_tell(tb_daemon *d, uint64_t id, tb_json **value_take)
+    TB_NONNULL(1, 3);
 
 /* Answers what failed in a request. Errors: rc, when the daemon cannot go on
  * after it. */
@@ -222,6 +240,26 @@ void tb_daemon_sweep_checkpoints(tb_daemon *d) TB_NONNULL(1);
  * tb_daemon_flush. */
 tb_rc tb_daemon_wind_down(tb_daemon *d, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
+
+/* --- start.c, jobs.c ------------------------------------------------------ */
+
+/* Begins a start: reads what the job needs on the pool, and answers when it is
+ * queued or running. Takes the attachments. Errors: as tb_daemon_request. */
+tb_rc tb_daemon_start(tb_daemon *d, tb_control_request *request, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Pauses, resumes or cancels the run that the request names: answered when its
+ * row is durable. Errors: as tb_daemon_request. */
+tb_rc tb_daemon_pause(tb_daemon *d, const tb_control_request *r, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_daemon_resume(tb_daemon *d, const tb_control_request *r, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_daemon_cancel(tb_daemon *d, const tb_control_request *r, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Streams the rounds of a run. Errors: as tb_daemon_request. */
+tb_rc tb_daemon_watch(tb_daemon *d, const tb_control_request *r, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* --- reload.c ------------------------------------------------------------- */
 

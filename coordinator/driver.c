@@ -180,11 +180,39 @@ static void send_chunk(tb_daemon *d, const tb_action *action)
 
 /* --- rows ----------------------------------------------------------------- */
 
+/* What went over the network while a round was open: of all runs together. */
+static void note_traffic(tb_daemon *d, const tb_record *record)
+{
+    tb_transport_totals totals;
+    bool opened = record->kind == TB_REC_ROUND_OPENED;
+    bool committed = record->kind == TB_REC_COMMITTED &&
+                     record->u.committed.task == TB_TASK_TRAIN;
+    tb_run_history *run =
+        opened ? tb_history_find(&d->state.history, &record->u.round_opened.run)
+        : committed
+            ? tb_history_round(&d->state.history, &record->u.committed.config)
+            : NULL;
+    if (run == NULL || (committed && (run->n == 0 || run->opened_ms == 0))) {
+        return;
+    }
+    tb_transport_totals_get(d->net, &totals);
+    if (opened) {
+        run->bytes_in = totals.bytes_in;
+        run->bytes_out = totals.bytes_out;
+        run->opened_ms = tb_clock_ms();
+        return;
+    }
+    tb_round_line *line = &run->at[run->n - 1];
+    line->seen = true;
+    line->bytes_up = totals.bytes_in - run->bytes_in;
+    line->bytes_down = totals.bytes_out - run->bytes_out;
+    line->seconds = (double)(tb_clock_ms() - run->opened_ms) / 1000.0;
+}
+
 /* What a durable row changes outside the machine. */
 static tb_rc note_row(tb_daemon *d, const tb_record *record, tb_err *err)
 {
     tb_rc rc = tb_state_note(&d->state, record, err);
-    tb_transport_totals totals;
     tb_err ignored;
     tb_daemon_note_blobs(d, record);
     if (rc == TB_OK && record->kind == TB_REC_ENROLLED) {
@@ -194,20 +222,9 @@ static tb_rc note_row(tb_daemon *d, const tb_record *record, tb_err *err)
         rc = tb_daemon_note_rotated(d, &record->u.rotated, err);
     } else if (record->kind == TB_REC_REVOKED) {
         (void)!tb_transport_revoke(d->net, &record->u.revoked.client, &ignored);
-    } else if (record->kind == TB_REC_ROUND_OPENED) {
-        tb_transport_totals_get(d->net, &totals);
-        d->round_bytes_in = totals.bytes_in;
-        d->round_bytes_out = totals.bytes_out;
-        d->round_ms = tb_clock_ms();
-    } else if (record->kind == TB_REC_COMMITTED &&
-               record->u.committed.task == TB_TASK_TRAIN && d->round_ms > 0) {
-        tb_history *h = &d->state.history;
-        tb_round_line *line = &h->at[h->n - 1];
-        tb_transport_totals_get(d->net, &totals);
-        line->seen = true;
-        line->bytes_up = totals.bytes_in - d->round_bytes_in;
-        line->bytes_down = totals.bytes_out - d->round_bytes_out;
-        line->seconds = (double)(tb_clock_ms() - d->round_ms) / 1000.0;
+    }
+    if (rc == TB_OK) {
+        note_traffic(d, record);
     }
     return rc;
 }

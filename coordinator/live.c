@@ -62,14 +62,15 @@ static tb_rc write_files(const tb_live *live, const tb_folder *folder,
     return rc;
 }
 
-static tb_rc read_place(tb_dataset **out, const tb_job *job, tb_job_where where,
-                        const char *path, tb_err *err)
+static tb_rc read_place(tb_dataset **data, const tb_job *job,
+                        tb_job_where where, const char *path, tb_err *err)
 {
-    *out = NULL;
-    return where == TB_JOB_FILE ? tb_work_dataset(out, job, path, err) : TB_OK;
+    return where == TB_JOB_FILE && *data == NULL
+               ? tb_work_dataset(data, job, path, err)
+               : TB_OK;
 }
 
-static tb_rc read_data(tb_live *live, tb_err *err)
+tb_rc tb_live_data(tb_live *live, tb_err *err)
 {
     const tb_job *job = &live->job;
     tb_rc rc = read_place(&live->evaluate, job, job->evaluate.where,
@@ -86,8 +87,7 @@ static tb_rc read_data(tb_live *live, tb_err *err)
     return rc;
 }
 
-tb_rc tb_live_start(tb_live **out, const tb_folder *folder, const tb_keys *keys,
-                    tb_job *job_take, tb_err *err)
+tb_rc tb_live_prepare(tb_live **out, tb_job *job_take, tb_err *err)
 {
     *out = NULL;
     tb_live *live = tb_mem_array(1, sizeof *live);
@@ -95,19 +95,9 @@ tb_rc tb_live_start(tb_live **out, const tb_folder *folder, const tb_keys *keys,
         return tb_fail(err, TB_E_NOMEM, "a run");
     }
     live->job = *job_take;
-    tb_rc rc = read_data(live, err);
-    if (rc == TB_OK) {
-        rc = tb_box_key_new(&live->key, err);
-    }
+    tb_rc rc = tb_live_data(live, err);
     if (rc == TB_OK) {
         rc = tb_work_plan(&live->params, &live->job, err);
-    }
-    if (rc == TB_OK) {
-        tb_random_bytes(live->params.run.bytes, TB_RUN_ID_BYTES);
-        live->params.federation = keys->certificate.federation;
-        memcpy(live->params.aggregation_key, tb_box_key_public(live->key),
-               sizeof live->params.aggregation_key);
-        rc = write_files(live, folder, keys, err);
     }
     if (rc != TB_OK) {
         memset(&live->job, 0, sizeof live->job); /* still the caller's */
@@ -117,6 +107,20 @@ tb_rc tb_live_start(tb_live **out, const tb_folder *folder, const tb_keys *keys,
     memset(job_take, 0, sizeof *job_take);
     *out = live;
     return TB_OK;
+}
+
+tb_rc tb_live_start(tb_live *live, const tb_folder *folder, const tb_keys *keys,
+                    tb_err *err)
+{
+    tb_rc rc = tb_box_key_new(&live->key, err);
+    if (rc == TB_OK) {
+        tb_random_bytes(live->params.run.bytes, TB_RUN_ID_BYTES);
+        live->params.federation = keys->certificate.federation;
+        memcpy(live->params.aggregation_key, tb_box_key_public(live->key),
+               sizeof live->params.aggregation_key);
+        rc = write_files(live, folder, keys, err);
+    }
+    return rc;
 }
 
 /* The text must be what the job gives again, byte for byte. */
@@ -209,9 +213,6 @@ tb_rc tb_live_resume(tb_live **out, const tb_folder *folder,
     if (rc == TB_OK && !tb_hash_equal(&hash, &params->job)) {
         rc = tb_fail(err, TB_E_MISMATCH,
                      "the run's job file is not the job that was started");
-    }
-    if (rc == TB_OK) {
-        rc = read_data(live, err);
     }
     if (rc != TB_OK) {
         tb_live_free(&live);

@@ -4,7 +4,8 @@
  *   runs/<id>.key   the run's secret key, wrapped under the master key
  * and one that only has to be there:
  *   runs/<id>.kept  the key and the spool of this ended run stay, for replay
- * But for the driver's own fields immutable once open: any thread may read it.
+ * But for the driver's own fields, and the data that the orders of its rounds
+ * read one after the other, immutable once open: any thread may read it.
  */
 #ifndef TB_COORDINATOR_LIVE_H
 #define TB_COORDINATOR_LIVE_H
@@ -19,22 +20,31 @@ typedef struct tb_live {
     tb_run_params params; /* a copy of the machine's */
     tb_job job;
     tb_box_key *key;
-    tb_dataset *evaluate;  /* NULL: not at the coordinator */
-    tb_dataset *calibrate; /* NULL: not at the coordinator */
+    tb_dataset *evaluate;  /* NULL: not at the coordinator, or not read yet */
+    tb_dataset *calibrate; /* the same */
     tb_dataset *guard;     /* NULL: as calibrate */
     uint32_t users; /* orders that work with it; the driver's own count */
     bool ended;     /* the last user frees it; the driver's own */
 } tb_live;
 
-/* A new run of this job (taken: *job is empty afterwards, on TB_OK): draws id
- * and key, reads the data, writes both files. params is filled but for the
- * model. Errors: as tb_work_dataset, FULL, IO, NOMEM. */
-tb_rc tb_live_start(tb_live **out, const tb_folder *folder, const tb_keys *keys,
-                    tb_job *job_take, tb_err *err)
-    TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
+/* A new run of this job (taken: *job is empty afterwards, on TB_OK) with its
+ * data read; params is filled but for id, keys and model. Any thread. Errors:
+ * as tb_work_plan, tb_work_dataset, NOMEM. */
+tb_rc tb_live_prepare(tb_live **out, tb_job *job_take, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* The run that the journal says is alive, from its files. Errors: NOT_FOUND,
- * MISMATCH (another job), DENIED (another master key), and as above. */
+/* Draws id and key of a prepared run and writes both files. Errors: FULL, IO,
+ * NOMEM. */
+tb_rc tb_live_start(tb_live *live, const tb_folder *folder, const tb_keys *keys,
+                    tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* Reads what the run needs at the coordinator and has not read yet: after a
+ * restart. By one thread at a time. Errors: as tb_work_dataset. */
+tb_rc tb_live_data(tb_live *live, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* The run that the journal says is alive, from its files, without its data.
+ * Errors: NOT_FOUND, MISMATCH (another job), DENIED (another master key), and
+ * as above. */
 tb_rc tb_live_resume(tb_live **out, const tb_folder *folder,
                      const tb_keys *keys, const tb_run_params *params,
                      tb_err *err) TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;

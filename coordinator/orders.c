@@ -12,7 +12,7 @@
 #include "work/round.h"
 
 typedef struct order_task {
-    tb_letter letter; /* first: the inbox gives it back as this */
+    tb_errand errand; /* first: the driver knows it as this */
     tb_verdict verdict;
     tb_daemon *daemon;
     tb_order *order;                        /* owned */
@@ -24,7 +24,8 @@ typedef struct order_task {
     int64_t took_ns;                        /* at work */
 } order_task;
 
-_Static_assert(offsetof(order_task, letter) == 0, "a letter is its task");
+_Static_assert(offsetof(order_task, errand) == 0, "an errand is its task");
+_Static_assert(offsetof(tb_errand, letter) == 0, "a letter is its errand");
 
 /* --- what a task does, on a thread of the pool ---------------------------- */
 
@@ -95,13 +96,26 @@ static void aggregate(order_task *t)
     tell(v, rc, &err);
 }
 
+/* After a restart the data of the run is not read yet. A file that has gone is
+ * for the operator to bring back: the run waits, and says so. */
+static tb_rc need_data(order_task *t, tb_err *err)
+{
+    tb_err why = {0};
+    return tb_live_data(t->live, &why) == TB_OK
+               ? TB_OK
+               : tb_fail(err, TB_E_IO, "%s", why.text);
+}
+
 static void evaluate(order_task *t)
 {
     tb_err err = {0};
     tb_verdict *v = &t->verdict;
-    tb_buf model;
+    tb_buf model = {0};
     v->metrics = tb_metrics_none();
-    tb_rc rc = load_model(t, &t->order->model, &model, &err);
+    tb_rc rc = need_data(t, &err);
+    if (rc == TB_OK) {
+        rc = load_model(t, &t->order->model, &model, &err);
+    }
     if (rc == TB_OK && t->live->evaluate == NULL) {
         rc = tb_fail(&err, TB_E_BUG, "the job evaluates elsewhere");
     }
@@ -139,7 +153,10 @@ static void finish(order_task *t)
     tb_buf manifest;
     tb_blob_ref ref;
     tb_buf_init(&manifest, TB_MANIFEST_BYTES_MAX);
-    tb_rc rc = load_model(t, &t->order->model, &model, &err);
+    tb_rc rc = need_data(t, &err);
+    if (rc == TB_OK) {
+        rc = load_model(t, &t->order->model, &model, &err);
+    }
     if (rc == TB_OK && t->order->ranges.raw_bytes > 0) {
         rc = load_model(t, &t->order->ranges, &ranges, &err);
     }
@@ -210,7 +227,7 @@ static void run_task(void *arg)
     }
     tb_inbound_free(&t->payload); /* its bytes go back to the ingest pool */
     t->took_ns = tb_clock_ns() - from;
-    tb_mailbox_post(t->daemon->mailbox, &t->letter);
+    tb_mailbox_post(t->daemon->mailbox, &t->errand.letter);
 }
 
 /* --- the driver's side ---------------------------------------------------- */
@@ -407,35 +424,6 @@ static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
     return TB_OK;
 }
 
-tb_rc tb_daemon_order(tb_daemon *d, tb_order **order_take, tb_err *err)
-{
-    tb_err why = {0};
-    if (d->stopping) {
-        return TB_OK; /* the next start orders it again */
-    }
-    order_task *t = tb_mem_array(1, sizeof *t);
-    if (t == NULL) {
-        return tb_fail(err, TB_E_NOMEM, "an order");
-    }
-    t->daemon = d;
-    t->order = *order_take;
-    *order_take = NULL;
-    t->verdict.order = t->order->id;
-    d->meters.orders_out++;
-    tb_rc rc = t->order->kind == TB_ORDER_OPEN_ROUND
-                   ? open_round(d, t->order, &why)
-                   : equip(d, t, &why);
-    if (rc == TB_OK && t->order->kind != TB_ORDER_OPEN_ROUND) {
-        rc = tb_pool_submit(d->pool, run_task, t, &why);
-        if (rc == TB_OK) {
-            return TB_OK;
-        }
-    }
-    tell(&t->verdict, rc, &why);
-    tb_mailbox_post(d->mailbox, &t->letter);
-    return TB_OK;
-}
-
 static void drop_user(tb_open_round *round)
 {
     if (round != NULL && --round->users == 0 && round->forgotten) {
@@ -456,15 +444,20 @@ static void release_task(order_task *t)
     tb_mem_free(t);
 }
 
-static order_task *take_task(tb_daemon *d)
+static void drop_task(tb_errand *errand)
 {
-    return (order_task *)(void *)tb_mailbox_take(d->mailbox);
+    release_task((order_task *)(void *)errand);
+}
+
+static tb_errand *take_errand(tb_daemon *d)
+{
+    return (tb_errand *)(void *)tb_mailbox_take(d->mailbox);
 }
 
 void tb_daemon_drop_verdicts(tb_daemon *d)
 {
-    for (order_task *t = take_task(d); t != NULL; t = take_task(d)) {
-        release_task(t);
+    for (tb_errand *e = take_errand(d); e != NULL; e = take_errand(d)) {
+        e->drop(e);
     }
 }
 
@@ -483,13 +476,9 @@ static void log_failed(const order_task *t)
            order->upload.client.text, tb_rc_name(v->rc), v->why);
 }
 
-tb_rc tb_daemon_verdict(tb_daemon *d, bool *took, tb_err *err)
+static tb_rc take_verdict(tb_daemon *d, tb_errand *errand, tb_err *err)
 {
-    order_task *t = take_task(d);
-    *took = t != NULL;
-    if (t == NULL) {
-        return TB_OK;
-    }
+    order_task *t = (order_task *)(void *)errand;
     const tb_verdict *v = &t->verdict;
     d->meters.orders_out--;
     if (t->took_ns > 0) {
@@ -503,4 +492,42 @@ tb_rc tb_daemon_verdict(tb_daemon *d, bool *took, tb_err *err)
     tb_rc rc = tb_daemon_event(d, &event, err);
     release_task(t);
     return rc;
+}
+
+tb_rc tb_daemon_verdict(tb_daemon *d, bool *took, tb_err *err)
+{
+    tb_errand *errand = take_errand(d);
+    *took = errand != NULL;
+    return errand != NULL ? errand->back(d, errand, err) : TB_OK;
+}
+
+tb_rc tb_daemon_order(tb_daemon *d, tb_order **order_take, tb_err *err)
+{
+    tb_err why = {0};
+    if (d->stopping) {
+        return TB_OK; /* the next start orders it again */
+    }
+    order_task *t = tb_mem_array(1, sizeof *t);
+    if (t == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "an order");
+    }
+    t->errand.back = take_verdict;
+    t->errand.drop = drop_task;
+    t->daemon = d;
+    t->order = *order_take;
+    *order_take = NULL;
+    t->verdict.order = t->order->id;
+    d->meters.orders_out++;
+    tb_rc rc = t->order->kind == TB_ORDER_OPEN_ROUND
+                   ? open_round(d, t->order, &why)
+                   : equip(d, t, &why);
+    if (rc == TB_OK && t->order->kind != TB_ORDER_OPEN_ROUND) {
+        rc = tb_pool_submit(d->pool, run_task, t, &why);
+        if (rc == TB_OK) {
+            return TB_OK;
+        }
+    }
+    tell(&t->verdict, rc, &why);
+    tb_mailbox_post(d->mailbox, &t->errand.letter);
+    return TB_OK;
 }

@@ -29,6 +29,7 @@ void tb_daemon_reload(tb_daemon *d)
     }
     tb_serve_limits limits = {s->predict_max_rows, s->predict_per_second};
     tb_serve_limit(d->serve, &limits);
+    tb_coordinator_set_running(d->state.machine, s->jobs_running);
     if (rc == TB_OK) {
         tb_log(TB_LOG_INFO, "event=reload result=done");
     }

@@ -80,11 +80,28 @@ static tb_rc append(tb_json *array, writer *w, tb_err *err)
 
 /* --- status --------------------------------------------------------------- */
 
+static const char *state_of(const tb_run_status *s)
+{
+    return s->cancelled ? "cancelling"
+           : s->paused  ? "paused"
+           : s->queued  ? "queued"
+                        : "running";
+}
+
 static void put_run(writer *w, const tb_run_status *s,
                     const tb_report_live *live)
 {
     run_id(w, &s->run);
     text(w, "job", s->name.text);
+    text(w, "state", state_of(s));
+    text(w, "phase", tb_phase_name(s->phase));
+    text(w, "waits_for", s->waits_for);
+    if (s->queued > 0) {
+        number(w, "queued", s->queued);
+    }
+    if (s->paused) {
+        number(w, "paused_since", s->paused_s);
+    }
     number(w, "round", s->round);
     number(w, "rounds", s->rounds);
     number(w, "attempt", s->attempt);
@@ -102,6 +119,35 @@ static void put_run(writer *w, const tb_run_status *s,
     real(w, "best_accuracy", s->best_metrics.accuracy);
     if (s->model.raw_bytes > 0) {
         hash(w, "model", &s->model.raw);
+    }
+}
+
+/* "runs": what lives, in the order of its start. */
+static void put_runs(writer *w, const tb_state *state,
+                     const tb_report_live *live)
+{
+    static tb_run_status s; /* large; only the owner's thread comes here */
+    tb_json *array = tb_json_array();
+    for (size_t i = 0;
+         w->rc == TB_OK && tb_coordinator_run_status(state->machine, i, &s);
+         i++) {
+        writer inner = begin(w->err);
+        put_run(&inner, &s, live);
+        w->rc = append(array, &inner, w->err);
+    }
+    if (w->rc == TB_OK) {
+        w->rc = tb_json_put(w->object, "runs", &array, w->err);
+    }
+    tb_json_free(&array);
+}
+
+static void put_last(writer *w, const tb_history *h)
+{
+    const tb_run_history *last = tb_history_newest(h);
+    if (last != NULL && last->ended) {
+        text(w, "last_job", last->name.text);
+        text(w, "last_outcome", tb_outcome_name(last->outcome));
+        text(w, "last_why", last->why);
     }
 }
 
@@ -137,25 +183,21 @@ tb_rc tb_report_status(tb_json **out, const tb_state *state,
                        const tb_report_live *live, tb_err *err)
 {
     tb_status s;
-    tb_run_status run;
-    bool has_run = tb_coordinator_run_status(state->machine, 0, &run);
-    const char *waits = has_run ? run.waits_for : "a job: tributaryd start JOB";
     tb_coordinator_status(state->machine, &s);
     writer w = begin(err);
     flag(&w, "running", live->running);
-    text(&w, "phase", tb_phase_name(has_run ? run.phase : TB_PHASE_IDLE));
-    text(&w, "waits_for",
-         live->stalled ? "the disk is full: free some space and it goes on"
-                       : waits);
+    if (live->stalled) {
+        text(&w, "waits_for",
+             "the disk is full: free some space and it goes on");
+    } else if (s.n_runs == 0) {
+        text(&w, "waits_for", "a job: tributaryd start JOB");
+    }
     number(&w, "enrolled", s.n_enrolled);
     number(&w, "connected", s.n_connected);
     number(&w, "ready", s.n_ready);
-    if (has_run) {
-        put_run(&w, &run, live);
-    } else if (state->history.ended) {
-        text(&w, "last_job", state->history.name.text);
-        text(&w, "last_outcome", tb_outcome_name(state->history.outcome));
-        text(&w, "last_why", state->history.why);
+    put_runs(&w, state, live);
+    if (s.n_runs == 0) {
+        put_last(&w, &state->history);
     }
     if (live->running) {
         put_live(&w, live);
@@ -163,6 +205,46 @@ tb_rc tb_report_status(tb_json **out, const tb_state *state,
     }
     number(&w, "journal_rows", tb_store_head(state->store, NULL));
     return end(&w, out);
+}
+
+/* --- jobs ----------------------------------------------------------------- */
+
+static tb_rc put_ended(tb_json *array, const tb_run_history *run, tb_err *err)
+{
+    writer w = begin(err);
+    text(&w, "job", run->name.text);
+    run_id(&w, &run->run);
+    text(&w, "state", tb_outcome_name(run->outcome));
+    number(&w, "rounds", run->rounds);
+    text(&w, "why", run->why);
+    return append(array, &w, err);
+}
+
+tb_rc tb_report_jobs(tb_json **out, const tb_state *state, tb_err *err)
+{
+    static tb_run_status s; /* large; only the owner's thread comes here */
+    tb_json *array = tb_json_array();
+    const tb_history *h = &state->history;
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; rc == TB_OK && i < h->n; i++) {
+        rc = h->runs[i].ended ? put_ended(array, &h->runs[i], err) : TB_OK;
+    }
+    for (size_t i = 0;
+         rc == TB_OK && tb_coordinator_run_status(state->machine, i, &s); i++) {
+        writer w = begin(err);
+        text(&w, "job", s.name.text);
+        run_id(&w, &s.run);
+        text(&w, "state", state_of(&s));
+        number(&w, "round", s.round);
+        number(&w, "rounds", s.rounds);
+        text(&w, "why", s.waits_for);
+        rc = append(array, &w, err);
+    }
+    if (rc != TB_OK) {
+        tb_json_free(&array);
+    }
+    *out = array;
+    return rc;
 }
 
 /* --- lists ---------------------------------------------------------------- */
@@ -264,16 +346,16 @@ tb_rc tb_report_models(tb_json **out, tb_state *state, tb_err *err)
 
 /* --- rounds --------------------------------------------------------------- */
 
-tb_rc tb_report_round(tb_json **out, const tb_history *history, size_t i,
+tb_rc tb_report_round(tb_json **out, const tb_run_history *run, size_t i,
                       tb_err *err)
 {
-    const tb_round_line *line = &history->at[i];
+    const tb_round_line *line = &run->at[i];
     writer w = begin(err);
     text(&w, "event", "round");
-    text(&w, "job", history->name.text);
-    run_id(&w, &history->run);
+    text(&w, "job", run->name.text);
+    run_id(&w, &run->run);
     number(&w, "round", line->round);
-    number(&w, "rounds", history->rounds);
+    number(&w, "rounds", run->rounds);
     real(&w, "accuracy", line->metrics.accuracy);
     real(&w, "loss", line->metrics.loss);
     real(&w, "train_loss", line->metrics.train_loss);
@@ -288,13 +370,13 @@ tb_rc tb_report_round(tb_json **out, const tb_history *history, size_t i,
     return end(&w, out);
 }
 
-tb_rc tb_report_end(tb_json **out, const tb_history *history, tb_err *err)
+tb_rc tb_report_end(tb_json **out, const tb_run_history *run, tb_err *err)
 {
     writer w = begin(err);
     text(&w, "event", "end");
-    text(&w, "job", history->name.text);
-    run_id(&w, &history->run);
-    text(&w, "outcome", tb_outcome_name(history->outcome));
-    text(&w, "why", history->why);
+    text(&w, "job", run->name.text);
+    run_id(&w, &run->run);
+    text(&w, "outcome", tb_outcome_name(run->outcome));
+    text(&w, "why", run->why);
     return end(&w, out);
 }

@@ -29,10 +29,14 @@ tb_rc tb_report_clients(tb_json **out, const tb_state *state, tb_err *err)
 tb_rc tb_report_models(tb_json **out, tb_state *state, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* One line of the history, and the end of its run. */
-tb_rc tb_report_round(tb_json **out, const tb_history *history, size_t i,
+/* jobs: an array of objects, those that have ended first. */
+tb_rc tb_report_jobs(tb_json **out, const tb_state *state, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* One line of a run, and its end. */
+tb_rc tb_report_round(tb_json **out, const tb_run_history *run, size_t i,
                       tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
-tb_rc tb_report_end(tb_json **out, const tb_history *history, tb_err *err)
+tb_rc tb_report_end(tb_json **out, const tb_run_history *run, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 #endif

@@ -1,5 +1,7 @@
 #include "settings.h"
 
+#include "fed/coordinator.h"
+
 #define DIR_ROWS(dir_flags)                                                    \
     {.key = "dir",                                                             \
      .help = "the coordinator's folder",                                       \
@@ -114,6 +116,16 @@ static const tb_setting daemon_rows[] = {
      .max = 365.0 * 24 * 3600 * 1000,
      .type = TB_SETTING_DURATION,
      TB_FIELD(tb_daemon_settings, key_overlap_ms)},
+    {.key = "jobs.running",
+     .help = "jobs that run side by side; further ones are queued in the order "
+             "of their start",
+     .value = "N",
+     .preset = "4",
+     .min = 1,
+     .max = TB_RUNS_MAX,
+     .type = TB_SETTING_INT,
+     .flags = TB_SETTING_LIVE,
+     TB_FIELD(tb_daemon_settings, jobs_running)},
     {.key = "predict.max_rows",
      .help = "rows of one remote prediction",
      .value = "N",

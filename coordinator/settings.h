@@ -27,6 +27,7 @@ typedef struct tb_daemon_settings {
     bool keep_updates;
     tb_retention keep; /* keep.* */
     uint64_t key_overlap_ms;
+    uint32_t jobs_running;
     uint32_t predict_max_rows;
     uint32_t predict_per_second;
     tb_log_settings log;

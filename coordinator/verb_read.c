@@ -26,16 +26,23 @@ static long long get(const tb_json *s, const char *key)
 
 static void print_run(const tb_json *s)
 {
-    line("job", "%s  (run %s)", tb_json_text(s, "job", "?"),
+    line("job", "%s: %s, %s  (run %s)", tb_json_text(s, "job", "?"),
+         tb_json_text(s, "state", "?"), tb_json_text(s, "phase", "?"),
          tb_json_text(s, "run", "?"));
-    line("round", "%lld of %lld, attempt %lld: %lld of %lld updates in",
+    line("  round", "%lld of %lld, attempt %lld: %lld of %lld updates in",
          get(s, "round"), get(s, "rounds"), get(s, "attempt"),
          get(s, "accepted"), get(s, "asked"));
     double accuracy = tb_json_float(s, "accuracy", -1.0);
     if (accuracy >= 0.0) {
-        line("last", "accuracy %.4f, loss %.4f", accuracy,
+        line("  last", "accuracy %.4f, loss %.4f", accuracy,
              tb_json_float(s, "loss", 0.0));
     }
+    char since[32] = "";
+    if (tb_json_get(s, "phase_ms") != NULL) {
+        (void)snprintf(since, sizeof since,
+                       "for %.0f s: ", (double)get(s, "phase_ms") / 1000.0);
+    }
+    line("  waits", "%s%s", since, tb_json_text(s, "waits_for", "?"));
 }
 
 static void print_live(const tb_json *s)
@@ -58,10 +65,11 @@ static void print_status(const tb_json *s)
     }
     line("clients", "%lld enrolled, %lld connected, %lld ready",
          get(s, "enrolled"), get(s, "connected"), get(s, "ready"));
-    line("phase", "%s", tb_json_text(s, "phase", "?"));
-    if (tb_json_get(s, "job") != NULL) {
-        print_run(s);
-    } else if (tb_json_get(s, "last_job") != NULL) {
+    const tb_json *runs = tb_json_get(s, "runs");
+    for (size_t i = 0; runs != NULL && i < tb_json_count(runs); i++) {
+        print_run(tb_json_at(runs, i));
+    }
+    if (tb_json_get(s, "last_job") != NULL) {
         line("last run", "%s: %s  %s", tb_json_text(s, "last_job", "?"),
              tb_json_text(s, "last_outcome", "?"),
              tb_json_text(s, "last_why", ""));

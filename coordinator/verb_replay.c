@@ -403,7 +403,7 @@ static tb_rc replay_run(replay *r, bool as_json, tb_err *err)
     tb_rc rc = tb_store_read(r->state->store, 1, take_row, r, err);
     if (rc == TB_OK && !r->found) {
         rc = tb_fail(err, TB_E_NOT_FOUND,
-                     r->state->history.rounds == 0
+                     r->state->history.n == 0
                          ? "no run yet%.0s"
                          : "no run %s in the journal: `tributaryd status` and "
                            "`models` show them",
@@ -435,7 +435,8 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     rc = r != NULL ? read_master(&master, at, err)
                    : tb_fail(err, TB_E_NOMEM, "a replay");
     if (rc == TB_OK) {
-        tb_run_hex(&state.history.run, newest);
+        const tb_run_history *last = tb_history_newest(&state.history);
+        tb_run_hex(last != NULL ? &last->run : &(tb_run_id){{0}}, newest);
         r->wanted = call->n_args == 1 ? call->args[0] : newest;
         r->state = &state;
         r->master = master;

@@ -8,6 +8,22 @@
 #include "host/job.h"
 #include "verbs.h"
 
+typedef struct from_flags {
+    char from[TB_JOB_VERSION_BYTES];
+} from_flags;
+
+static const tb_setting from_rows[] = {
+    {.key = "from",
+     .help = "start from a registered version, whatever model the job names",
+     .value = "NAME[@SEQUENCE]",
+     .type = TB_SETTING_TEXT,
+     TB_FIELD(from_flags, from)}};
+
+static const tb_setting_table from_table = {.env = "TRIBUTARY_",
+                                            .rows = from_rows,
+                                            .n_rows = 1,
+                                            .bytes = sizeof(from_flags)};
+
 #define MODEL_BYTES_MAX ((size_t)1 << 30)
 
 /* The daemon has another working folder: paths go to it whole. */
@@ -63,6 +79,13 @@ static tb_rc read_job(tb_cli_call *call, tb_err *err)
 {
     tb_settings *settings = &call->settings[1];
     tb_rc rc = tb_settings_read_file(settings, call->args[0], err);
+    const from_flags *flags = call->values[2];
+    tb_job *job = call->values[1];
+    if (rc == TB_OK && flags->from[0] != '\0') {
+        job->model.file[0] = '\0';
+        job->model.make[0] = '\0';
+        memcpy(job->model.version, flags->from, sizeof flags->from);
+    }
     if (rc == TB_OK) {
         rc = tb_job_finish(settings, err);
         rc = rc == TB_OK ? rc : tb_err_prefix(err, rc, "%s", call->args[0]);
@@ -90,8 +113,14 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     if (rc == TB_OK && call->json) {
         rc = tb_json_print(reply, err);
     } else if (rc == TB_OK) {
-        (void)printf("started %s, run %s\nnext: tributaryd watch --dir %s\n",
-                     job->name.text, tb_json_text(reply, "run", "?"), at->dir);
+        long long queued = (long long)tb_json_int(reply, "queued", 0);
+        (void)printf("%s %s, run %s", queued > 0 ? "queued" : "started",
+                     job->name.text, tb_json_text(reply, "run", "?"));
+        if (queued > 0) {
+            (void)printf(" (number %lld in the queue: jobs.running)", queued);
+        }
+        (void)printf("\nnext: tributaryd watch --dir %s %s\n", at->dir,
+                     job->name.text);
     }
     tb_json_free(&reply);
     tb_control_request_release(&request);
@@ -105,9 +134,10 @@ const tb_verb verb_start = {
     .max_args = 1,
     .help = "start a run of a job file",
     .examples = "tributaryd start --dir fleet examples/fashion.yaml\n"
-                "tributaryd start --dir fleet job.yaml --rounds 5 --seed 7\n",
+                "tributaryd start --dir fleet job.yaml --rounds 5 --seed 7\n"
+                "tributaryd start --dir fleet job.yaml --from fashion@3\n",
     .notes = "Every key of the job file is a flag too, and a flag wins.\n",
     .json = true,
-    .tables = {&tb_dir_table, &tb_job_table},
+    .tables = {&tb_dir_table, &tb_job_table, &from_table},
     .run = run,
 };

@@ -1,4 +1,4 @@
-/* watch: one line a round, from the first to the last of the newest run. */
+/* watch: one line a round, from the first to the last of a run. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -89,22 +89,27 @@ static tb_rc take(void *arg, const tb_json *reply, tb_err *err)
 }
 
 /* The rounds as the folder tells them, when no daemon runs. */
-static tb_rc read_folder(watcher *w, const tb_dir_settings *at, tb_err *err)
+static tb_rc read_folder(watcher *w, const tb_dir_settings *at,
+                         const char *name, tb_err *err)
 {
     tb_state state;
     tb_rc rc = tb_state_open(&state, at->dir, TB_FOLDER_READ, err);
     if (rc != TB_OK) {
         return rc;
     }
-    const tb_history *h = &state.history;
-    for (size_t i = 0; i <= h->n && rc == TB_OK; i++) {
+    tb_run_history *h = tb_history_newest(&state.history);
+    if (name != NULL) {
+        rc = tb_history_named(&h, &state.history, name, err);
+    } else if (h == NULL) {
+        rc = tb_fail(err, TB_E_NOT_FOUND,
+                     "no run yet, and no daemon runs in %s", at->dir);
+    }
+    for (size_t i = 0; rc == TB_OK && i <= h->n; i++) {
         tb_json *line = NULL;
         if (i == h->n && !h->ended) {
             rc = tb_fail(err, TB_E_NOT_FOUND,
-                         h->rounds == 0
-                             ? "no run yet, and no daemon runs in %s"
-                             : "the run goes on when the daemon does: "
-                               "`tributaryd run --dir %s`",
+                         "the run goes on when the daemon does: "
+                         "`tributaryd run --dir %s`",
                          at->dir);
             break;
         }
@@ -125,24 +130,34 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     tb_asker asker = {.fn = take, .arg = &w};
     tb_control_request request;
     tb_term_init(&w.term, stdout);
+    const char *name = call->n_args == 1 ? call->args[0] : NULL;
     tb_rc rc = tb_control_request_init(&request, "watch", err);
     if (rc == TB_OK) {
-        rc = tb_ask(call->values[0], &request, -1, &asker, err);
+        if (name != NULL) {
+            rc = tb_control_arg_add(&request, "run", name, err);
+        }
+        if (rc == TB_OK) {
+            rc = tb_ask(call->values[0], &request, -1, &asker, err);
+        }
         tb_control_request_release(&request);
     }
     return rc == TB_E_NOT_FOUND && !asker.answered
-               ? read_folder(&w, call->values[0], err)
+               ? read_folder(&w, call->values[0], name, err)
                : rc;
 }
 
 const tb_verb verb_watch = {
     .name = "watch",
+    .args = "[RUN|NAME]",
     .min_args = 0,
-    .max_args = 0,
-    .help = "show the newest run round by round, until it ends",
+    .max_args = 1,
+    .help = "show a run round by round, until it ends",
     .examples = "tributaryd watch --dir fleet\n"
+                "tributaryd watch --dir fleet fashion\n"
                 "tributaryd watch --dir fleet --json | jq .accuracy\n",
-    .notes = "Ends with 0 when the model is registered. --json: one object a "
+    .notes = "The run that was started last, unless its model's name or the "
+             "first digits of\nits id say another one. Ends with 0 when the "
+             "model is registered. --json: one object a "
              "line.\n",
     .json = true,
     .tables = {&tb_dir_table},

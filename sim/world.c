@@ -276,7 +276,11 @@ static tb_rc make_model(world *w, tb_err *err)
     tb_rc rc = TB_OK;
     tb_buf_init(&file, MODEL_BYTES_MAX);
     tb_buf_init(&onnx, MODEL_BYTES_MAX);
-    if (w->job->model.file[0] != '\0') {
+    if (w->job->model.version[0] != '\0') {
+        rc = tb_fail(err, TB_E_UNSUPPORTED,
+                     "model.version: versions are kept by a coordinator; "
+                     "export it there and give model.file");
+    } else if (w->job->model.file[0] != '\0') {
         rc = tb_file_read(&file, w->job->model.file, err);
     }
     if (rc == TB_OK) {

@@ -76,6 +76,7 @@ static void begin(tb_coordinator *co, int64_t now_ms, tb_actions *out,
     co->rc = TB_OK;
     co->greeted = NULL;
     co->touched = NULL;
+    co->stirred = false;
 }
 
 static tb_rc end(tb_coordinator *co)
@@ -277,6 +278,13 @@ bool tb_coordinator_known(const tb_coordinator *co, const tb_hash *config,
             .run = run->params, .config = run->async->config, .hash = *config};
     }
     return run != NULL;
+}
+
+void tb_coordinator_set_running(tb_coordinator *co, uint32_t running)
+{
+    co->params.running = running > 0 ? running : 1;
+    co->census++;
+    co->stirred = true;
 }
 
 size_t tb_coordinator_runs(const tb_coordinator *co)

@@ -74,6 +74,10 @@ typedef struct tb_open {
 bool tb_coordinator_round(const tb_coordinator *co, const tb_hash *config,
                           tb_open *out) TB_NONNULL(1, 2, 3);
 
+/* Another number of runs side by side, from the next step on; at least 1. */
+void tb_coordinator_set_running(tb_coordinator *co, uint32_t running)
+    TB_NONNULL(1);
+
 #define TB_RUNS_MAX 64u /* that live at a time, queued ones among them */
 /* The same for every round that updates may still come for: an open one, or one
  * of an asynchronous run that clients have trained from not too long ago. Of

@@ -247,6 +247,7 @@ struct tb_coordinator {
     tb_seat **by_order; /* [TB_ORDERS_KNOWN] whose order was given last under
                          * id % TB_ORDERS_KNOWN; NULL: nobody's */
     size_t grant_from;  /* run to begin with, for fairness */
+    bool stirred;       /* from outside: step soon */
     uint64_t bytes_in, bytes_out;
     uint32_t n_refused[TB_REFUSE_END];
 

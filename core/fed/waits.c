@@ -116,7 +116,7 @@ static int64_t due_of(const tb_coordinator *co, const tb_run *run)
 
 int64_t tb_co_due(const tb_coordinator *co)
 {
-    int64_t due = INT64_MAX;
+    int64_t due = co->stirred ? co->now : INT64_MAX;
     for (size_t i = 0; i < co->n_runs; i++) {
         due = earlier(due, due_of(co, co->runs[i]));
     }

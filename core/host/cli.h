@@ -6,7 +6,7 @@
 
 #include "host/settings.h"
 
-#define TB_CLI_TABLES_MAX 2
+#define TB_CLI_TABLES_MAX 3
 
 /* What a verb is called with. Valid while it runs. */
 typedef struct tb_cli_call {

@@ -6,16 +6,18 @@
 
 static tb_rc check_model(const tb_job *job, tb_err *err)
 {
-    bool file = job->model.file[0] != '\0';
-    bool make = job->model.make[0] != '\0';
-    if (!file && !make) {
+    int n = (job->model.file[0] != '\0') + (job->model.version[0] != '\0') +
+            (job->model.make[0] != '\0');
+    if (n == 0) {
         return tb_fail(err, TB_E_USAGE,
-                       "no model: give model.file (ONNX) or model.new, such as "
+                       "no model: give model.file (ONNX), model.version (of "
+                       "the registry) or model.new, such as "
                        "mlp:784-200-200-10");
     }
-    if (file && make) {
+    if (n > 1) {
         return tb_fail(err, TB_E_USAGE,
-                       "model.file and model.new are both given: leave one");
+                       "of model.file, model.version and model.new more than "
+                       "one is given: leave one");
     }
     return TB_OK;
 }

@@ -13,11 +13,12 @@
 #include "host/settings.h"
 #include "wire/name.h"
 
-#define TB_JOB_PATH_BYTES   1024
-#define TB_JOB_WORD_BYTES   32
-#define TB_JOB_CLASSES_MAX  1024
-#define TB_JOB_COLUMNS_MAX  4096
-#define TB_JOB_FEATURES_MAX 65536 /* means and stds */
+#define TB_JOB_PATH_BYTES    1024
+#define TB_JOB_WORD_BYTES    32
+#define TB_JOB_VERSION_BYTES (TB_NAME_BYTES + 24) /* NAME@SEQUENCE */
+#define TB_JOB_CLASSES_MAX   1024
+#define TB_JOB_COLUMNS_MAX   4096
+#define TB_JOB_FEATURES_MAX  65536 /* means and stds */
 
 typedef enum tb_job_where {
     TB_JOB_NOWHERE,
@@ -49,7 +50,8 @@ typedef tb_float_list tb_job_floats;
 typedef struct tb_job {
     tb_name name; /* key "name": the model is registered under it */
     struct {
-        char file[TB_JOB_PATH_BYTES];     /* model.file; "" when `new` is set */
+        char file[TB_JOB_PATH_BYTES];       /* model.file; "" unless from it */
+        char version[TB_JOB_VERSION_BYTES]; /* model.version: NAME[@SEQUENCE] */
         char make[TB_JOB_WORD_BYTES * 4]; /* model.new: "mlp:784-200-200-10" */
         bool fresh;                       /* model.init: fresh (else keep) */
         tb_job_texts freeze;              /* model.freeze, model.train: names */

@@ -206,6 +206,16 @@ tb_rc tb_preprocess_softmax(tb_graph *graph, tb_err *err)
     return rc;
 }
 
+void tb_preprocess_scores(tb_graph *graph)
+{
+    tb_node_id id = graph->values[graph->outputs[0]]->producer;
+    const tb_node *last = id != TB_ID_NONE ? tb_graph_node(graph, id) : NULL;
+    if (last != NULL && strcmp(last->op, "Softmax") == 0) {
+        tb_graph_set_output(graph, 0, last->in[0]);
+        tb_graph_remove_node(graph, id);
+    }
+}
+
 /* --- classes -------------------------------------------------------------- */
 
 tb_rc tb_preprocess_set_classes(tb_graph *graph, const char *const *names,

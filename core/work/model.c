@@ -33,7 +33,11 @@ static tb_rc start_graph(tb_graph **out, const tb_job *job, const uint8_t *file,
     }
     tb_rc rc = tb_onnx_read(out, file, n, NULL, err);
     if (rc != TB_OK) {
-        return tb_err_prefix(err, rc, "%s", job->model.file);
+        return tb_err_prefix(err, rc, "%s%s", job->model.file,
+                             job->model.version);
+    }
+    if (job->model.version[0] != '\0') {
+        tb_preprocess_scores(*out);
     }
     if (job->model.fresh) {
         rc = tb_build_init(*out, job->seed, err);
@@ -64,13 +68,31 @@ static tb_rc put_scaling(tb_graph *graph, const tb_job *job, tb_err *err)
     return tb_preprocess_scale(graph, &scaling, err);
 }
 
+/* A version was published with its scaling in front. */
+static tb_rc check_scaling(const tb_graph *graph, const tb_job *job,
+                           tb_err *err)
+{
+    tb_dtype raw = job->data.bytes ? TB_U8 : TB_F32;
+    const tb_value *input =
+        graph->n_inputs > 0 ? tb_graph_value(graph, graph->inputs[0]) : NULL;
+    bool mixed = input != NULL && input->dtype != raw &&
+                 (input->dtype == TB_U8 || input->dtype == TB_F32);
+    return mixed ? tb_fail(err, TB_E_MISMATCH,
+                           "version %s takes %s, and the job's data are %s: "
+                           "set data.dtype",
+                           job->model.version, tb_dtype_name(input->dtype),
+                           tb_dtype_name(raw))
+                 : TB_OK;
+}
+
 tb_rc tb_work_prepare(tb_buf *onnx, const tb_job *job, const uint8_t *file,
                       size_t n, tb_err *err)
 {
     tb_graph *graph = NULL;
     tb_rc rc = start_graph(&graph, job, file, n, err);
     if (rc == TB_OK) {
-        rc = put_scaling(graph, job, err);
+        rc = job->model.version[0] != '\0' ? check_scaling(graph, job, err)
+                                           : put_scaling(graph, job, err);
     }
     if (rc == TB_OK && job->data.classes.n > 0) {
         rc = tb_preprocess_set_classes(graph, list_of(&job->data.classes),

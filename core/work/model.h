@@ -12,9 +12,10 @@
 #include "train/trainer.h"
 
 /* Appends the ONNX bytes that a run of this job starts from: the job's model
- * file (file, n bytes) or its `new`, parameters kept or drawn anew, the scaling
- * of data in front, class names inside. Errors: as tb_onnx_read, tb_build_new,
- * tb_preprocess_*; MISMATCH (class names against outputs). */
+ * file or registered version (file, n bytes) or its `new`, parameters kept or
+ * drawn anew, the scaling of data in front (a version has it already), class
+ * names inside. Errors: as tb_onnx_read, tb_build_new, tb_preprocess_*;
+ * MISMATCH (class names against outputs, a version that takes other data). */
 tb_rc tb_work_prepare(tb_buf *onnx, const tb_job *job, const uint8_t *file,
                       size_t n, tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 

@@ -114,7 +114,8 @@ static inline void fleet_start(fleet *f, const char *model)
         tb_job_read(&job, fleet_job, sizeof fleet_job - 1, "job.yaml", &err),
         err);
     tb_live_free(&f->live);
-    CHECK_OK(tb_live_start(&f->live, f->folder, &f->keys, &job, &err), err);
+    CHECK_OK(tb_live_prepare(&f->live, &job, &err), err);
+    CHECK_OK(tb_live_start(f->live, f->folder, &f->keys, &err), err);
     f->live->params.n_params = 53;
     f->live->params.model = fleet_blob(f, model);
     fleet_row(f, &(tb_record){.kind = TB_REC_RUN_STARTED,

@@ -33,7 +33,8 @@ static void setup(bench *b, const char *dir)
     CHECK_OK(tb_keys_read(&b->keys, b->folder, h.master, &err), err);
     CHECK_OK(tb_job_read(&b->job, job_text, sizeof job_text - 1, "job", &err),
              err);
-    CHECK_OK(tb_live_start(&b->live, b->folder, &b->keys, &b->job, &err), err);
+    CHECK_OK(tb_live_prepare(&b->live, &b->job, &err), err);
+    CHECK_OK(tb_live_start(b->live, b->folder, &b->keys, &err), err);
     CHECK(b->job.name.text[0] == '\0'); /* taken */
 }
 
@@ -136,8 +137,8 @@ static void a_job_whose_data_is_not_there_stays_the_callers(void **state)
              err);
     job.evaluate.where = TB_JOB_FILE;
     memcpy(job.evaluate.path, "/nowhere", 9);
-    CHECK_ERR(tb_live_start(&other, b.folder, &b.keys, &job, &err),
-              TB_E_UNSUPPORTED, err, "/nowhere");
+    CHECK_ERR(tb_live_prepare(&other, &job, &err), TB_E_UNSUPPORTED, err,
+              "/nowhere");
     CHECK(other == NULL && strcmp(job.name.text, "small") == 0);
     tb_job_release(&job);
     teardown(&b);

@@ -81,8 +81,8 @@ static void keys_that_do_not_fit_together_are_refused(void **state)
         const char *want;
     } cases[] = {
         {"name: a\ndata.set: d\nrounds: 3\ncohort.target: 5\n",
-         "no model: give model.file (ONNX) or model.new"},
-        {LEAST "model.file: m.onnx\n", "model.file and model.new are both"},
+         "no model: give model.file (ONNX), model.version"},
+        {LEAST "model.file: m.onnx\n", "more than one is given"},
         {LEAST "cohort.minimum: 6\n", "cohort.minimum 6 is over"},
         {LEAST "optimiser.nesterov: true\n", "wants optimiser.momentum"},
         {LEAST "buffer: 3\n", "buffer wants mode: async"},
