@@ -211,6 +211,9 @@ static void fetch_next(request *r, const request_context *c)
         end_item(r, c);
     } else {
         fetch_more(r, c);
+        /* Unpacking and hashing may have taken longer than our patience: that
+         * counts from the next tick on. */
+        r->deadline_ms = 0;
     }
 }
 
