@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes the seeds of fuzz_state, fuzz_keyfile, fuzz_head, fuzz_seal,
-fuzz_labels, fuzz_json and fuzz_checkpoint, packed by hand from the formats at
-the heads of client_priv.h, keys.h, head.c, labels.h and checkpoint.h (needs
-python3-numpy and tests/golden/models)."""
+fuzz_move, fuzz_labels, fuzz_json and fuzz_checkpoint, packed by hand from the
+formats at the heads of client_priv.h, keys.h, head.c, rotate.h, labels.h and
+checkpoint.h (needs python3-numpy, tests/golden/models and cert/plain)."""
 import hashlib
 import io
 import os
@@ -58,6 +58,20 @@ put("seal", "header", b"TBU1" + bytes(range(48)) + struct.pack("<I", 1)
     + bytes(8) + bytes(40))
 put("seal", "block", struct.pack("<H", 600) + b"ten values of an update")
 put("seal", "empty", struct.pack("<H", 0))
+
+with open(os.path.join(HERE, "cert/plain"), "rb") as f:
+    certificate = f.read()
+
+
+def move(endpoint, version=1):
+    return (b"TBMV" + struct.pack("<I", version) + certificate
+            + struct.pack("<I", len(endpoint)) + endpoint + bytes(range(64)))
+
+
+put("move", "plain", move(b"tcp://fl.example.org:7700"))
+put("move", "blank", move(b"tcp://a b"))
+put("move", "newer", move(b"tcp://a:1", 2))
+put("move", "cut", move(b"tcp://a:1")[:-1])
 
 put("labels", "labels", b"memory=512MB site=lyon tag=a tag=b")
 put("labels", "changes", b"site= tag=c  gpu=1")
