@@ -24,6 +24,9 @@
 #define SODIUM_LAST 18 /* 1.0.18, the oldest that is kept in repair */
 
 static void say(const char *word, const char *what, const char *fmt,
+                va_list args) TB_PRINTF(3, 0);
+
+static void say(const char *word, const char *what, const char *fmt,
                 va_list args)
 {
     char text[TEXT_BYTES];
