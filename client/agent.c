@@ -69,10 +69,13 @@ static tb_rc take_certificate(agent *a, const tb_msg_welcome *welcome,
         rc = tb_fail(err, TB_E_DENIED,
                      "an older certificate than the one known here");
     }
-    if (rc == TB_OK && c.serial > a->certificate.serial) {
-        federation newer = *fed;
+    bool same_place = memcmp(c.curve_key, fed->certificate.curve_key,
+                             sizeof c.curve_key) == 0;
+    if (rc == TB_OK && c.serial > fed->certificate.serial && same_place) {
+        federation newer = *fed; /* else a MOVE will follow */
         newer.certificate = c;
         rc = federation_write(a->options.home->folder, &newer, err);
+        a->options.home->fed = rc == TB_OK ? newer : *fed;
     }
     if (rc == TB_OK) {
         a->certificate = c;
@@ -152,6 +155,10 @@ static tb_rc take_message(agent *a, const tb_inbound *in, tb_err *err)
                tb_refusal_name(msg.u.refuse.code), msg.u.refuse.why);
     }
     rc = agent_rotate_take(a, &msg, &offer.taken, err);
+    if (rc == TB_OK && msg.kind == TB_MSG_MOVE) {
+        rc = agent_move_take(a, &msg.u.move, err);
+        offer.taken = true;
+    }
     if (!offer.taken) {
         agent_each_request(a, offer_request, &offer);
     }
@@ -172,6 +179,7 @@ static tb_rc take_message(agent *a, const tb_inbound *in, tb_err *err)
                    s.epoch_note);
         }
         if (rc == TB_OK && msg.kind == TB_MSG_WELCOME && event.genuine) {
+            rc = agent_move_welcomed(a, err);
             agent_each_request(a, begin_request, NULL);
         }
     }
@@ -195,6 +203,7 @@ static tb_rc take_inbound(agent *a, const tb_inbound *in, tb_err *err)
     case TB_IN_LOST:
         tb_log(TB_LOG_WARN, "event=disconnected why=\"%s\"", in->why);
         rc = agent_step(a, &lost, err);
+        rc = rc == TB_OK ? agent_move_lost(a, err) : rc;
         return rc == TB_OK ? agent_rotate_lost(a, err) : rc;
     case TB_IN_FAILED:
         return tb_fail(err, TB_E_IO, "the network thread has ended: %s",

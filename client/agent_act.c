@@ -69,9 +69,8 @@ static tb_rc unless_busy(tb_rc rc)
 
 static tb_rc act_connect(agent *a, tb_err *err)
 {
-    const home *h = a->options.home;
-    tb_dial_options options = {.endpoint = h->fed.endpoint,
-                               .server_key = h->fed.certificate.curve_key};
+    tb_dial_options options = {0};
+    agent_move_dial(a, &options);
     agent_rotate_dial(a, &options);
     return a->dial != NULL ? TB_OK : tb_dial_start(&a->dial, &options, err);
 }

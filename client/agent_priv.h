@@ -36,6 +36,7 @@ struct agent {
     uint64_t trained_rows;
     bool working; /* the worker has a job */
     rotation rotate;
+    bool dial_before;                  /* dial the place before the last move */
     uint64_t jobs;                     /* that it worked for */
     char job[2 * TB_RUN_ID_BYTES + 1]; /* run of the last one; "": none */
     uint32_t round;                    /* of that run, worked for last */
@@ -64,6 +65,14 @@ tb_rc agent_rotate_take(agent *a, const tb_msg *msg, bool *taken,
                         tb_err *err) TB_MUST_CHECK;
 tb_rc agent_rotate_connected(agent *a, tb_err *err) TB_MUST_CHECK;
 tb_rc agent_rotate_lost(agent *a, tb_err *err) TB_MUST_CHECK;
+
+/* agent_move.c: the coordinator's new place and keys. Where to dial; a MOVE; a
+ * genuine WELCOME has come; the connection was lost. */
+void agent_move_dial(const agent *a, tb_dial_options *options);
+tb_rc agent_move_take(agent *a, const tb_msg_move *msg,
+                      tb_err *err) TB_MUST_CHECK;
+tb_rc agent_move_welcomed(agent *a, tb_err *err) TB_MUST_CHECK;
+tb_rc agent_move_lost(agent *a, tb_err *err) TB_MUST_CHECK;
 
 /* One action of the machine. */
 tb_rc agent_act(agent *a, const tb_caction *action, tb_err *err) TB_MUST_CHECK;

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "rotate.h"
 
 enum { HEX_MAX = 2 * TB_CERTIFICATE_BYTES + 1 };
@@ -13,6 +14,8 @@ typedef struct file {
     char root[2 * TB_SIGN_PUBLIC_BYTES + 1];
     char endpoint[TB_ENDPOINT_BYTES];
     char certificate[HEX_MAX];
+    char endpoint_before[TB_ENDPOINT_BYTES];
+    char certificate_before[HEX_MAX];
 } file;
 
 static const tb_setting rows[] = {
@@ -36,6 +39,14 @@ static const tb_setting rows[] = {
      .flags = TB_SETTING_REQUIRED,
      .type = TB_SETTING_TEXT,
      TB_FIELD(file, certificate)},
+    {.key = "endpoint_before",
+     .help = "where it listened before",
+     .type = TB_SETTING_TEXT,
+     TB_FIELD(file, endpoint_before)},
+    {.key = "certificate_before",
+     .help = "its working keys before",
+     .type = TB_SETTING_TEXT,
+     TB_FIELD(file, certificate_before)},
 };
 
 static const tb_setting_table table = {.env = "TRIBUTARY_FEDERATION_",
@@ -43,41 +54,13 @@ static const tb_setting_table table = {.env = "TRIBUTARY_FEDERATION_",
                                        .n_rows = sizeof rows / sizeof rows[0],
                                        .bytes = sizeof(file)};
 
-static void to_hex(char *out, const uint8_t *bytes, size_t n)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < n; i++) {
-        out[2 * i] = digits[bytes[i] >> 4];
-        out[2 * i + 1] = digits[bytes[i] & 15];
-    }
-    out[2 * n] = '\0';
-}
-
-static int nibble(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Exactly 2 n digits. */
 static tb_rc from_hex(uint8_t *out, size_t n, const char *text, tb_err *err)
 {
-    if (strlen(text) != 2 * n) {
-        return tb_fail(err, TB_E_MALFORMED, "%zu digits instead of %zu",
-                       strlen(text), 2 * n);
-    }
-    for (size_t i = 0; i < n; i++) {
-        int high = nibble(text[2 * i]);
-        int low = nibble(text[2 * i + 1]);
-        if (high < 0 || low < 0) {
-            return tb_fail(err, TB_E_MALFORMED, "no hexadecimal digit at %zu",
-                           2 * i);
-        }
-        out[i] = (uint8_t)(high << 4 | low);
-    }
-    return TB_OK;
+    return tb_text_unhex(text, out, n)
+               ? TB_OK
+               : tb_fail(err, TB_E_MALFORMED, "not %zu hexadecimal digits",
+                         2 * n);
 }
 
 tb_rc federation_write(const tb_folder *folder, const federation *fed,
@@ -88,9 +71,15 @@ tb_rc federation_write(const tb_folder *folder, const federation *fed,
     tb_buf text;
     tb_buf_init(&text, TB_SETTINGS_FILE_BYTES_MAX);
     memcpy(f.endpoint, fed->endpoint, sizeof f.endpoint);
-    to_hex(f.root, fed->root, sizeof fed->root);
+    tb_text_hex(fed->root, sizeof fed->root, f.root);
     tb_certificate_encode(&fed->certificate, certificate);
-    to_hex(f.certificate, certificate, sizeof certificate);
+    tb_text_hex(certificate, sizeof certificate, f.certificate);
+    if (fed->moved) {
+        memcpy(f.endpoint_before, fed->endpoint_before,
+               sizeof f.endpoint_before);
+        tb_certificate_encode(&fed->certificate_before, certificate);
+        tb_text_hex(certificate, sizeof certificate, f.certificate_before);
+    }
     tb_rc rc = tb_settings_encode(&table, &f, 0, &text, err);
     if (rc == TB_OK) {
         rc = tb_file_write(tb_folder_path(folder, TB_ITEM_FEDERATION),
@@ -100,24 +89,36 @@ tb_rc federation_write(const tb_folder *folder, const federation *fed,
     return rc;
 }
 
+/* Valid when it was written; the run checks today. */
+static tb_rc take_certificate(tb_certificate *out, const char *hex,
+                              const uint8_t root[static TB_SIGN_PUBLIC_BYTES],
+                              tb_err *err)
+{
+    uint8_t bytes[TB_CERTIFICATE_BYTES];
+    tb_rc rc = from_hex(bytes, sizeof bytes, hex, err);
+    if (rc == TB_OK) {
+        rc = tb_certificate_decode(out, bytes, sizeof bytes, err);
+    }
+    return rc == TB_OK ? tb_certificate_verify(out, root, out->valid_from, err)
+                       : rc;
+}
+
 static tb_rc take_file(federation *out, const file *f, tb_err *err)
 {
-    uint8_t certificate[TB_CERTIFICATE_BYTES];
+    *out = (federation){.client = f->client,
+                        .moved = f->certificate_before[0] != '\0'};
+    memcpy(out->endpoint, f->endpoint, sizeof out->endpoint);
+    memcpy(out->endpoint_before, f->endpoint_before,
+           sizeof out->endpoint_before);
     tb_rc rc = from_hex(out->root, sizeof out->root, f->root, err);
     if (rc == TB_OK) {
-        rc = from_hex(certificate, sizeof certificate, f->certificate, err);
+        rc =
+            take_certificate(&out->certificate, f->certificate, out->root, err);
     }
-    if (rc == TB_OK) {
-        rc = tb_certificate_decode(&out->certificate, certificate,
-                                   sizeof certificate, err);
-    }
-    if (rc == TB_OK) { /* valid when it was written; the run checks today */
-        rc = tb_certificate_verify(&out->certificate, out->root,
-                                   out->certificate.valid_from, err);
-    }
-    out->client = f->client;
-    memcpy(out->endpoint, f->endpoint, sizeof out->endpoint);
-    return rc;
+    return rc == TB_OK && out->moved
+               ? take_certificate(&out->certificate_before,
+                                  f->certificate_before, out->root, err)
+               : rc;
 }
 
 static tb_rc federation_read(const tb_folder *folder, federation *out,

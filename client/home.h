@@ -3,7 +3,8 @@
  *   client: NAME            as the invite named it
  *   root: HEX               public key that everything is checked against
  *   endpoint: tcp://...     of the coordinator
- *   certificate: HEX        the newest one seen of the working keys */
+ *   certificate: HEX        the newest one seen of the working keys
+ *   endpoint_before, certificate_before    while a move is not finished */
 #ifndef TB_CLIENT_HOME_H
 #define TB_CLIENT_HOME_H
 
@@ -19,6 +20,9 @@ typedef struct federation {
     uint8_t root[TB_SIGN_PUBLIC_BYTES];
     char endpoint[TB_ENDPOINT_BYTES];
     tb_certificate certificate; /* verified by root; validity is not */
+    bool moved; /* and not yet welcomed there; where it was before: */
+    char endpoint_before[TB_ENDPOINT_BYTES];
+    tb_certificate certificate_before;
 } federation;
 
 typedef struct home {

@@ -2,11 +2,11 @@
 #include "verbs.h"
 
 static const tb_verb *const list[] = {
-    &verb_join,       &verb_run,           &verb_status,
-    &verb_rotate,     &verb_pull,          &verb_predict,
-    &verb_model_new,  &verb_model_inspect, &verb_model_train,
-    &verb_model_eval, &verb_model_prune,   &verb_model_quantize,
-    &verb_data_split, &verb_doctor,
+    &verb_join,           &verb_run,        &verb_status,
+    &verb_rotate,         &verb_move,       &verb_pull,
+    &verb_predict,        &verb_model_new,  &verb_model_inspect,
+    &verb_model_train,    &verb_model_eval, &verb_model_prune,
+    &verb_model_quantize, &verb_data_split, &verb_doctor,
 };
 
 enum { N_VERBS = sizeof list / sizeof list[0] };

@@ -12,7 +12,8 @@
 #include "base/mem.h"
 
 enum {
-    FILE_BYTES_MAX = 4 + TB_MANIFEST_BYTES_MAX + TB_SIGNATURE_BYTES,
+    FILE_BYTES_MAX =
+        4 + TB_MANIFEST_BYTES_MAX + TB_SIGNATURE_BYTES + TB_CERTIFICATE_BYTES,
     ITEM_BYTES = TB_NAME_BYTES + TB_HASH_HEX_BYTES + 32
 };
 
@@ -24,16 +25,22 @@ static tb_rc item_path(char **out, const home *h, const tb_name *model,
     return home_path(out, h, TB_ITEM_MODELS, name, err);
 }
 
+/* What a manifest says, and who signed it. */
+typedef struct signed_manifest {
+    tb_span bytes;
+    const uint8_t *signature;
+    tb_certificate certificate; /* of the coordinator's key at that time */
+} signed_manifest;
+
 /* Signature first, then what it says. */
-static tb_rc check_manifest(const home *h, const tb_span *bytes,
-                            const uint8_t *signature, const tb_name *model,
-                            tb_manifest *out, tb_err *err)
+static tb_rc check_manifest(const home *h, const signed_manifest *m,
+                            const tb_name *model, tb_manifest *out, tb_err *err)
 {
     tb_hash ours = tb_federation_of(h->fed.root);
-    tb_rc rc = tb_verify(signature, h->fed.certificate.sign_key,
-                         TB_SIGN_MANIFEST, bytes->data, bytes->len, err);
+    tb_rc rc = tb_verify(m->signature, m->certificate.sign_key,
+                         TB_SIGN_MANIFEST, m->bytes.data, m->bytes.len, err);
     if (rc == TB_OK) {
-        rc = tb_manifest_decode(out, bytes->data, bytes->len, err);
+        rc = tb_manifest_decode(out, m->bytes.data, m->bytes.len, err);
     }
     if (rc != TB_OK) {
         return tb_err_prefix(err, rc, "manifest of %s", model->text);
@@ -54,6 +61,7 @@ static tb_rc check_manifest(const home *h, const tb_span *bytes,
 static tb_rc write_manifest(const home *h, const tb_msg_manifest *msg,
                             const tb_name *model, tb_err *err)
 {
+    uint8_t certificate[TB_CERTIFICATE_BYTES];
     char *path = NULL;
     char *dir = NULL;
     tb_buf file;
@@ -74,6 +82,10 @@ static tb_rc write_manifest(const home *h, const tb_msg_manifest *msg,
     if (rc == TB_OK) {
         rc = tb_buf_put(&file, msg->signature, sizeof msg->signature, err);
     }
+    if (rc == TB_OK) { /* the keys may change: this is who signed it */
+        tb_certificate_encode(&h->fed.certificate, certificate);
+        rc = tb_buf_put(&file, certificate, sizeof certificate, err);
+    }
     if (rc == TB_OK) {
         rc = tb_file_write(path, file.data, file.len, 0600, err);
     }
@@ -87,8 +99,9 @@ tb_rc registry_take(const home *h, const tb_msg_manifest *msg,
                     const tb_name *model, tb_manifest *out, tb_err *err)
 {
     uint64_t known = registry_sequence(h, model);
-    tb_rc rc =
-        check_manifest(h, &msg->manifest, msg->signature, model, out, err);
+    const signed_manifest offered = {msg->manifest, msg->signature,
+                                     h->fed.certificate};
+    tb_rc rc = check_manifest(h, &offered, model, out, err);
     if (rc != TB_OK) {
         return rc;
     }
@@ -107,31 +120,41 @@ tb_rc registry_take(const home *h, const tb_msg_manifest *msg,
     return rc;
 }
 
-/* The parts of the manifest's file, borrowed from it. */
-static tb_rc cut_file(const tb_buf *file, tb_span *bytes,
-                      const uint8_t **signature, tb_err *err)
+/* The parts of the manifest's file, borrowed from it; the root key vouches for
+ * the certificate, as it was when it was new. */
+static tb_rc cut_file(const home *h, const tb_buf *file, signed_manifest *out,
+                      tb_err *err)
 {
     tb_cursor c = {.at = file->data, .left = file->len};
+    const uint8_t *certificate = NULL;
     uint32_t n = 0;
     tb_rc rc = tb_cursor_u32(&c, &n, err);
     if (rc == TB_OK) {
-        rc = tb_cursor_take(&c, &bytes->data, n, err);
-        bytes->len = n;
+        rc = tb_cursor_take(&c, &out->bytes.data, n, err);
+        out->bytes.len = n;
     }
     if (rc == TB_OK) {
-        rc = tb_cursor_take(&c, signature, TB_SIGNATURE_BYTES, err);
+        rc = tb_cursor_take(&c, &out->signature, TB_SIGNATURE_BYTES, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_cursor_take(&c, &certificate, TB_CERTIFICATE_BYTES, err);
     }
     if (rc == TB_OK && c.left != 0) {
         rc = tb_fail(err, TB_E_MALFORMED, "%zu bytes too many", c.left);
     }
-    return rc;
+    if (rc == TB_OK) {
+        rc = tb_certificate_decode(&out->certificate, certificate,
+                                   TB_CERTIFICATE_BYTES, err);
+    }
+    return rc == TB_OK ? tb_certificate_verify(&out->certificate, h->fed.root,
+                                               out->certificate.valid_from, err)
+                       : rc;
 }
 
 tb_rc registry_manifest(const home *h, const tb_name *model, tb_manifest *out,
                         tb_err *err)
 {
-    const uint8_t *signature = NULL;
-    tb_span bytes = {0};
+    signed_manifest m = {0};
     char *path = NULL;
     tb_buf file;
     tb_buf_init(&file, FILE_BYTES_MAX);
@@ -145,11 +168,11 @@ tb_rc registry_manifest(const home *h, const tb_name *model, tb_manifest *out,
         rc = tb_file_read(&file, path, err);
     }
     if (rc == TB_OK) {
-        rc = cut_file(&file, &bytes, &signature, err);
+        rc = cut_file(h, &file, &m, err);
         rc = rc != TB_OK ? tb_err_prefix(err, rc, "%s", path) : TB_OK;
     }
     if (rc == TB_OK) {
-        rc = check_manifest(h, &bytes, signature, model, out, err);
+        rc = check_manifest(h, &m, model, out, err);
     }
     tb_buf_release(&file);
     tb_mem_free(path);

@@ -8,6 +8,7 @@ extern const tb_verb verb_join;
 extern const tb_verb verb_doctor;
 extern const tb_verb verb_run;
 extern const tb_verb verb_rotate;
+extern const tb_verb verb_move;
 extern const tb_verb verb_status;
 extern const tb_verb verb_pull;
 extern const tb_verb verb_predict;

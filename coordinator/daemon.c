@@ -80,6 +80,10 @@ static tb_rc take_requests(tb_daemon *d, tb_err *err)
 static tb_rc tick(tb_daemon *d, tb_err *err)
 {
     tb_daemon_expire_keys(d);
+    tb_rc rc = tb_daemon_expire_doors(d, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
     if (d->stalled ||
         tb_clock_ms() < tb_coordinator_next_ms(d->state.machine)) {
         return TB_OK;
@@ -278,6 +282,15 @@ static tb_rc open_folder(tb_daemon *d, tb_err *err)
         beside = tb_folder_master_path(at->dir);
         master = beside;
     }
+    tb_rec_coordinator_key last;
+    if (tb_coordinator_key(d->state.machine, &last) &&
+        last.step == TB_ROTATION_IN_USE) {
+        rc = tb_keys_settle(d->state.folder, &last.move.certificate, err);
+    }
+    if (rc != TB_OK) {
+        tb_mem_free(beside);
+        return rc;
+    }
     rc = master != NULL ? tb_keys_read(&d->keys, d->state.folder, master, err)
                         : tb_fail(err, TB_E_NOMEM, "path of the master key");
     tb_mem_free(beside);
@@ -307,6 +320,9 @@ static tb_rc open_all(tb_daemon *d, tb_err *err)
     }
     if (rc == TB_OK) {
         rc = tb_daemon_listen(d, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_daemon_take_up_move(d, err);
     }
     if (rc == TB_OK) {
         rc = allow_members(d, err);
@@ -345,6 +361,8 @@ static void close_all(tb_daemon *d)
         tb_run_id run = d->lives->params.run;
         tb_daemon_end_run(d, &run);
     }
+    tb_sign_key_free(&d->move.sign);
+    tb_box_key_free(&d->move.curve);
     tb_keys_release(&d->keys);
     tb_state_close(&d->state);
 }

@@ -73,10 +73,18 @@ typedef struct tb_daemon {
     tb_open_round *rounds; /* the open ones, and those not yet forgotten */
     tb_payload payloads[TB_PAYLOADS_MAX];
     uint64_t next_payload;
-    tb_shared *offer;     /* envelope of the newest offer; NULL: none yet */
-    tb_hash offer_of;     /* the round that it is of */
-    tb_actions actions;   /* not yet carried out, oldest first */
-    uint64_t durable_seq; /* last row of the store */
+    tb_shared *offer;      /* envelope of the newest offer; NULL: none yet */
+    tb_hash offer_of;      /* the round that it is of */
+    tb_actions actions;    /* not yet carried out, oldest first */
+    uint64_t durable_seq;  /* last row of the store */
+    size_t pair;           /* of doors, under the keys of now */
+    struct {               /* a change of the coordinator's own keys */
+        tb_sign_key *sign; /* offered, not yet ours; owned */
+        tb_box_key *curve; /* the same */
+        uint8_t bytes[TB_MOVE_BYTES_MAX]; /* what clients are told */
+        size_t n_bytes;                   /* 0: nothing */
+        uint64_t until_s;                 /* the old doors; 0: closed */
+    } move;
     int64_t keys_look_ms; /* next look for keys whose time is over */
     bool stalled;         /* the last append failed for want of room */
     int64_t retry_ms;     /* when to try it again */
@@ -167,6 +175,18 @@ tb_rc tb_daemon_inbound(tb_daemon *d, tb_inbound **in_take, tb_err *err)
 /* Binds both listeners and remembers where: as asked or, where a port was left
  * open, where the last start was. Errors: as tb_transport_start, USAGE, IO. */
 tb_rc tb_daemon_listen(tb_daemon *d, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Both advertised endpoints of the pair of now, and the advertised form of one
+ * that was bound. Errors: USAGE. */
+tb_rc tb_daemon_advertise(tb_daemon *d, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+tb_rc tb_daemon_advertised(const tb_daemon *d, const char *bound,
+                           char out[static TB_ENDPOINT_BYTES], tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Writes down where the doors of now are. Errors: FULL, IO. */
+tb_rc tb_daemon_remember_doors(tb_daemon *d, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
 
 /* --- enrol.c, requests.c -------------------------------------------------- */
 
@@ -294,12 +314,46 @@ void tb_daemon_expire_keys(tb_daemon *d) TB_NONNULL(1);
 const uint8_t *tb_daemon_signer(const tb_member *m, const tb_order *order)
     TB_NONNULL(1, 2);
 
+/* --- move.c: the coordinator's own new keys ------------------------------- */
+
+/* At the start: opens both pairs of doors again, if a change is open. Errors:
+ * as tb_keys_read_next, tb_transport_open_pair. */
+tb_rc tb_daemon_take_up_move(tb_daemon *d, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Tells a client where the coordinator is to be found, if that is news. */
+void tb_daemon_tell_move(tb_daemon *d, const tb_name *client) TB_NONNULL(1, 2);
+
+/* The row is durable. Errors: IO. */
+tb_rc tb_daemon_note_move(tb_daemon *d, const tb_rec_coordinator_key *r,
+                          tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Closes the old doors when their time is over. Errors: as tb_daemon_event. */
+tb_rc tb_daemon_expire_doors(tb_daemon *d, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Each answers one request. Errors: as tb_daemon_request. */
+tb_rc tb_daemon_offer_keys(tb_daemon *d, const tb_control_request *r,
+                           tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_daemon_commit_keys(tb_daemon *d, const tb_control_request *r,
+                            tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_daemon_finish_keys(tb_daemon *d, const tb_control_request *r,
+                            tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* --- members.c: requests about members ------------------------------------ */
+
+/* Journals a record from outside and answers {key: text} once its row is
+ * durable. Errors: as tb_daemon_flush. */
+tb_rc tb_daemon_record(tb_daemon *d, uint64_t id, const tb_record *record,
+                       const char *key, const char *text, tb_err *err)
+    TB_NONNULL(1, 3, 4, 5) TB_MUST_CHECK;
 
 /* Each answers one request. Errors: as tb_daemon_request. */
 tb_rc tb_daemon_invite(tb_daemon *d, const tb_control_request *r, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 tb_rc tb_daemon_label(tb_daemon *d, const tb_control_request *r, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_daemon_import(tb_daemon *d, const tb_control_request *r, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 tb_rc tb_daemon_revoke(tb_daemon *d, const tb_control_request *r, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;

@@ -220,6 +220,8 @@ static tb_rc note_row(tb_daemon *d, const tb_record *record, tb_err *err)
                                 record->u.enrolled.curve_key, err);
     } else if (rc == TB_OK && record->kind == TB_REC_ROTATED) {
         rc = tb_daemon_note_rotated(d, &record->u.rotated, err);
+    } else if (rc == TB_OK && record->kind == TB_REC_COORDINATOR_KEY) {
+        rc = tb_daemon_note_move(d, &record->u.coordinator_key, err);
     } else if (record->kind == TB_REC_REVOKED) {
         (void)!tb_transport_revoke(d->net, &record->u.revoked.client, &ignored);
     }
@@ -389,6 +391,9 @@ static tb_rc carry_out(tb_daemon *d, tb_action *action, tb_err *err)
             send_offer(d, action);
         } else if (complete(d, action)) {
             tb_daemon_send(d, &action->client, action->u.msg, NULL);
+            if (action->u.msg->kind == TB_MSG_WELCOME) {
+                tb_daemon_tell_move(d, &action->client);
+            }
         }
         break;
     case TB_ACT_CHUNK:

@@ -1,21 +1,24 @@
 #include "keys.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/mem.h"
 
-#define CERTIFICATE_SECONDS (10ull * 365 * 24 * 3600)
 /* The certificate's file: root public key, then the certificate. */
 #define FILE_BYTES (TB_SIGN_PUBLIC_BYTES + TB_CERTIFICATE_BYTES)
 
 static tb_rc write_certificate(const tb_folder *folder, const tb_sign_key *root,
-                               const tb_keys *keys, tb_err *err)
+                               const tb_keys *keys, bool first, tb_err *err)
 {
     uint64_t now = (uint64_t)tb_clock_unix_s();
-    tb_certificate cert = {.serial = 1,
+    tb_certificate cert = {.serial = first ? 1 : now,
                            .valid_from = now,
-                           .valid_until = now + CERTIFICATE_SECONDS};
+                           .valid_until = now + TB_CERTIFICATE_SECONDS};
     memcpy(cert.sign_key, tb_sign_key_public(keys->sign), sizeof cert.sign_key);
     memcpy(cert.curve_key, tb_box_key_public(keys->curve),
            sizeof cert.curve_key);
@@ -56,14 +59,17 @@ static tb_rc make_master(tb_master_key **out, const char *path, tb_err *err)
     return rc == TB_OK ? tb_master_key_write(*out, path, err) : rc;
 }
 
-tb_rc tb_keys_create(const tb_folder *folder, const char *master_path,
-                     tb_err *err)
+static tb_rc create(const tb_folder *folder, const char *master_path,
+                    const char *root_path, tb_err *err)
 {
     tb_keys keys = {0};
     tb_sign_key *root = NULL;
     tb_rc rc = make_master(&keys.master, master_path, err);
     if (rc == TB_OK) {
-        rc = make_sign(&root, tb_folder_path(folder, TB_ITEM_ROOT_KEY), err);
+        rc = root_path != NULL
+                 ? tb_sign_key_read(&root, root_path, err)
+                 : make_sign(&root, tb_folder_path(folder, TB_ITEM_ROOT_KEY),
+                             err);
     }
     if (rc == TB_OK) {
         rc = make_sign(&keys.sign, tb_folder_path(folder, TB_ITEM_SIGN_KEY),
@@ -74,11 +80,23 @@ tb_rc tb_keys_create(const tb_folder *folder, const char *master_path,
                       err);
     }
     if (rc == TB_OK) {
-        rc = write_certificate(folder, root, &keys, err);
+        rc = write_certificate(folder, root, &keys, root_path == NULL, err);
     }
     tb_sign_key_free(&root);
     tb_keys_release(&keys);
     return rc;
+}
+
+tb_rc tb_keys_create(const tb_folder *folder, const char *master_path,
+                     tb_err *err)
+{
+    return create(folder, master_path, NULL, err);
+}
+
+tb_rc tb_keys_create_under(const tb_folder *folder, const char *master_path,
+                           const char *root_path, tb_err *err)
+{
+    return create(folder, master_path, root_path, err);
 }
 
 static tb_rc read_certificate(tb_keys *keys, const tb_folder *folder,
@@ -157,6 +175,97 @@ tb_rc tb_keys_read(tb_keys *out, const tb_folder *folder,
     }
     if (rc != TB_OK) {
         tb_keys_release(out);
+    }
+    return rc;
+}
+
+/* --- keys that take the place of others ----------------------------------- */
+
+void tb_keys_drop_next(const tb_folder *folder)
+{
+    (void)unlink(tb_folder_path(folder, TB_ITEM_NEXT_SIGN_KEY));
+    (void)unlink(tb_folder_path(folder, TB_ITEM_NEXT_CURVE_KEY));
+}
+
+tb_rc tb_keys_draw_next(tb_sign_key **sign, tb_box_key **curve,
+                        const tb_folder *folder, tb_err *err)
+{
+    tb_keys_drop_next(folder);
+    tb_rc rc = tb_sign_key_new(sign, err);
+    if (rc == TB_OK) {
+        rc = tb_box_key_new(curve, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_sign_key_write(
+            *sign, tb_folder_path(folder, TB_ITEM_NEXT_SIGN_KEY), err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_box_key_write(
+            *curve, tb_folder_path(folder, TB_ITEM_NEXT_CURVE_KEY), err);
+    }
+    return rc;
+}
+
+tb_rc tb_keys_read_next(tb_sign_key **sign, tb_box_key **curve,
+                        const tb_folder *folder, tb_err *err)
+{
+    tb_rc rc = tb_sign_key_read(
+        sign, tb_folder_path(folder, TB_ITEM_NEXT_SIGN_KEY), err);
+    return rc == TB_OK
+               ? tb_box_key_read(
+                     curve, tb_folder_path(folder, TB_ITEM_NEXT_CURVE_KEY), err)
+               : rc;
+}
+
+void tb_keys_adopt(tb_keys *keys, tb_sign_key **sign_take,
+                   tb_box_key **curve_take, const tb_certificate *certificate)
+{
+    tb_sign_key_free(&keys->sign);
+    tb_box_key_free(&keys->curve);
+    keys->sign = *sign_take;
+    keys->curve = *curve_take;
+    *sign_take = NULL;
+    *curve_take = NULL;
+    keys->certificate = *certificate;
+    tb_certificate_encode(certificate, keys->certificate_bytes);
+}
+
+static tb_rc move_key(const tb_folder *folder, tb_folder_item from,
+                      tb_folder_item to, tb_err *err)
+{
+    const char *path = tb_folder_path(folder, from);
+    if (tb_file_exists(path) && rename(path, tb_folder_path(folder, to)) != 0) {
+        return tb_fail_errno(err, errno, "%s", path);
+    }
+    return TB_OK;
+}
+
+/* The certificate's file comes last: while it is the old one, this is not
+ * done. */
+tb_rc tb_keys_settle(const tb_folder *folder, const tb_certificate *certificate,
+                     tb_err *err)
+{
+    tb_keys now = {0};
+    uint8_t bytes[FILE_BYTES];
+    tb_rc rc = read_certificate(&now, folder, err);
+    if (rc != TB_OK || now.certificate.serial >= certificate->serial) {
+        return rc;
+    }
+    rc = move_key(folder, TB_ITEM_NEXT_SIGN_KEY, TB_ITEM_SIGN_KEY, err);
+    if (rc == TB_OK) {
+        rc = move_key(folder, TB_ITEM_NEXT_CURVE_KEY, TB_ITEM_CURVE_KEY, err);
+    }
+    char *dir = tb_file_join(tb_folder_dir(folder), "keys");
+    if (rc == TB_OK) {
+        rc = dir != NULL ? tb_file_sync_dir(dir, err)
+                         : tb_fail(err, TB_E_NOMEM, "keys");
+    }
+    tb_mem_free(dir);
+    if (rc == TB_OK) {
+        memcpy(bytes, now.root_public, TB_SIGN_PUBLIC_BYTES);
+        tb_certificate_encode(certificate, bytes + TB_SIGN_PUBLIC_BYTES);
+        rc = tb_file_write(tb_folder_path(folder, TB_ITEM_CERTIFICATE), bytes,
+                           sizeof bytes, 0600, err);
     }
     return rc;
 }

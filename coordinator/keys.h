@@ -20,6 +20,13 @@ typedef struct tb_keys {
 tb_rc tb_keys_create(const tb_folder *folder, const char *master_path,
                      tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* The same under a root key that is there already, which stays where it is; the
+ * certificate's serial is the time, above those of the root's coordinators
+ * before. Errors: also as tb_sign_key_read. */
+tb_rc tb_keys_create_under(const tb_folder *folder, const char *master_path,
+                           const char *root_path, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
 /* Reads what a daemon needs (not the root's secret) and checks that it belongs
  * together. Errors: as tb_sign_key_read, MALFORMED, MISMATCH, DENIED
  * (certificate expired). *out is for tb_keys_release on TB_OK. */
@@ -31,6 +38,28 @@ tb_rc tb_keys_read(tb_keys *out, const tb_folder *folder,
  * certificate is fine. Errors: as tb_keys_read. */
 tb_rc tb_keys_read_public(tb_keys *out, const tb_folder *folder, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+#define TB_CERTIFICATE_SECONDS (10ull * 365 * 24 * 3600)
+
+/* New keys that will take the place of sign and curve, in files beside them:
+ * drawn, read back, or thrown away. Errors: as tb_sign_key_write, _read. */
+tb_rc tb_keys_draw_next(tb_sign_key **sign, tb_box_key **curve,
+                        const tb_folder *folder, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+tb_rc tb_keys_read_next(tb_sign_key **sign, tb_box_key **curve,
+                        const tb_folder *folder, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+void tb_keys_drop_next(const tb_folder *folder) TB_NONNULL(1);
+
+/* The keys in memory are these from now on; both are taken. */
+void tb_keys_adopt(tb_keys *keys, tb_sign_key **sign_take,
+                   tb_box_key **curve_take, const tb_certificate *certificate)
+    TB_NONNULL(1, 2, 3, 4);
+
+/* Puts the next keys and their certificate in the place of the old ones, or
+ * finishes what a kill left halfway; nothing when it is done. Errors: IO. */
+tb_rc tb_keys_settle(const tb_folder *folder, const tb_certificate *certificate,
+                     tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Wipes and frees; safe twice and on zeroed keys. */
 void tb_keys_release(tb_keys *keys) TB_NONNULL(1);

@@ -54,14 +54,32 @@ static void remembered(const tb_daemon *d, endpoints *at)
     tb_buf_release(&text);
 }
 
-static tb_rc remember(const tb_daemon *d, tb_err *err)
+tb_rc tb_daemon_remember_doors(tb_daemon *d, tb_err *err)
 {
     char text[4 * TB_PATH_BYTES];
     int n = snprintf(text, sizeof text, "%s %s\n%s %s\n", d->settings->listen,
-                     tb_transport_endpoint(d->net), d->settings->listen_enrol,
-                     tb_transport_enrol_endpoint(d->net));
+                     tb_transport_pair_endpoint(d->net, d->pair),
+                     d->settings->listen_enrol,
+                     tb_transport_pair_enrol_endpoint(d->net, d->pair));
     return tb_file_write(tb_folder_path(d->state.folder, TB_ITEM_ENDPOINTS),
                          text, (size_t)n, 0600, err);
+}
+
+tb_rc tb_daemon_advertised(const tb_daemon *d, const char *bound,
+                           char out[static TB_ENDPOINT_BYTES], tb_err *err)
+{
+    return advertise(out, bound, d->settings->advertise, err);
+}
+
+tb_rc tb_daemon_advertise(tb_daemon *d, tb_err *err)
+{
+    tb_rc rc = tb_daemon_advertised(
+        d, tb_transport_pair_endpoint(d->net, d->pair), d->endpoint, err);
+    return rc == TB_OK
+               ? tb_daemon_advertised(
+                     d, tb_transport_pair_enrol_endpoint(d->net, d->pair),
+                     d->enrol_endpoint, err)
+               : rc;
 }
 
 static tb_rc bind_endpoints(tb_daemon *d, const endpoints *at, tb_err *err)
@@ -107,16 +125,8 @@ tb_rc tb_daemon_listen(tb_daemon *d, tb_err *err)
         rc = bind_endpoints(d, &asked, err);
     }
     if (rc == TB_OK) {
-        const char *host = d->settings->advertise;
-        rc = advertise(d->endpoint, tb_transport_endpoint(d->net), host, err);
-        if (rc == TB_OK) {
-            rc = advertise(d->enrol_endpoint,
-                           tb_transport_enrol_endpoint(d->net), host, err);
-        }
-        if (rc == TB_OK) {
-            tell_room(d);
-            rc = remember(d, err);
-        }
+        tell_room(d);
+        rc = tb_daemon_advertise(d, err);
     }
-    return rc;
+    return rc == TB_OK ? tb_daemon_remember_doors(d, err) : rc;
 }

@@ -1,11 +1,15 @@
 #include "verbs.h"
 
 static const tb_verb *const list[] = {
-    &verb_init,    &verb_run,     &verb_invite, &verb_start,   &verb_status,
-    &verb_watch,   &verb_jobs,    &verb_pause,  &verb_resume,  &verb_cancel,
-    &verb_clients, &verb_models,  &verb_export, &verb_replay,  &verb_label,
-    &verb_revoke,  &verb_check,   &verb_backup, &verb_restore, &verb_doctor,
-    &verb_gc,      &verb_publish,
+    &verb_init,          &verb_run,           &verb_invite,
+    &verb_start,         &verb_status,        &verb_watch,
+    &verb_jobs,          &verb_pause,         &verb_resume,
+    &verb_cancel,        &verb_clients,       &verb_models,
+    &verb_export,        &verb_replay,        &verb_label,
+    &verb_revoke,        &verb_check,         &verb_backup,
+    &verb_restore,       &verb_doctor,        &verb_gc,
+    &verb_publish,       &verb_rotate,        &verb_place,
+    &verb_roster_export, &verb_roster_import,
 };
 
 enum { N_VERBS = sizeof list / sizeof list[0] };

@@ -17,10 +17,8 @@ static const char *arg_of(const tb_control_request *r, const char *key)
     return text != NULL ? text : "";
 }
 
-/* Journals the record and answers: {key: text} once the row is durable. */
-static tb_rc record_and_answer(tb_daemon *d, uint64_t id,
-                               const tb_record *record, const char *key,
-                               const char *text, tb_err *err)
+tb_rc tb_daemon_record(tb_daemon *d, uint64_t id, const tb_record *record,
+                       const char *key, const char *text, tb_err *err)
 {
     tb_err why = {0};
     tb_event event = {.kind = TB_EV_RECORD, .record = record};
@@ -69,7 +67,7 @@ tb_rc tb_daemon_invite(tb_daemon *d, const tb_control_request *r, tb_err *err)
     if (rc == TB_OK) {
         rc = tb_invite_make(text, &record, &d->keys, &wish, &why);
     }
-    rc = rc == TB_OK ? record_and_answer(d, r->id, &record, "invite", text, err)
+    rc = rc == TB_OK ? tb_daemon_record(d, r->id, &record, "invite", text, err)
                      : tb_daemon_answer_failed(d, r->id, rc, &why, err);
     tb_wipe(text, sizeof text);
     return rc;
@@ -91,8 +89,8 @@ tb_rc tb_daemon_label(tb_daemon *d, const tb_control_request *r, tb_err *err)
         l->labels = member.labels;
         rc = tb_labels_change(&l->labels, arg_of(r, "labels"), &why);
     }
-    return rc == TB_OK ? record_and_answer(d, r->id, &record, "labels",
-                                           l->labels.text, err)
+    return rc == TB_OK ? tb_daemon_record(d, r->id, &record, "labels",
+                                          l->labels.text, err)
                        : tb_daemon_answer_failed(d, r->id, rc, &why, err);
 }
 
@@ -120,5 +118,5 @@ tb_rc tb_daemon_revoke(tb_daemon *d, const tb_control_request *r, tb_err *err)
     }
     tb_log(TB_LOG_INFO, "event=revoke client=%s purged=%d", v->client.text,
            strcmp(key, "purged") == 0);
-    return record_and_answer(d, r->id, &record, key, v->client.text, err);
+    return tb_daemon_record(d, r->id, &record, key, v->client.text, err);
 }

@@ -153,13 +153,23 @@ static tb_rc publish(tb_daemon *d, const tb_control_request *r, tb_err *err)
 static const struct {
     const char *verb;
     tb_rc (*run)(tb_daemon *d, const tb_control_request *r, tb_err *err);
-} requests[] = {{"status", reading},          {"clients", reading},
-                {"models", reading},          {"jobs", reading},
-                {"watch", tb_daemon_watch},   {"pause", tb_daemon_pause},
-                {"resume", tb_daemon_resume}, {"cancel", tb_daemon_cancel},
-                {"invite", tb_daemon_invite}, {"label", tb_daemon_label},
-                {"revoke", tb_daemon_revoke}, {"gc", tb_daemon_gc},
-                {"publish", publish}};
+} requests[] = {{"status", reading},
+                {"clients", reading},
+                {"models", reading},
+                {"jobs", reading},
+                {"watch", tb_daemon_watch},
+                {"pause", tb_daemon_pause},
+                {"resume", tb_daemon_resume},
+                {"cancel", tb_daemon_cancel},
+                {"invite", tb_daemon_invite},
+                {"label", tb_daemon_label},
+                {"revoke", tb_daemon_revoke},
+                {"gc", tb_daemon_gc},
+                {"publish", publish},
+                {"rotate-offer", tb_daemon_offer_keys},
+                {"rotate-commit", tb_daemon_commit_keys},
+                {"rotate-finish", tb_daemon_finish_keys},
+                {"roster-import", tb_daemon_import}};
 
 tb_rc tb_daemon_request(tb_daemon *d, tb_control_request *request, tb_err *err)
 {

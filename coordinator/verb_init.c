@@ -11,6 +11,7 @@
 
 typedef struct options {
     char master_key[TB_PATH_BYTES];
+    char root_key[TB_PATH_BYTES];
     bool if_missing;
 } options;
 
@@ -21,6 +22,12 @@ static const tb_setting rows[] = {
      .value = "FILE",
      .type = TB_SETTING_PATH,
      TB_FIELD(options, master_key)},
+    {.key = "root_key",
+     .help = "a root key that is there already: another coordinator of its "
+             "federation (default: a new one)",
+     .value = "FILE",
+     .type = TB_SETTING_PATH,
+     TB_FIELD(options, root_key)},
     {.key = "if_missing",
      .help = "do nothing when there is a coordinator's folder already",
      .preset = "false",
@@ -54,7 +61,8 @@ static tb_rc open_new(tb_folder **out, const char *dir, const char *master,
                        : rc;
 }
 
-static tb_rc make(const char *dir, const char *master, tb_err *err)
+static tb_rc make(const char *dir, const char *master, const char *root,
+                  tb_err *err)
 {
     tb_folder *folder = NULL;
     tb_store *store = NULL;
@@ -63,7 +71,8 @@ static tb_rc make(const char *dir, const char *master, tb_err *err)
         rc = open_new(&folder, dir, master, err);
     }
     if (rc == TB_OK) {
-        rc = tb_keys_create(folder, master, err);
+        rc = root[0] != '\0' ? tb_keys_create_under(folder, master, root, err)
+                             : tb_keys_create(folder, master, err);
     }
     if (rc == TB_OK) { /* an empty journal, so that reading verbs find one */
         rc = tb_store_open(&store, folder, err);
@@ -73,8 +82,10 @@ static tb_rc make(const char *dir, const char *master, tb_err *err)
                      "  root key    %s   move it offline when you can\n"
                      "  master key  %s   back it up apart from the folder\n"
                      "next: tributaryd run --dir %s\n",
-                     dir, tb_folder_path(folder, TB_ITEM_ROOT_KEY), master,
-                     dir);
+                     dir,
+                     root[0] != '\0' ? root
+                                     : tb_folder_path(folder, TB_ITEM_ROOT_KEY),
+                     master, dir);
     }
     tb_store_close(&store);
     tb_folder_close(&folder);
@@ -99,10 +110,10 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
         return TB_OK;
     }
     if (o->master_key[0] != '\0') {
-        return make(dir, o->master_key, err);
+        return make(dir, o->master_key, o->root_key, err);
     }
     char *beside = tb_folder_master_path(dir);
-    tb_rc rc = beside != NULL ? make(dir, beside, err)
+    tb_rc rc = beside != NULL ? make(dir, beside, o->root_key, err)
                               : tb_fail(err, TB_E_NOMEM, "%s", dir);
     tb_mem_free(beside);
     return rc;

@@ -329,6 +329,7 @@ static bool is_ours(const replay *r, const tb_record *record)
     case TB_REC_RUN_RESUMED:
     case TB_REC_RUN_CANCELLED:
     case TB_REC_ROTATED:
+    case TB_REC_COORDINATOR_KEY:
     case TB_REC_KIND_END:
     default:
         return false;

@@ -36,4 +36,11 @@ void tb_text_bytes(uint64_t bytes, char *out, size_t out_bytes) TB_NONNULL(2);
 #define TB_UTC_BYTES 40
 void tb_text_utc(uint64_t unix_s, char out[static TB_UTC_BYTES]) TB_NONNULL(2);
 
+/* Lower-case hexadecimal of n bytes, with a closing NUL: 2 n + 1 chars. */
+void tb_text_hex(const uint8_t *bytes, size_t n, char *out) TB_NONNULL(1, 3);
+
+/* Reads exactly n bytes of it; false: it is none. */
+bool tb_text_unhex(const char *text, uint8_t *out, size_t n)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 #endif

@@ -504,6 +504,7 @@ static tb_rc apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
     case TB_REC_REVOKED:
     case TB_REC_LABELLED:
     case TB_REC_ROTATED:
+    case TB_REC_COORDINATOR_KEY:
         return tb_co_apply_member(co, record, err);
     case TB_REC_VERSION:
         return version(co, record, err);

@@ -100,7 +100,7 @@ static bool from_outside(tb_record_kind kind)
     return kind == TB_REC_INVITED || kind == TB_REC_ENROLLED ||
            kind == TB_REC_ROTATED || kind == TB_REC_REVOKED ||
            kind == TB_REC_LABELLED || kind == TB_REC_VERSION ||
-           kind == TB_REC_SWEPT;
+           kind == TB_REC_COORDINATOR_KEY || kind == TB_REC_SWEPT;
 }
 
 /* Undoes nothing: a record from outside that cannot follow changes nothing. */

@@ -196,6 +196,10 @@ bool tb_coordinator_invite(const tb_coordinator *co, const uint8_t id[16],
 /* How often this coordinator was restored from a backup. */
 uint32_t tb_coordinator_epoch(const tb_coordinator *co) TB_NONNULL(1);
 
+/* The coordinator's last change of keys; false: there was none. */
+bool tb_coordinator_key(const tb_coordinator *co, tb_rec_coordinator_key *out)
+    TB_NONNULL(1, 2);
+
 /* Highest sequence of a model's versions; 0: none. */
 uint64_t tb_coordinator_version(const tb_coordinator *co, const tb_name *model)
     TB_NONNULL(1, 2);

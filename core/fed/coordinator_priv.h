@@ -227,6 +227,7 @@ struct tb_coordinator {
     size_t n_rows, cap_rows;
     tb_invite_row *invites;
     size_t n_invites, cap_invites;
+    tb_rec_coordinator_key key; /* the last one; step 0: never changed */
     tb_version_row *versions;
     size_t n_versions, cap_versions;
     tb_run *runs[TB_RUNS_MAX];  /* that live, owned, in order of start */

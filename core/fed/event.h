@@ -120,7 +120,8 @@ typedef enum tb_event_kind {
     TB_EV_RESUME, /* `run` goes on */
     TB_EV_PURGE,  /* take the update of `client` out of its open round */
     /* A fact from outside to be journalled: INVITED, ENROLLED, ROTATED,
-     * REVOKED, LABELLED or VERSION. The JOURNAL action tells its sequence. */
+     * REVOKED, LABELLED,
+     * COORDINATOR_KEY or VERSION. The JOURNAL action tells its sequence. */
     TB_EV_RECORD,
     TB_EV_KIND_END
 } tb_event_kind;

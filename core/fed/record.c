@@ -183,6 +183,31 @@ static void rotated(walk *w, tb_record *r)
     u64(w, &v->old_until_s);
 }
 
+static void move(walk *w, tb_move *v)
+{
+    uint8_t bytes[TB_MOVE_BYTES_MAX];
+    uint32_t n = w->out != NULL ? (uint32_t)tb_move_encode(v, bytes) : 0;
+    u32(w, &n);
+    if (w->rc == TB_OK && n > sizeof bytes) {
+        fail(w, "a move is too long");
+        return;
+    }
+    raw(w, bytes, n);
+    if (reading(w)) {
+        w->rc = tb_move_decode(v, bytes, n, w->err);
+    }
+}
+
+static void coordinator_key(walk *w, tb_record *r)
+{
+    tb_rec_coordinator_key *v = &r->u.coordinator_key;
+    v->step = (tb_rotation_step)choice(w, v->step, 1, TB_ROTATION_STEP_END);
+    move(w, &v->move);
+    u64(w, &v->until_s);
+    text(w, v->listen, sizeof v->listen);
+    text(w, v->enrol, sizeof v->enrol);
+}
+
 static void revoked(walk *w, tb_record *r)
 {
     name(w, &r->u.revoked.client);
@@ -494,6 +519,7 @@ static const struct {
     [TB_REC_RESTORED] = {"restored", restored},
     [TB_REC_SWEPT] = {"swept", swept},
     [TB_REC_ROTATED] = {"rotated", rotated},
+    [TB_REC_COORDINATOR_KEY] = {"coordinator_key", coordinator_key},
     [TB_REC_PURGED] = {"purged", purged},
     [TB_REC_LABELLED] = {"labelled", labelled},
 };

@@ -34,6 +34,7 @@ typedef enum tb_record_kind {
     TB_REC_LEFT_OVER = 17,
     TB_REC_RESTORED = 18,
     TB_REC_ROTATED = 19,
+    TB_REC_COORDINATOR_KEY = 20,
     TB_REC_PURGED = 21,
     TB_REC_LABELLED = 22,
     TB_REC_SWEPT = 24,
@@ -49,7 +50,7 @@ typedef struct tb_rec_invited {
 } tb_rec_invited;
 
 typedef struct tb_rec_enrolled {
-    uint8_t invite[16];
+    uint8_t invite[16]; /* zeros: none, taken over from another coordinator */
     tb_name client;
     uint8_t sign_key[TB_SIGN_PUBLIC_BYTES];
     uint8_t curve_key[TB_CURVE_PUBLIC_BYTES];
@@ -73,6 +74,17 @@ typedef struct tb_rec_rotated {
     uint64_t at_s;        /* unix seconds */
     uint64_t old_until_s; /* of the keys before */
 } tb_rec_rotated;
+
+/* The coordinator's own keys, in two steps as well: from the first on clients
+ * are told where and under which keys it is to be found now, from the second on
+ * the doors before are closed. */
+typedef struct tb_rec_coordinator_key {
+    tb_rotation_step step;
+    tb_move move;     /* by the root key */
+    uint64_t until_s; /* the old doors close then, at the latest */
+    char listen[TB_ENDPOINT_BYTES]; /* what the new doors are bound to */
+    char enrol[TB_ENDPOINT_BYTES];
+} tb_rec_coordinator_key;
 
 typedef struct tb_rec_revoked {
     tb_name client;
@@ -221,6 +233,7 @@ typedef struct tb_record {
         tb_rec_restored restored;
         tb_rec_swept swept;
         tb_rec_rotated rotated;
+        tb_rec_coordinator_key coordinator_key;
         tb_rec_accepted purged; /* taken out of its open round again */
         tb_rec_labelled labelled;
     } u;

@@ -98,16 +98,30 @@ static tb_row *new_row(tb_coordinator *co, const tb_name *name, tb_err *err)
     return row;
 }
 
-static tb_rc enrolled(tb_coordinator *co, const tb_rec_enrolled *r, tb_err *err)
+/* The invite that a record names, when it fits and is not used yet. */
+static tb_rc invite_of(const tb_coordinator *co, const tb_rec_enrolled *r,
+                       tb_invite_row **out, tb_err *err)
 {
-    tb_invite_row *invite = find_invite(co, r->invite);
-    if (invite == NULL || !tb_name_equal(&invite->invite.client, &r->client)) {
+    *out = find_invite(co, r->invite);
+    if (*out == NULL || !tb_name_equal(&(*out)->invite.client, &r->client)) {
         return tb_fail(err, TB_E_MISMATCH, "no invite of client %s has this id",
                        r->client.text);
     }
-    if (invite->used) {
-        return tb_fail(err, TB_E_EXISTS, "the invite of client %s was used",
-                       r->client.text);
+    return !(*out)->used
+               ? TB_OK
+               : tb_fail(err, TB_E_EXISTS, "the invite of client %s was used",
+                         r->client.text);
+}
+
+static tb_rc enrolled(tb_coordinator *co, const tb_rec_enrolled *r, tb_err *err)
+{
+    static const uint8_t none[sizeof r->invite] = {0};
+    tb_invite_row *invite = NULL;
+    tb_rc rc = memcmp(r->invite, none, sizeof none) == 0
+                   ? TB_OK /* taken over */
+                   : invite_of(co, r, &invite, err);
+    if (rc != TB_OK) {
+        return rc;
     }
     tb_row *row = tb_co_find(co, &r->client);
     if (row != NULL && !row->revoked) {
@@ -120,7 +134,6 @@ static tb_rc enrolled(tb_coordinator *co, const tb_rec_enrolled *r, tb_err *err)
     if (row == NULL) {
         return TB_E_NOMEM;
     }
-    invite->used = true;
     row->revoked = false;
     memcpy(row->invite, r->invite, sizeof row->invite);
     memcpy(row->sign_key, r->sign_key, sizeof row->sign_key);
@@ -128,7 +141,11 @@ static tb_rc enrolled(tb_coordinator *co, const tb_rec_enrolled *r, tb_err *err)
     row->since_s = r->at_s;
     row->n_old = 0;
     row->old_curve_in = false;
-    row->labels = invite->invite.labels;
+    row->labels = (tb_labels){""};
+    if (invite != NULL) {
+        invite->used = true;
+        row->labels = invite->invite.labels;
+    }
     return TB_OK;
 }
 
@@ -166,6 +183,32 @@ static tb_rc rotated(tb_coordinator *co, const tb_rec_rotated *r, tb_err *err)
     memcpy(row->curve_key, r->curve_key, sizeof row->curve_key);
     row->since_s = r->at_s;
     return TB_OK;
+}
+
+static tb_rc key_changed(tb_coordinator *co, const tb_rec_coordinator_key *r,
+                         tb_err *err)
+{
+    const tb_rec_coordinator_key *last = &co->key;
+    bool open = last->step == TB_ROTATION_PROVEN;
+    uint64_t serial = r->move.certificate.serial;
+    bool fits = r->step == TB_ROTATION_PROVEN
+                    ? !open && (last->step == 0 ||
+                                serial > last->move.certificate.serial)
+                    : open && serial == last->move.certificate.serial;
+    if (!fits) {
+        return tb_fail(err, TB_E_MISMATCH,
+                       open ? "the last change of keys is not finished yet"
+                            : "no change of keys is open, or its serial is not "
+                              "above the last one");
+    }
+    co->key = *r;
+    return TB_OK;
+}
+
+bool tb_coordinator_key(const tb_coordinator *co, tb_rec_coordinator_key *out)
+{
+    *out = co->key;
+    return co->key.step != 0;
 }
 
 static tb_rc labelled(tb_coordinator *co, const tb_rec_labelled *r, tb_err *err)
@@ -226,6 +269,9 @@ tb_rc tb_co_apply_member(tb_coordinator *co, const tb_record *record,
     }
     if (record->kind == TB_REC_ENROLLED) {
         return enrolled(co, &record->u.enrolled, err);
+    }
+    if (record->kind == TB_REC_COORDINATOR_KEY) {
+        return key_changed(co, &record->u.coordinator_key, err);
     }
     if (record->kind == TB_REC_ROTATED) {
         return rotated(co, &record->u.rotated, err);

@@ -23,16 +23,18 @@
 #define ENFORCE_ZAP       93 /* ZMQ_ZAP_ENFORCE_DOMAIN, another */
 #define MONITOR_EVENTS    (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED)
 
-static const char *const domains[TB_DOORS] = {
-    [TB_DOOR_MAIN] = "main", [TB_DOOR_ENROL] = "enrol"};
+static const char *const domains[TB_DOORS] = {[TB_DOOR_MAIN] = "main",
+                                              [TB_DOOR_ENROL] = "enrol",
+                                              [TB_DOOR_MAIN_2] = "main-2",
+                                              [TB_DOOR_ENROL_2] = "enrol-2"};
 
 /* --- opening and closing --- */
 
-static tb_rc open_door(tb_listener *l, tb_door door, tb_err *err)
+static tb_rc open_door(tb_listener *l, tb_door door, const char *endpoint,
+                       tb_err *err)
 {
     size_t frame =
-        door == TB_DOOR_MAIN ? TB_PAYLOAD_BYTES_MAX : TB_ENROL_FRAME_BYTES;
-    const char *endpoint = l->endpoints[door];
+        tb_door_is_enrol(door) ? TB_ENROL_FRAME_BYTES : TB_PAYLOAD_BYTES_MAX;
     const char *domain = domains[door];
     void *s = tb_zsock_new(l->context, ZMQ_ROUTER, frame);
     l->router[door] = s;
@@ -42,11 +44,14 @@ static tb_rc open_door(tb_listener *l, tb_door door, tb_err *err)
         tb_zsock_set(s, ZMQ_IPV6, strchr(endpoint, '[') != NULL) != 0 ||
         tb_zsock_set(s, ENFORCE_ZAP, 1) != 0 ||
         tb_zsock_set(s, ZMQ_CURVE_SERVER, 1) != 0 ||
-        zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, l->curve_secret, 32) != 0 ||
+        zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, l->order.curve_secret, 32) !=
+            0 ||
         zmq_setsockopt(s, ZMQ_ZAP_DOMAIN, domain, strlen(domain)) != 0) {
         return tb_zsock_fail(err, "setting up a listener");
     }
-    l->monitor[door] = tb_zsock_monitor(l->context, s, domain, MONITOR_EVENTS);
+    char name[32]; /* that of a door before may not be free yet */
+    (void)snprintf(name, sizeof name, "%s.%u", domain, ++l->n_opened);
+    l->monitor[door] = tb_zsock_monitor(l->context, s, name, MONITOR_EVENTS);
     if (l->monitor[door] == NULL) {
         return tb_zsock_fail(err, "watching a listener");
     }
@@ -64,6 +69,44 @@ static tb_rc open_door(tb_listener *l, tb_door door, tb_err *err)
     return TB_OK;
 }
 
+static void close_socket(void **socket)
+{
+    if (*socket != NULL) {
+        (void)zmq_close(*socket);
+        *socket = NULL;
+    }
+}
+
+static void close_door(tb_listener *l, tb_door door)
+{
+    /* libzmq 4.3.4 aborts when a connection breaks while a socket that was
+     * closed without linger has sent half a message (libzmq #3442). */
+    int set = l->router[door] != NULL
+                  ? tb_zsock_set(l->router[door], ZMQ_LINGER, LINGER_MS)
+                  : 0;
+    (void)set;
+    close_socket(&l->router[door]);
+    close_socket(&l->monitor[door]);
+    l->bound[door][0] = '\0';
+}
+
+/* The pair that the order names; none of it stays open after a failure. */
+static tb_rc open_pair(tb_listener *l, tb_err *err)
+{
+    const tb_pair_order *o = &l->order;
+    tb_door first = (tb_door)(o->pair * TB_DOORS_OF_PAIR);
+    tb_rc rc = TB_OK;
+    for (int i = 0; i < TB_DOORS_OF_PAIR && rc == TB_OK; i++) {
+        if (o->endpoints[i] != NULL) {
+            rc = open_door(l, first + (tb_door)i, o->endpoints[i], err);
+        }
+    }
+    for (int i = 0; i < TB_DOORS_OF_PAIR && rc != TB_OK; i++) {
+        close_door(l, first + (tb_door)i);
+    }
+    return rc;
+}
+
 /* The one who says who may come in is there before any door opens. */
 static tb_rc open_all(tb_listener *l, tb_err *err)
 {
@@ -76,21 +119,7 @@ static tb_rc open_all(tb_listener *l, tb_err *err)
      * libzmq that cannot do that keeps them. */
     (void)!zmq_ctx_set(l->context, ZERO_COPY_RECEIVE, 0);
     tb_rc rc = tb_zap_open(&l->zap, l->context, tb_clock_ms(), err);
-    if (rc == TB_OK) {
-        rc = open_door(l, TB_DOOR_MAIN, err);
-    }
-    if (rc == TB_OK && l->endpoints[TB_DOOR_ENROL] != NULL) {
-        rc = open_door(l, TB_DOOR_ENROL, err);
-    }
-    return rc;
-}
-
-static void close_socket(void **socket)
-{
-    if (*socket != NULL) {
-        (void)zmq_close(*socket);
-        *socket = NULL;
-    }
+    return rc == TB_OK ? open_pair(l, err) : rc;
 }
 
 /* Doors first; a context that is shut down lets nobody block any more. */
@@ -100,14 +129,7 @@ static void close_all(tb_listener *l)
         (void)zmq_ctx_shutdown(l->context);
     }
     for (int door = 0; door < TB_DOORS; door++) {
-        /* libzmq 4.3.4 aborts when a connection breaks while a socket that was
-         * closed without linger has sent half a message (libzmq #3442). */
-        int set = l->router[door] != NULL
-                      ? tb_zsock_set(l->router[door], ZMQ_LINGER, LINGER_MS)
-                      : 0;
-        (void)set;
-        close_socket(&l->router[door]);
-        close_socket(&l->monitor[door]);
+        close_door(l, (tb_door)door);
     }
     tb_zap_close(&l->zap);
     if (l->context != NULL) {
@@ -140,7 +162,8 @@ static tb_zap_verdict judge(void *arg, const char *domain,
                             const uint8_t key[static TB_CURVE_PUBLIC_BYTES])
 {
     tb_listener *l = arg;
-    if (strcmp(domain, domains[TB_DOOR_ENROL]) == 0) {
+    if (strcmp(domain, domains[TB_DOOR_ENROL]) == 0 ||
+        strcmp(domain, domains[TB_DOOR_ENROL_2]) == 0) {
         return take_enrol_token(l) ? TB_ZAP_ALLOW : TB_ZAP_LATER;
     }
     (void)pthread_mutex_lock(&l->lock);
@@ -225,7 +248,7 @@ static bool identify(arrival *a)
     }
     a->routing = (uint32_t)id[1] << 24 | (uint32_t)id[2] << 16 |
                  (uint32_t)id[3] << 8 | id[4];
-    int n_max = a->door == TB_DOOR_MAIN ? 3 : 2;
+    int n_max = tb_door_is_enrol(a->door) ? 2 : 3;
     return a->n <= n_max &&
            zmq_msg_size(&a->frames[1]) <= TB_ENVELOPE_BYTES_MAX &&
            (a->n < 3 || zmq_msg_size(&a->frames[2]) <= TB_PAYLOAD_BYTES_MAX);
@@ -272,6 +295,18 @@ static bool find_link(tb_listener *l, arrival *a)
     return true;
 }
 
+/* Whether the message came on a later connection than the client's own. Numbers
+ * of one door rise; connections of two doors are told apart by when they were
+ * made. */
+static bool is_later(const tb_peer *peer, const arrival *a)
+{
+    if (!peer->routed) {
+        return true;
+    }
+    return peer->door == a->door ? is_newer(a->routing, peer->routing)
+                                 : a->link->serial > peer->connection;
+}
+
 /* Makes the message's connection its client's own, or says that a newer one
  * is. The lock is held. */
 static bool adopt(tb_listener *l, tb_peer *peer, const arrival *a)
@@ -279,7 +314,7 @@ static bool adopt(tb_listener *l, tb_peer *peer, const arrival *a)
     if (peer->connection == a->link->serial) {
         return true;
     }
-    if (peer->routed && !is_newer(a->routing, peer->routing)) {
+    if (!is_later(peer, a)) {
         return false;
     }
     if (peer->connection != 0) {
@@ -287,6 +322,7 @@ static bool adopt(tb_listener *l, tb_peer *peer, const arrival *a)
         set_gone(l, peer, "the client has connected again");
     }
     peer->routed = true;
+    peer->door = a->door;
     peer->routing = a->routing;
     peer->connection = a->link->serial;
     peer->fd = a->fd;
@@ -303,8 +339,8 @@ static bool claim(tb_listener *l, const arrival *a, tb_name *client)
                    (a->n > 2 ? zmq_msg_size(&a->frames[2]) : 0);
     (void)pthread_mutex_lock(&l->lock);
     tb_peer *peer =
-        a->door == TB_DOOR_MAIN ? tb_peers_by_key(&l->peers, a->key) : NULL;
-    bool ok = a->door == TB_DOOR_ENROL ||
+        tb_door_is_enrol(a->door) ? NULL : tb_peers_by_key(&l->peers, a->key);
+    bool ok = tb_door_is_enrol(a->door) ||
               (peer != NULL && !peer->cut && adopt(l, peer, a));
     if (ok) {
         l->totals.messages_in++;
@@ -322,7 +358,7 @@ static bool claim(tb_listener *l, const arrival *a, tb_name *client)
 static void deliver(tb_listener *l, arrival *a, const tb_name *client)
 {
     tb_inbound *event = tb_inbox_event(
-        l->inbox, a->door == TB_DOOR_MAIN ? TB_IN_MESSAGE : TB_IN_ENROL);
+        l->inbox, tb_door_is_enrol(a->door) ? TB_IN_ENROL : TB_IN_MESSAGE);
     if (event == NULL) {
         tb_watchdog_shut(&l->dog, a->fd); /* the peer will try again */
         return;
@@ -387,7 +423,7 @@ static bool send_to(tb_listener *l, tb_peer *peer)
 {
     uint8_t routing[ROUTING_BYTES];
     size_t bytes = 0;
-    tb_sent sent;
+    tb_sent sent = TB_SENT_GONE;
     if (peer->cut) {
         peer->cut = false;
         tb_watchdog_shut(&l->dog, peer->fd);
@@ -396,8 +432,10 @@ static bool send_to(tb_listener *l, tb_peer *peer)
         return false;
     }
     routing_bytes(routing, peer->routing);
-    while ((sent = tb_outbox_send(&peer->out, l->router[TB_DOOR_MAIN], routing,
-                                  sizeof routing, &bytes)) == TB_SENT) {
+    void *router = l->router[peer->door];
+    while (router != NULL &&
+           (sent = tb_outbox_send(&peer->out, router, routing, sizeof routing,
+                                  &bytes)) == TB_SENT) {
         peer->stats.messages_out++;
         peer->stats.bytes_out += bytes;
         l->totals.messages_out++;
@@ -417,7 +455,7 @@ static bool send_reply(tb_listener *l, tb_enrol_reply *reply)
     const tb_link *link = tb_watchdog_find(&l->dog, reply->connection);
     if (link != NULL) {
         routing_bytes(routing, link->routing);
-        sent = tb_outbox_send(&reply->out, l->router[TB_DOOR_ENROL], routing,
+        sent = tb_outbox_send(&reply->out, l->router[link->door], routing,
                               sizeof routing, &bytes);
     }
     if (sent == TB_SENT_LATER) {
@@ -454,11 +492,55 @@ static void send_all(tb_listener *l)
     (void)pthread_mutex_unlock(&l->lock);
 }
 
+/* --- what the owner asks --- */
+
+/* All connections of a door that was closed are over. */
+static void forget_links(tb_listener *l, tb_door door)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    for (size_t fd = 0; fd < l->dog.cap; fd++) {
+        const tb_link *link = tb_watchdog_link(&l->dog, (int)fd);
+        if (link != NULL && link->door == door) {
+            tb_link was = tb_watchdog_closed(&l->dog, (int)fd);
+            if (was.peer != NULL && was.peer->connection == was.serial) {
+                set_gone(l, was.peer, "this door was closed");
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&l->lock);
+}
+
+/* The owner waits for it. */
+static void obey(tb_listener *l)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    tb_pair_order order = l->order;
+    (void)pthread_mutex_unlock(&l->lock);
+    if (!order.open && !order.close) {
+        return;
+    }
+    tb_rc rc = TB_OK;
+    if (order.open) {
+        rc = open_pair(l, &order.err);
+    } else {
+        for (size_t i = 0; i < TB_DOORS_OF_PAIR; i++) {
+            tb_door door = (tb_door)(order.pair * TB_DOORS_OF_PAIR + i);
+            read_monitor(l, door);
+            close_door(l, door);
+            forget_links(l, door);
+        }
+    }
+    (void)pthread_mutex_lock(&l->lock);
+    l->order = (tb_pair_order){.rc = rc, .err = order.err};
+    (void)pthread_cond_signal(&l->obeyed);
+    (void)pthread_mutex_unlock(&l->lock);
+}
+
 /* --- the loop --- */
 
 static void wait_for_work(tb_listener *l, tb_actor *self)
 {
-    zmq_pollitem_t items[8] = {
+    zmq_pollitem_t items[4 + 2 * TB_DOORS] = {
         {.fd = tb_actor_fd(self), .events = ZMQ_POLLIN},
         {.fd = tb_inbox_room_fd(l->inbox), .events = ZMQ_POLLIN},
         {.socket = l->zap.socket, .events = ZMQ_POLLIN},
@@ -494,6 +576,7 @@ static tb_rc work(tb_listener *l, tb_actor *self, tb_err *err)
     tb_rc rc = TB_OK;
     while (rc == TB_OK && !tb_actor_stopping(self)) {
         wait_for_work(l, self);
+        obey(l);
         rc = tb_zap_answer(&l->zap, judge, l, err);
         read_monitors(l);
         for (int door = 0; door < TB_DOORS && rc == TB_OK; door++) {
@@ -527,7 +610,7 @@ void tb_listener_run(tb_actor *self, void *arg)
     l->enrol_filled_ms = tb_clock_ms();
     tb_rc rc = last != NULL ? open_all(l, &why)
                             : tb_fail(&why, TB_E_NOMEM, "listener");
-    l->curve_secret = NULL; /* the caller's, and only until we are ready */
+    l->order = (tb_pair_order){.rc = rc}; /* its pointers were the caller's */
     tb_actor_ready(self, rc, &why);
     if (rc == TB_OK) {
         rc = work(l, self, &why);

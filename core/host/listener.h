@@ -13,7 +13,7 @@
 #include "host/zap.h"
 
 #define TB_LISTENER_REPLIES 64
-#define TB_DOORS            2
+#define TB_DOORS_OF_PAIR    2
 
 /* An answer to a stranger at the enrolment door. */
 typedef struct tb_enrol_reply {
@@ -21,17 +21,27 @@ typedef struct tb_enrol_reply {
     tb_outbox out;
 } tb_enrol_reply;
 
+/* What the owner asks of the doors; the pointers are used only until the order
+ * is obeyed. */
+typedef struct tb_pair_order {
+    bool open, close; /* which of the two; none: obeyed */
+    size_t pair;      /* 0 or 1 */
+    const char *endpoints[TB_DOORS_OF_PAIR]; /* NULL: door stays closed */
+    const uint8_t *curve_secret;             /* 32 bytes */
+    tb_rc rc;
+    tb_err err;
+} tb_pair_order;
+
 typedef struct tb_listener {
-    /* Set before the start; the pointers are used only until it is ready. */
-    const char *endpoints[TB_DOORS]; /* NULL: door closed */
-    const uint8_t *curve_secret;     /* 32 bytes */
+    tb_pair_order order; /* the first one is set before the start */
     size_t max_connections;
     uint32_t enrols_per_minute;
     tb_inbox *inbox;
 
-    char bound[TB_DOORS][TB_ENDPOINT_BYTES]; /* set when it is ready */
+    char bound[TB_DOORS][TB_ENDPOINT_BYTES]; /* set when a pair is opened */
 
-    pthread_mutex_t lock; /* of these: */
+    pthread_cond_t obeyed;
+    pthread_mutex_t lock; /* of these, and of order once it is ready: */
     tb_peers peers;
     tb_enrol_reply replies[TB_LISTENER_REPLIES];
     tb_transport_totals totals;
@@ -43,6 +53,7 @@ typedef struct tb_listener {
     void *router[TB_DOORS];
     void *monitor[TB_DOORS];
     tb_watchdog dog;
+    unsigned n_opened; /* doors, so far */
     double enrol_tokens;
     int64_t enrol_filled_ms;
     size_t n_sending; /* clients with a message that waits for room in libzmq */

@@ -5,6 +5,7 @@
 #define TB_HOST_PEERS_H
 
 #include "host/outbox.h"
+#include "host/watchdog.h"
 
 typedef struct tb_peer {
     tb_name name;
@@ -15,6 +16,7 @@ typedef struct tb_peer {
     bool cut;            /* its connection is to be ended */
     bool waiting;        /* in the list of those that have something to send */
     uint64_t connection; /* 0: not connected */
+    tb_door door;        /* of that connection, or of the last one */
     int fd;              /* of that connection */
     uint32_t routing;    /* highest routing number seen with this key */
     bool routed;         /* routing is set */

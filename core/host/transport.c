@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "host/listener.h"
@@ -38,6 +39,7 @@ static void destroy(tb_transport **transport)
     }
     tb_peers_release(&t->l.peers);
     tb_inbox_free(&t->l.inbox);
+    (void)pthread_cond_destroy(&t->l.obeyed);
     (void)pthread_mutex_destroy(&t->l.lock);
     tb_mem_free(t);
 }
@@ -45,6 +47,15 @@ static void destroy(tb_transport **transport)
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
 {
     return value != 0 ? value : otherwise;
+}
+
+static tb_pair_order order_of(size_t pair, const tb_transport_options *options)
+{
+    return (tb_pair_order){
+        .open = true,
+        .pair = pair,
+        .endpoints = {options->endpoint, options->enrol_endpoint},
+        .curve_secret = options->curve_secret};
 }
 
 tb_rc tb_transport_start(tb_transport **out,
@@ -58,9 +69,8 @@ tb_rc tb_transport_start(tb_transport **out,
         return tb_fail(err, TB_E_NOMEM, "transport");
     }
     (void)pthread_mutex_init(&t->l.lock, NULL);
-    t->l.endpoints[TB_DOOR_MAIN] = options->endpoint;
-    t->l.endpoints[TB_DOOR_ENROL] = options->enrol_endpoint;
-    t->l.curve_secret = options->curve_secret;
+    (void)pthread_cond_init(&t->l.obeyed, NULL);
+    t->l.order = order_of(0, options);
     t->l.enrols_per_minute =
         or_default(options->enrols_per_minute, ENROLS_DEFAULT);
     prepare_process();
@@ -100,6 +110,16 @@ tb_rc tb_transport_stop(tb_transport **transport, int timeout_ms, tb_err *err)
     return TB_OK;
 }
 
+static void lock(tb_transport *t)
+{
+    (void)pthread_mutex_lock(&t->l.lock);
+}
+
+static void unlock(tb_transport *t)
+{
+    (void)pthread_mutex_unlock(&t->l.lock);
+}
+
 const char *tb_transport_endpoint(const tb_transport *t)
 {
     return t->l.bound[TB_DOOR_MAIN];
@@ -115,14 +135,49 @@ const tb_descriptors *tb_transport_descriptors(const tb_transport *t)
     return &t->descriptors;
 }
 
-static void lock(tb_transport *t)
+const char *tb_transport_pair_endpoint(const tb_transport *t, size_t pair)
 {
-    (void)pthread_mutex_lock(&t->l.lock);
+    return t->l.bound[pair * TB_DOORS_OF_PAIR];
 }
 
-static void unlock(tb_transport *t)
+const char *tb_transport_pair_enrol_endpoint(const tb_transport *t, size_t pair)
 {
-    (void)pthread_mutex_unlock(&t->l.lock);
+    return t->l.bound[pair * TB_DOORS_OF_PAIR + 1];
+}
+
+/* Has the thread obey; it never takes long. */
+static tb_rc ask_doors(tb_transport *t, const tb_pair_order *order, tb_err *err)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += START_TIMEOUT_MS / 1000;
+    lock(t);
+    t->l.order = *order;
+    tb_actor_wake(t->actor);
+    int waited = 0;
+    while ((t->l.order.open || t->l.order.close) && waited == 0) {
+        waited = pthread_cond_timedwait(&t->l.obeyed, &t->l.lock, &until);
+    }
+    tb_rc rc =
+        waited == 0 ? t->l.order.rc : tb_fail(err, TB_E_TIMEOUT, "listener");
+    if (waited == 0 && rc != TB_OK) {
+        (void)tb_fail(err, rc, "%s", t->l.order.err.text);
+    }
+    unlock(t);
+    return rc;
+}
+
+tb_rc tb_transport_open_pair(tb_transport *t, size_t pair,
+                             const tb_transport_options *options, tb_err *err)
+{
+    tb_pair_order order = order_of(pair, options);
+    return ask_doors(t, &order, err);
+}
+
+void tb_transport_close_pair(tb_transport *t, size_t pair)
+{
+    tb_pair_order order = {.close = true, .pair = pair};
+    (void)!ask_doors(t, &order, NULL);
 }
 
 /* Has the thread end the client's connection. The lock is held. */

@@ -53,6 +53,22 @@ const char *tb_transport_enrol_endpoint(const tb_transport *t) TB_NONNULL(1);
 const tb_descriptors *tb_transport_descriptors(const tb_transport *t)
     TB_NONNULL(1);
 
+/* Opens the other pair of doors (0 is the one of the start) under a key of its
+ * own; clients may come in by both. Of options only endpoints and keys count.
+ * Errors: as tb_transport_start. */
+tb_rc tb_transport_open_pair(tb_transport *t, size_t pair,
+                             const tb_transport_options *options, tb_err *err)
+    TB_NONNULL(1, 3) TB_MUST_CHECK;
+
+/* Closes a pair and ends its connections. */
+void tb_transport_close_pair(tb_transport *t, size_t pair) TB_NONNULL(1);
+
+/* The bound endpoints of a pair; "" when it is closed. */
+const char *tb_transport_pair_endpoint(const tb_transport *t, size_t pair)
+    TB_NONNULL(1);
+const char *tb_transport_pair_enrol_endpoint(const tb_transport *t, size_t pair)
+    TB_NONNULL(1);
+
 /* Lets the holder of this CURVE key in as client, from now on. A client's new
  * key replaces its old one. Errors: EXISTS (key of another client), NOMEM. */
 tb_rc tb_transport_allow(tb_transport *t, const tb_name *client,

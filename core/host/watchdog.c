@@ -164,7 +164,7 @@ static bool is_over(tb_link *link, int fd, int64_t now_ms)
 {
     uint64_t age_s = (uint64_t)(now_ms - link->since_ms) / 1000;
     uint64_t bytes = taken(fd);
-    if (link->door == TB_DOOR_ENROL &&
+    if (tb_door_is_enrol(link->door) &&
         now_ms - link->since_ms > ENROL_TIME_MS) {
         return true;
     }
@@ -210,8 +210,8 @@ bool tb_watchdog_sweep(tb_watchdog *dog, int64_t now_ms)
                    "event=cut connection=%" PRIu64
                    " reason=%s delivered_bytes=%" PRIu64,
                    link->serial,
-                   link->door == TB_DOOR_ENROL ? "enrolment_time_or_credit"
-                                               : "credit",
+                   tb_door_is_enrol(link->door) ? "enrolment_time_or_credit"
+                                                : "credit",
                    link->delivered);
             (void)shutdown((int)fd, SHUT_RDWR);
             dog->n_cut++;

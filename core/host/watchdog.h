@@ -12,7 +12,20 @@
 
 #include "base/err.h"
 
-typedef enum tb_door { TB_DOOR_MAIN, TB_DOOR_ENROL } tb_door;
+/* Two pairs: while the coordinator changes its keys both are open. */
+typedef enum tb_door {
+    TB_DOOR_MAIN,
+    TB_DOOR_ENROL,
+    TB_DOOR_MAIN_2,
+    TB_DOOR_ENROL_2,
+    TB_DOORS
+} tb_door;
+
+/* Whether strangers may knock at this door. */
+static inline bool tb_door_is_enrol(tb_door door)
+{
+    return door == TB_DOOR_ENROL || door == TB_DOOR_ENROL_2;
+}
 
 /* One accepted connection. */
 typedef struct tb_link {

@@ -63,6 +63,9 @@ RECORDS = {
     18: u32(2) + bytes(range(1, 17)) + u64(1800000000),
     24: u32(2, 1) + H + bytes(32) + bytes(16),
     19: text("client-01") + u32(1) + H + bytes(32) + u64(77, 78),
+    20: u32(1) + u32(8 + 192 + 4 + 5 + 64) + b"TBMV" + u32(1) + b"TBCT" + u32(1)
+    + H + H + H + u64(2, 100, 200) + bytes(64) + u32(5) + b"tcp:x" + bytes(64)
+    + u64(1800000000) + text("tcp://0.0.0.0:7702") + text("tcp://0.0.0.0:7703"),
     21: H + text("anna") + bytes(16) + H + u32(5, 46341, 65536, 1),
     22: text("client-01") + text("memory=512MB site=lyon"),
 }

@@ -64,6 +64,15 @@ static void sample_newer(tb_record *r)
                                         .old_until_s = 78};
         CHECK(tb_name_set(&r->u.rotated.client, "client-01"));
         break;
+    case TB_REC_COORDINATOR_KEY:
+        r->u.coordinator_key = (tb_rec_coordinator_key){
+            .step = TB_ROTATION_PROVEN,
+            .move = {.certificate = {.serial = 2, .valid_until = 9},
+                     .endpoint = "tcp://fl.example:7702"},
+            .until_s = 78,
+            .listen = "tcp://0.0.0.0:7702",
+            .enrol = "tcp://0.0.0.0:7703"};
+        break;
     case TB_REC_PURGED:
         r->u.purged = (tb_rec_accepted){.config = config,
                                         .update = config,
@@ -86,6 +95,10 @@ static void sample_newer(tb_record *r)
     case TB_REC_RUN_CANCELLED:
         r->u.run_cancelled.run.bytes[3] = 5;
         memcpy(r->u.run_cancelled.why, "a wrong job", 12);
+        break;
+    case TB_REC_LEFT_OVER:
+        r->u.left_over = (tb_rec_left_over){.n_updates = 3};
+        memcpy(r->u.left_over.why, "cancelled", 9);
         break;
     default:
         break;
@@ -176,14 +189,12 @@ static tb_record sample(tb_record_kind kind)
         memcpy(r.u.run_ended.why, "accuracy fell by 0.1", 21);
         break;
     case TB_REC_LEFT_OVER:
-        r.u.left_over = (tb_rec_left_over){.n_updates = 3};
-        memcpy(r.u.left_over.why, "cancelled", 9);
-        break;
     case TB_REC_RUN_PAUSED:
     case TB_REC_RUN_RESUMED:
     case TB_REC_RUN_CANCELLED:
     case TB_REC_RESTORED:
     case TB_REC_ROTATED:
+    case TB_REC_COORDINATOR_KEY:
     case TB_REC_PURGED:
     case TB_REC_LABELLED:
     case TB_REC_SWEPT:

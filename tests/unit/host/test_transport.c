@@ -286,6 +286,72 @@ static void many_clients_with_two_keys_are_found(void **state)
     stop_server(&t);
 }
 
+/* The second pair of doors, with a key of its own. */
+static tb_dial *dial_second(const tb_transport *t, const keys *server,
+                            const keys *k)
+{
+    tb_err err;
+    tb_dial *d = NULL;
+    tb_dial_options o = {.endpoint = tb_transport_pair_endpoint(t, 1),
+                         .server_key = server->public,
+                         .curve_public = k->public,
+                         .curve_secret = k->secret};
+    CHECK_OK(tb_dial_start(&d, &o, &err), err);
+    expect_client(d, TB_IN_CONNECTED, "");
+    return d;
+}
+
+static void
+a_second_pair_of_doors_has_its_own_key_and_leads_inside(void **state)
+{
+    (void)state;
+    tb_err err;
+    keys k = new_keys();
+    keys server = new_keys();
+    tb_name name = name_of("creek");
+    tb_transport *t = start_server(0);
+    tb_dial *old = welcome(t, "creek", &k);
+    tb_transport_options o = {.endpoint = "tcp://127.0.0.1:0",
+                              .enrol_endpoint = "tcp://127.0.0.1:0",
+                              .curve_public = server.public,
+                              .curve_secret = server.secret};
+    CHECK(tb_transport_pair_endpoint(t, 1)[0] == '\0');
+    CHECK_OK(tb_transport_open_pair(t, 1, &o, &err), err);
+    CHECK(tb_transport_pair_enrol_endpoint(t, 1)[0] != '\0');
+    tb_transport_options busy = o; /* none of a pair stays open on failure */
+    busy.enrol_endpoint = tb_transport_enrol_endpoint(t);
+
+    tb_dial *new =
+        dial_second(t, &server, &k); /* the newest wins, by any door */
+    say(new, "by the new door");
+    tb_inbound *in = server_event(t);
+    CHECK(in->kind == TB_IN_GONE);
+    tb_inbound_free(&in);
+    in = server_event(t);
+    CHECK(in->kind == TB_IN_MESSAGE && is_text(in, "by the new door"));
+    tb_inbound_free(&in);
+    tb_outbound m = text_message("welcome");
+    CHECK_OK(tb_transport_send(t, &name, &m, &err), err);
+    in = client_event(new);
+    CHECK(in->kind == TB_IN_MESSAGE && is_text(in, "welcome"));
+    tb_inbound_free(&in);
+
+    tb_transport_close_pair(t, 1); /* its connections end */
+    in = server_event(t);
+    CHECK(in->kind == TB_IN_GONE && strstr(in->why, "closed") != NULL);
+    tb_inbound_free(&in);
+    expect_client(new, TB_IN_LOST, "");
+    CHECK_ERR(tb_transport_open_pair(t, 1, &busy, &err), TB_E_BUSY, err,
+              "in use");
+    CHECK(tb_transport_pair_endpoint(t, 1)[0] == '\0');
+    CHECK_OK(tb_transport_open_pair(t, 1, &o, &err), err); /* and again */
+    stop_client(&new);
+    new = dial_second(t, &server, &k);
+    stop_client(&new);
+    stop_client(&old);
+    stop_server(&t);
+}
+
 static void one_key_cannot_be_two_clients(void **state)
 {
     (void)state;
@@ -402,6 +468,8 @@ int main(void)
         cmocka_unit_test(a_half_open_connection_gives_way_to_a_newer_one),
         cmocka_unit_test(an_old_key_is_let_in_beside_the_new_until_forgotten),
         cmocka_unit_test(many_clients_with_two_keys_are_found),
+        cmocka_unit_test(
+            a_second_pair_of_doors_has_its_own_key_and_leads_inside),
         cmocka_unit_test(one_key_cannot_be_two_clients),
         cmocka_unit_test(a_full_pool_stops_reading_until_something_is_freed),
         cmocka_unit_test(a_stranger_enrols_then_its_key_is_allowed),
