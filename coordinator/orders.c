@@ -15,11 +15,11 @@ typedef struct order_task {
     tb_errand errand; /* first: the driver knows it as this */
     tb_verdict verdict;
     tb_daemon *daemon;
-    tb_order *order;                        /* owned */
-    tb_inbound *payload;                    /* owned; NULL: none */
-    tb_open_round *round;                   /* counted; NULL: not of a round */
-    tb_open_round *into;                    /* counted; of ADD_STORED */
-    tb_live *live;                          /* counted; NULL: no run */
+    tb_order *order;      /* owned */
+    tb_inbound *payload;  /* owned; NULL: none */
+    tb_open_round *round; /* counted; NULL: not of a round */
+    tb_open_round *into;  /* counted; of the two STORED ones */
+    tb_live *live;        /* counted; NULL: no run */
     uint8_t sign_key[TB_SIGN_PUBLIC_BYTES]; /* of the order's client */
     int64_t took_ns;                        /* at work */
 } order_task;
@@ -206,7 +206,7 @@ static void run_task(void *arg)
         tb_intake_drop(intake, order, v);
         break;
     case TB_ORDER_DROP_STORED:
-        tb_intake_drop_stored(intake, intake, order, v);
+        tb_intake_drop_stored(intake, t->into->intake, order, v);
         break;
     case TB_ORDER_ADD_STORED:
         tb_intake_add_stored(intake, t->into->intake, order, v);
@@ -404,7 +404,8 @@ static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
             return rc;
         }
     }
-    if (order->kind == TB_ORDER_ADD_STORED) {
+    if (order->kind == TB_ORDER_ADD_STORED ||
+        order->kind == TB_ORDER_DROP_STORED) {
         t->into = tb_daemon_round(d, &order->into);
         if (t->into == NULL) {
             return tb_fail(err, TB_E_BUG, "no sum of this round");

@@ -240,6 +240,12 @@ static tb_rc purge(replay *r, const tb_rec_accepted *p, tb_err *err)
     tb_order order = {
         .kind = TB_ORDER_DROP_STORED, .weight = p->weight, .full = p->full};
     tb_verdict verdict = {0};
+    for (size_t i = 0; i < r->n_waiting; i++) {
+        if (tb_hash_equal(&r->waiting[i].update, &p->update)) {
+            r->waiting[i] = r->waiting[--r->n_waiting]; /* not summed yet */
+            return TB_OK;
+        }
+    }
     order.upload.key = 1;
     order.upload.config = p->config;
     order.upload.client = p->client;

@@ -187,9 +187,14 @@ static tb_rc expelled(tb_coordinator *co, const tb_rec_expelled *r, tb_err *err)
     return TB_OK;
 }
 
-static tb_rc purged(tb_coordinator *co, const tb_rec_accepted *r, tb_err *err)
+static tb_rc purged(tb_coordinator *co, const tb_rec_accepted *r, uint64_t seq,
+                    tb_err *err)
 {
-    tb_run *run = run_of(co, &r->config, err);
+    tb_run *run = tb_co_find_known(co, &r->config);
+    if (run != NULL) {
+        return tb_co_buffer_purged(co, run, r, seq, err);
+    }
+    run = run_of(co, &r->config, err);
     if (run == NULL) {
         return TB_E_MALFORMED;
     }
@@ -519,7 +524,7 @@ static tb_rc apply(tb_coordinator *co, const tb_record *record, uint64_t seq,
     case TB_REC_EXPELLED:
         return expelled(co, &record->u.expelled, err);
     case TB_REC_PURGED:
-        return purged(co, &record->u.purged, err);
+        return purged(co, &record->u.purged, seq, err);
     case TB_REC_CLOSED:
         return closed(co, &record->u.closed, err);
     case TB_REC_COMMITTED:

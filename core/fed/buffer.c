@@ -176,6 +176,22 @@ static void order_add(tb_coordinator *co, tb_run *run, tb_taken *c)
     c->order = o->id;
 }
 
+/* Takes a purged one out again, once its row is durable. */
+static void order_drop(tb_coordinator *co, tb_run *run, tb_taken *c)
+{
+    const tb_rec_accepted *r = &c->record;
+    tb_order *o = tb_co_order(co, run, TB_ORDER_DROP_STORED, c->seq);
+    o->upload = (tb_upload_ref){.key = ++co->next_key,
+                                .config = r->config,
+                                .client = r->client,
+                                .upload = r->upload,
+                                .n_blocks = r->n_blocks};
+    o->into = run->round.hash;
+    o->weight = r->weight;
+    o->full = r->full;
+    c->order = o->id;
+}
+
 void tb_co_pump_buffer(tb_coordinator *co, tb_run *run)
 {
     const tb_round *round = &run->round;
@@ -186,9 +202,13 @@ void tb_co_pump_buffer(tb_coordinator *co, tb_run *run)
     run->async->look_taken = false;
     for (size_t i = 0; i < run->async->n_taken; i++) {
         tb_taken *c = &run->async->taken[i];
-        if (belongs(run, c) && !c->added && c->order == 0 &&
-            co->now >= c->retry_ms) {
+        if (c->order != 0 || co->now < c->retry_ms) {
+            continue;
+        }
+        if (belongs(run, c) && !c->added) {
             order_add(co, run, c);
+        } else if (c->state == TB_TAKEN_REFUSED && c->added) {
+            order_drop(co, run, c);
         }
     }
 }
@@ -216,8 +236,9 @@ bool tb_co_buffer_verdict(tb_coordinator *co, const tb_verdict *verdict)
         return false;
     }
     c->order = 0;
+    run->async->look_taken = true;
     if (verdict->rc == TB_OK) {
-        c->added = true;
+        c->added = !c->added; /* summed, or taken out again */
     } else if (tb_rc_fault(verdict->rc) == TB_FAULT_HOST) {
         c->retry_ms = tb_co_lack(co, run, verdict);
     } else {
@@ -230,8 +251,9 @@ bool tb_co_buffer_quiet(const tb_run *run)
 {
     for (size_t i = 0; i < run->async->n_taken; i++) {
         const tb_taken *c = &run->async->taken[i];
-        bool missing = belongs(run, c) && !c->added && !run->round.doomed;
-        if (c->order != 0 || missing) {
+        bool wrong = belongs(run, c) ? !c->added
+                                     : c->state == TB_TAKEN_REFUSED && c->added;
+        if (c->order != 0 || (wrong && !run->round.doomed)) {
             return false;
         }
     }
@@ -428,9 +450,54 @@ void tb_co_buffer_over(tb_coordinator *co, tb_run *run, bool committed)
     tb_async *a = run->async;
     bool closed = run->round.closed;
     pass_on(a, closed ? TB_TAKEN_CLOSED : TB_TAKEN_WAITS, TB_TAKEN_OVER);
+    for (size_t i = 0; i < a->n_taken; i++) {
+        a->taken[i].added = false; /* the sum goes */
+    }
     if (committed) {
         expire(co, run, run->number + 1);
     }
+}
+
+bool tb_co_buffer_purge(tb_coordinator *co, tb_run *run, const tb_name *client)
+{
+    bool found = false;
+    for (size_t i = 0; run->async != NULL && i < run->async->n_taken; i++) {
+        const tb_taken *c = &run->async->taken[i];
+        if (c->state == TB_TAKEN_WAITS &&
+            tb_name_equal(&c->record.client, client)) {
+            tb_record record = {.kind = TB_REC_PURGED, .u.purged = c->record};
+            (void)tb_co_journal(co, &record);
+            found = true;
+        }
+    }
+    return found;
+}
+
+tb_rc tb_co_buffer_purged(const tb_coordinator *co, tb_run *run,
+                          const tb_rec_accepted *record, uint64_t seq,
+                          tb_err *err)
+{
+    tb_taken *c = tb_co_taken(run, &record->config, &record->client);
+    tb_row *row = tb_co_find(co, &record->client);
+    if (row == NULL || c == NULL || c->state != TB_TAKEN_WAITS ||
+        !tb_hash_equal(&c->record.update, &record->update)) {
+        return tb_fail(err, TB_E_MALFORMED, "journal: %s cannot be purged here",
+                       record->client.text);
+    }
+    c->state = TB_TAKEN_REFUSED;
+    c->code = TB_REFUSE_IDENTITY;
+    c->seq = seq;
+    run->async->look_taken = true;
+    row->n_accepted--;
+    if (tb_hash_equal(&row->last.update, &record->update)) {
+        row->last = (tb_rec_accepted){0};
+        row->last_seq = 0;
+    }
+    if (tb_co_buffered(run) && run->round.open && !run->round.closed) {
+        run->round.n_accepted--;
+        run->round.weight -= record->weight;
+    }
+    return TB_OK;
 }
 
 tb_rc tb_co_buffer_left_over(const tb_coordinator *co,

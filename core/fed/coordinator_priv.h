@@ -130,7 +130,7 @@ typedef enum tb_taken_state {
     TB_TAKEN_WAITS,  /* in the open buffer, or for the next one */
     TB_TAKEN_CLOSED, /* its buffer has closed */
     TB_TAKEN_OVER,   /* its buffer is committed or abandoned */
-    TB_TAKEN_REFUSED /* expelled: it never counted */
+    TB_TAKEN_REFUSED /* expelled, or purged: it does not count */
 } tb_taken_state;
 
 /* What became of a client's update of one configuration. */
@@ -419,6 +419,9 @@ tb_rc tb_co_buffer_accepted(const tb_coordinator *co, tb_run *run,
 tb_rc tb_co_buffer_expelled(const tb_coordinator *co, tb_run *run,
                             const tb_rec_expelled *record, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+tb_rc tb_co_buffer_purged(const tb_coordinator *co, tb_run *run,
+                          const tb_rec_accepted *record, uint64_t seq,
+                          tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 void tb_co_buffer_closed(tb_run *run) TB_NONNULL(1);
 void tb_co_buffer_over(tb_coordinator *co, tb_run *run, bool committed)
     TB_NONNULL(1, 2);
@@ -429,6 +432,10 @@ void tb_co_buffer_forgotten(tb_run *run) TB_NONNULL(1);
 /* Whether this very update belongs into the open buffer. */
 bool tb_co_buffer_counts(const tb_run *run, const tb_name *client,
                          const tb_hash *update) TB_NONNULL(1, 2, 3);
+/* Journals that what a client has in the open buffer, or in the next one, is
+ * taken out; false: it has nothing there. */
+bool tb_co_buffer_purge(tb_coordinator *co, tb_run *run, const tb_name *client)
+    TB_NONNULL(1, 2, 3);
 /* Updates that wait for a buffer, or are in the open one. */
 uint32_t tb_co_waiting(const tb_run *run) TB_NONNULL(1);
 tb_async *tb_co_async_new(void);

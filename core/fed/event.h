@@ -82,7 +82,7 @@ typedef struct tb_order {
     uint32_t full;        /* END_UPLOAD, ADD_STORED: what the mean divides by */
     bool deferred;        /* of the first three upload orders: the sum is left
                            * alone, since it is not known yet which one */
-    tb_hash into;         /* ADD_STORED: hash of the configuration */
+    tb_hash into;         /* ADD_, DROP_STORED: hash of the configuration */
     uint64_t payload;     /* ADD_BLOCK: handle */
     size_t payload_bytes; /* ADD_BLOCK: its length, checked */
     tb_hash update;       /* END_UPLOAD, ADD_STORED */

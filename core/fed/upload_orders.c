@@ -18,6 +18,7 @@ static void order(tb_coordinator *co, tb_seat *seat, tb_order_kind kind)
     uint64_t after = kind == TB_ORDER_DROP_STORED ? co->seq : 0;
     tb_order *o = tb_co_order(co, seat->run, kind, after);
     o->upload = upload->ref;
+    o->into = seat->config;
     o->deferred = seat->flight;
     o->weight = upload->weight;
     o->full = upload->counted ? upload->full : upload->weight;
@@ -70,6 +71,13 @@ void tb_co_purge(tb_coordinator *co, const tb_name *client)
 {
     const tb_row *row = tb_co_find(co, client);
     tb_seat *seat = row != NULL ? row->seat : NULL;
+    bool found = false;
+    for (size_t i = 0; i < co->n_runs; i++) {
+        found = tb_co_buffer_purge(co, co->runs[i], client) || found;
+    }
+    if (found) {
+        return; /* it is in no cohort then, or only measures */
+    }
     if (seat == NULL || seat->state != TB_SEAT_DONE) {
         co->rc =
             tb_fail(co->err, TB_E_NOT_FOUND,

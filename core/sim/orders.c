@@ -394,7 +394,9 @@ static tb_rc of_round(tb_sim *sim, const tb_order *o, tb_verdict *v,
                       tb_err *err)
 {
     const tb_hash *hash =
-        o->kind == TB_ORDER_ADD_STORED ? &o->into : &o->upload.config;
+        o->kind == TB_ORDER_ADD_STORED || o->kind == TB_ORDER_DROP_STORED
+            ? &o->into
+            : &o->upload.config;
     const tb_sim_round *round =
         o->deferred ? know_round(sim, hash, err) : round_of(sim, hash);
     if (round == NULL && o->deferred) {

@@ -65,7 +65,8 @@ static void accepted(fleet *f, const tb_rec_accepted *r)
 static void opened(fleet *f)
 {
     for (size_t i = 0; i < f->n_updates; i++) {
-        if (f->updates[i].in == SIZE_MAX && !f->updates[i].left_over) {
+        if (f->updates[i].in == SIZE_MAX && !f->updates[i].left_over &&
+            !f->updates[i].purged) {
             f->updates[i].in = f->n_rounds - 1;
         }
     }
@@ -151,11 +152,32 @@ static void left_over(fleet *f, const tb_rec_left_over *r)
 {
     uint32_t n = 0;
     for (size_t i = 0; i < f->n_updates; i++) {
-        bool waits = f->updates[i].in == SIZE_MAX && !f->updates[i].left_over;
+        bool waits = f->updates[i].in == SIZE_MAX && !f->updates[i].left_over &&
+                     !f->updates[i].purged;
         f->updates[i].left_over = f->updates[i].left_over || waits;
         n += waits;
     }
     CHECK(n == r->n_updates && r->why[0] != '\0');
+}
+
+static void purged(fleet *f, const tb_rec_accepted *r)
+{
+    size_t own = number_of(f, &r->config);
+    size_t c = fleet_client_of(f, &r->client);
+    size_t n = 0;
+    for (size_t i = 0; i < f->n_updates; i++) {
+        fleet_update *u = &f->updates[i];
+        if (u->own == own && u->client == c) {
+            CHECK(!u->in_closed && !u->left_over && !u->purged);
+            CHECK(u->in == SIZE_MAX || !f->rounds[u->in].closed);
+            u->purged = true;
+            u->in = SIZE_MAX;
+            n++;
+        }
+    }
+    CHECK(n == 1);
+    f->rounds[own].in[c] = false;
+    f->rounds[own].purged[c] = true;
 }
 
 static bool trains(fleet *f, const tb_hash *config)
@@ -171,6 +193,11 @@ bool buffers_row(fleet *f, const tb_record *record)
     } else if (record->kind == TB_REC_ACCEPTED &&
                trains(f, &record->u.accepted.config)) {
         accepted(f, &record->u.accepted);
+    } else if (record->kind == TB_REC_PURGED &&
+               trains(f, &record->u.purged.config)) {
+        purged(f, &record->u.purged);
+    } else if (record->kind == TB_REC_CLOSED) {
+        fleet_round_of(f, &record->u.closed.config)->closed = true;
     } else if (record->kind == TB_REC_COMMITTED &&
                trains(f, &record->u.committed.config)) {
         committed(f, &record->u.committed);
@@ -189,7 +216,7 @@ void buffers_check(const fleet *f)
 {
     for (size_t i = 0; i < f->n_updates; i++) {
         const fleet_update *u = &f->updates[i];
-        CHECK(u->in_closed != u->left_over);
+        CHECK(u->in_closed + u->left_over + u->purged == 1);
     }
 }
 

@@ -62,6 +62,7 @@ typedef struct fleet_update {
     size_t in;      /* number of the round that it counts in */
     bool in_closed; /* it is known: that round has closed, or is over */
     bool left_over;
+    bool purged;
 } fleet_update;
 
 typedef struct fleet {

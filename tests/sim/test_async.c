@@ -272,6 +272,33 @@ a_client_that_dies_in_mid_upload_resumes_or_trains_again(void **state)
     }
 }
 
+/* Revoked at each millisecond: what it has in the open buffer, or for the next
+ * one, is taken out, and the models are as if it had never come. */
+static void a_purged_member_leaves_the_open_buffer_to_the_bit(void **state)
+{
+    uint32_t n_purged = 0;
+    (void)state;
+    for (int64_t at = 25; at < 105; at++) {
+        fleet f;
+        tb_err err = {0};
+        async_init(&f, 5, 4, 4);
+        f.params.world.order_ms = 6;
+        start(&f);
+        fleet_pass(&f, at);
+        tb_rc rc = tb_sim_revoke(f.sim, 1, true, &err);
+        CHECK(rc == TB_OK || rc == TB_E_NOT_FOUND);
+        if (rc == TB_E_NOT_FOUND) {
+            CHECK_OK(tb_sim_revoke(f.sim, 1, false, &err), err);
+        }
+        fleet_finish(&f, 60000);
+        CHECK(f.ended.outcome == TB_OUTCOME_DONE);
+        n_purged += f.kinds[TB_REC_PURGED];
+        fleet_release(&f);
+    }
+    print_message("%u updates purged\n", n_purged);
+    CHECK(n_purged > 5);
+}
+
 /* kills */
 
 static void set_up(fleet *f)
@@ -405,6 +432,7 @@ int main(void)
         cmocka_unit_test(a_client_whose_updates_are_bad_is_not_asked_again),
         cmocka_unit_test(
             a_client_that_dies_in_mid_upload_resumes_or_trains_again),
+        cmocka_unit_test(a_purged_member_leaves_the_open_buffer_to_the_bit),
         cmocka_unit_test(
             killed_with_each_row_durable_it_counts_each_update_once),
         cmocka_unit_test(killed_with_each_row_lost_it_counts_each_update_once),
