@@ -11,12 +11,19 @@ static size_t number_of(fleet *f, const tb_hash *config)
     return (size_t)(fleet_round_of(f, config) - f->rounds);
 }
 
-/* The training round that is open and has not closed, or SIZE_MAX. */
-static size_t open_buffer(const fleet *f)
+static bool is_buffer(const fleet *f, size_t round, const tb_run_id *run)
+{
+    const tb_round_config *config = &f->rounds[round].config;
+    return config->task == TB_TASK_TRAIN &&
+           memcmp(config->run.bytes, run->bytes, sizeof run->bytes) == 0;
+}
+
+/* The training round of a run that is open and has not closed, or SIZE_MAX. */
+static size_t open_buffer(const fleet *f, const tb_run_id *run)
 {
     for (size_t i = f->n_rounds; i > 0; i--) {
         const fleet_round *r = &f->rounds[i - 1];
-        if (r->config.task == TB_TASK_TRAIN) {
+        if (is_buffer(f, i - 1, run)) {
             return r->closed || r->committed || r->abandoned ? SIZE_MAX : i - 1;
         }
     }
@@ -24,12 +31,12 @@ static size_t open_buffer(const fleet *f)
 }
 
 /* Round number that an update accepted now is for. */
-static uint32_t round_now(const fleet *f)
+static uint32_t round_now(const fleet *f, const tb_run_id *run)
 {
     uint32_t round = 1;
     for (size_t i = 0; i < f->n_rounds; i++) {
         const fleet_round *r = &f->rounds[i];
-        if (r->config.task == TB_TASK_TRAIN) {
+        if (is_buffer(f, i, run)) {
             bool over = r->closed && !r->abandoned;
             round = r->config.round + over;
         }
@@ -45,7 +52,8 @@ static void accepted(fleet *f, const tb_rec_accepted *r)
     CHECK(!round->in[c]);
     round->in[c] = true;
     round->update[c] = r->update;
-    CHECK(r->staleness == round_now(f) - round->config.round);
+    CHECK(r->staleness ==
+          round_now(f, &round->config.run) - round->config.round);
     CHECK(r->staleness <= f->run.max_staleness);
     CHECK(r->full == 65536);
     CHECK(r->weight == (uint32_t)llround(65536.0 / sqrt(1.0 + r->staleness)));
@@ -53,20 +61,29 @@ static void accepted(fleet *f, const tb_rec_accepted *r)
         tb_mem_resize(f->updates, f->n_updates + 1, sizeof *updates);
     CHECK(updates != NULL);
     f->updates = updates;
-    f->updates[f->n_updates++] = (fleet_update){.client = c,
-                                                .own = own,
-                                                .weight = r->weight,
-                                                .full = r->full,
-                                                .staleness = r->staleness,
-                                                .in = open_buffer(f)};
+    f->updates[f->n_updates++] =
+        (fleet_update){.client = c,
+                       .own = own,
+                       .weight = r->weight,
+                       .full = r->full,
+                       .staleness = r->staleness,
+                       .in = open_buffer(f, &round->config.run)};
+}
+
+/* Whether an update of this run is in no buffer yet. */
+static bool waits(const fleet *f, size_t i, const tb_run_id *run)
+{
+    const fleet_update *u = &f->updates[i];
+    return u->in == SIZE_MAX && !u->left_over && !u->purged &&
+           is_buffer(f, u->own, run);
 }
 
 /* What was accepted before a buffer opened is in it. */
 static void opened(fleet *f)
 {
+    const tb_run_id *run = &f->rounds[f->n_rounds - 1].config.run;
     for (size_t i = 0; i < f->n_updates; i++) {
-        if (f->updates[i].in == SIZE_MAX && !f->updates[i].left_over &&
-            !f->updates[i].purged) {
+        if (waits(f, i, run)) {
             f->updates[i].in = f->n_rounds - 1;
         }
     }
@@ -152,10 +169,9 @@ static void left_over(fleet *f, const tb_rec_left_over *r)
 {
     uint32_t n = 0;
     for (size_t i = 0; i < f->n_updates; i++) {
-        bool waits = f->updates[i].in == SIZE_MAX && !f->updates[i].left_over &&
-                     !f->updates[i].purged;
-        f->updates[i].left_over = f->updates[i].left_over || waits;
-        n += waits;
+        bool left = waits(f, i, &r->run);
+        f->updates[i].left_over = f->updates[i].left_over || left;
+        n += left;
     }
     CHECK(n == r->n_updates && r->why[0] != '\0');
 }

@@ -388,9 +388,16 @@ static void settled(void *arg, size_t client, const tb_hash *config,
     }
 }
 
+/* Rounds of an asynchronous run that updates may still come for. */
+static size_t older_rounds(const fleet *f)
+{
+    return f->run.mode == TB_MODE_ASYNC ? f->run.max_staleness + 2 : 0;
+}
+
 /* What the parameters allow: models, and for each run its sum and a cohort's
  * updates in the spool; for each client an update on its disk, one in the
- * making, and a window of it in flight, twice with duplicates. */
+ * making, and a window of it in flight, twice with duplicates. And what this
+ * file remembers itself. */
 static size_t memory_bound(const fleet *f)
 {
     size_t model = f->n_params * sizeof(float);
@@ -398,6 +405,9 @@ static size_t memory_bound(const fleet *f)
     size_t clients = f->params.n_clients;
     return (4u << 20) + (f->n_models + FLEET_RUNS_MAX) * model +
            f->n_tracks * (6 * update + 3 * clients * update) +
+           f->n_tracks * older_rounds(f) *
+               (sizeof(tb_round_config) + clients * update) +
+           f->n_rounds * sizeof *f->rounds + f->n_updates * sizeof *f->updates +
            clients * (8 * update + (64u << 10));
 }
 

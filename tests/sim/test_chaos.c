@@ -24,6 +24,9 @@
 #define SOAK_FIRST 1000001
 #define RUNS_MAX   4
 
+/* Seeds from here on are of asynchronous runs. */
+#define ASYNC_FIRST UINT64_C(1000000000)
+
 static uint64_t first_seed = 1;
 static uint64_t last_seed = TB_SEEDS;
 static uint64_t now_at; /* the seed that runs */
@@ -234,6 +237,24 @@ static void draw_run(chaos *c)
     }
 }
 
+/* The same run in buffers, with clients of all speeds. */
+static void draw_async(chaos *c)
+{
+    fleet *f = &c->f;
+    tb_stream *s = &c->s;
+    uint32_t n = (uint32_t)f->params.n_clients;
+    f->run.mode = TB_MODE_ASYNC;
+    f->run.weights = TB_WEIGHTS_UNIFORM;
+    f->run.rounds += 2;
+    f->run.target = 1 + (uint32_t)below(s, n);
+    f->run.buffer = 1 + (uint32_t)below(s, n);
+    if (f->run.minimum > f->run.buffer) {
+        f->run.minimum = f->run.buffer;
+    }
+    f->run.max_staleness = (uint32_t)below(s, 4);
+    f->run.max_attempts = 60;
+}
+
 /* By when all is over, after the last fault: each attempt of each round takes a
  * deadline and a selection, with evaluation twice as many; and before it
  * clients come back from the longest of their pauses. */
@@ -258,6 +279,9 @@ static void one_schedule(uint64_t seed, void (*trace)(void *, const char *))
     f->params.jobs.trace = trace;
     draw_world(&c);
     draw_run(&c);
+    if (seed >= ASYNC_FIRST) {
+        draw_async(&c);
+    }
     c.runs[c.n_runs++] = f->run.run;
     fleet_start(f);
     fleet_pass(f, 30); /* the start is durable */
@@ -286,6 +310,15 @@ static void every_schedule_ends_and_counts_each_update_once(void **state)
     (void)state;
     for (uint64_t seed = first_seed; seed <= last_seed; seed++) {
         one_schedule(seed, NULL);
+    }
+    now_at = 0;
+}
+
+static void every_asynchronous_schedule_counts_each_update_once(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < TB_SEEDS / 10; seed++) {
+        one_schedule(ASYNC_FIRST + seed, NULL);
     }
     now_at = 0;
 }
@@ -384,6 +417,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(
             every_schedule_ends_and_counts_each_update_once, say_seed),
+        cmocka_unit_test_teardown(
+            every_asynchronous_schedule_counts_each_update_once, say_seed),
         cmocka_unit_test_teardown(a_seed_replays_to_the_byte, say_seed),
     };
     const struct CMUnitTest one[] = {
