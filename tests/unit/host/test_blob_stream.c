@@ -149,9 +149,19 @@ static void a_bomb_stops_at_the_size_that_was_named(void **state)
 {
     fixture f;
     char stored[1024];
+    struct rlimit old;
     setup(&f, *state, RAW_BYTES);
     stored_path(&f, *state, stored, sizeof stored);
     tb_blob_ref lie = f.ref;
+    /* what is written beyond the size that was named would fail as IO */
+    (void)signal(SIGXFSZ, SIG_IGN);
+    CHECK(getrlimit(RLIMIT_FSIZE, &old) == 0);
+    const struct rlimit small = {10, old.rlim_max};
+    CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    lie.raw_bytes = 10;
+    tb_rc rc = tb_blob_unpack_file(stored, &lie, f.to, 0600, NULL);
+    CHECK(setrlimit(RLIMIT_FSIZE, &old) == 0);
+    CHECK(rc == TB_E_MALFORMED);
     lie.raw_bytes = RAW_BYTES - 1;
     check_refused(&f, stored, &lie);
     lie.raw_bytes = 10;
