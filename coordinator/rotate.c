@@ -144,7 +144,7 @@ tb_rc tb_daemon_rotate(tb_daemon *d, const tb_name *client,
                     msg->curve_key, &why);
     }
     if (rc != TB_OK && tb_rc_fault(rc) == TB_FAULT_PEER) {
-        tb_log(TB_LOG_WARN, "event=rotate client=%s result=refused why=\"%s\"",
+        tb_log(TB_LOG_DEBUG, "event=rotate client=%s result=refused why=\"%s\"",
                client->text, why.text);
         tb_daemon_refuse(d, client, TB_MSG_ROTATE, TB_REFUSE_IDENTITY,
                          why.text);

@@ -16,11 +16,20 @@
 
 enum { VERSION, REQUEST_ID, DOMAIN, ADDRESS, ROUTING, MECHANISM, KEY };
 
-static void *bind_new(void *context)
+static void *new_socket(void *context)
 {
     void *socket = zmq_socket(context, ZMQ_REP);
-    if (socket != NULL && (tb_zsock_set(socket, ZMQ_LINGER, 0) != 0 ||
-                           zmq_bind(socket, ENDPOINT) != 0)) {
+    if (socket != NULL && tb_zsock_set(socket, ZMQ_LINGER, 0) != 0) {
+        (void)zmq_close(socket);
+        socket = NULL;
+    }
+    return socket;
+}
+
+static void *bind_new(void *context)
+{
+    void *socket = new_socket(context);
+    if (socket != NULL && zmq_bind(socket, ENDPOINT) != 0) {
         (void)zmq_close(socket);
         socket = NULL;
     }
@@ -137,14 +146,19 @@ tb_rc tb_zap_turn(tb_zap *zap, int64_t now_ms, tb_err *err)
     if (zap->n_answers == 0) {
         return TB_OK;
     }
-    if (zmq_unbind(zap->socket, ENDPOINT) != 0) {
-        return tb_zsock_fail(err, "renewing the access check");
+    void *next = new_socket(zap->context);
+    zap->turned_ms = now_ms;
+    if (next == NULL) { /* no descriptor is left: the old one does it still */
+        return TB_OK;
+    }
+    if (zmq_unbind(zap->socket, ENDPOINT) != 0 ||
+        zmq_bind(next, ENDPOINT) != 0) {
+        tb_rc rc = tb_zsock_fail(err, "renewing the access check");
+        (void)zmq_close(next);
+        return rc;
     }
     zap->old = zap->socket;
-    zap->socket = bind_new(zap->context);
-    zap->turned_ms = now_ms;
+    zap->socket = next;
     zap->n_answers = 0;
-    return zap->socket != NULL
-               ? TB_OK
-               : tb_zsock_fail(err, "renewing the access check");
+    return TB_OK;
 }
