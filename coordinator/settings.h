@@ -25,7 +25,8 @@ typedef struct tb_daemon_settings {
     uint32_t workers;
     uint32_t max_connections; /* 0: as file descriptors allow */
     bool keep_updates;
-    tb_retention keep; /* keep.* */
+    tb_retention keep;  /* keep.* */
+    uint64_t keep_free; /* bytes that a start leaves free */
     uint64_t key_overlap_ms;
     uint32_t jobs_running;
     uint32_t predict_max_rows;

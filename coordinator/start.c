@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "daemon.h"
+#include "disk.h"
 #include "model/params.h"
 #include "wire/manifest.h"
 #include "work/finish.h"
@@ -19,6 +20,7 @@ typedef struct start_task {
     tb_errand errand; /* first: the driver knows it as this */
     tb_daemon *daemon;
     uint64_t asker;         /* control connection */
+    bool force;             /* whatever room the disk has */
     tb_job job;             /* owned */
     tb_buf file;            /* owned: the model's file, or empty */
     tb_rec_version version; /* to start from; sequence 0: none */
@@ -136,6 +138,19 @@ static void drop(tb_errand *errand)
     free_task((start_task *)(void *)errand);
 }
 
+/* Room for it, beside the rounds of the runs that live. */
+static tb_rc check_disk(tb_daemon *d, const tb_live *live, tb_err *err)
+{
+    uint64_t others = 0;
+    tb_disk_need need = tb_disk_need_of(&live->params, d->settings);
+    for (const tb_live *l = d->lives; l != NULL; l = l->next) {
+        uint64_t more = tb_disk_need_of(&l->params, d->settings).updates;
+        others = others > UINT64_MAX - more ? UINT64_MAX : others + more;
+    }
+    return tb_disk_check(tb_folder_dir(d->state.folder), &need, others,
+                         d->settings, err);
+}
+
 /* The run is journalled, unless something came between. */
 static tb_rc begin_run(tb_daemon *d, start_task *t, tb_run_id *run)
 {
@@ -144,7 +159,10 @@ static tb_rc begin_run(tb_daemon *d, start_task *t, tb_run_id *run)
     if (!tb_control_waits(d->control, t->asker)) {
         return tb_fail(why, TB_E_CANCELLED, "who asked for it is gone");
     }
-    tb_rc rc = tb_live_start(t->live, d->state.folder, &d->keys, why);
+    tb_rc rc = t->force ? TB_OK : check_disk(d, t->live, why);
+    if (rc == TB_OK) {
+        rc = tb_live_start(t->live, d->state.folder, &d->keys, why);
+    }
     *run = t->live->params.run;
     if (rc == TB_OK) {
         tb_event event = {.kind = TB_EV_START, .params = &t->live->params};
@@ -281,6 +299,7 @@ tb_rc tb_daemon_start(tb_daemon *d, tb_control_request *request, tb_err *err)
     t->errand.drop = drop;
     t->daemon = d;
     t->asker = request->id;
+    t->force = tb_control_arg_get(request, "force") != NULL;
     tb_rc rc = check(d, t, request, &why);
     if (rc == TB_OK) {
         if (request->n_attachments > 1) {

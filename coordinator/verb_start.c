@@ -10,6 +10,7 @@
 
 typedef struct from_flags {
     char from[TB_JOB_VERSION_BYTES];
+    bool force;
 } from_flags;
 
 static const tb_setting from_rows[] = {
@@ -17,11 +18,17 @@ static const tb_setting from_rows[] = {
      .help = "start from a registered version, whatever model the job names",
      .value = "NAME[@SEQUENCE]",
      .type = TB_SETTING_TEXT,
-     TB_FIELD(from_flags, from)}};
+     TB_FIELD(from_flags, from)},
+    {.key = "force",
+     .help = "start also when the disk may be too small for it",
+     .preset = "false",
+     .type = TB_SETTING_BOOL,
+     TB_FIELD(from_flags, force)}};
 
 static const tb_setting_table from_table = {.env = "TRIBUTARY_",
                                             .rows = from_rows,
-                                            .n_rows = 1,
+                                            .n_rows = sizeof from_rows /
+                                                      sizeof *from_rows,
                                             .bytes = sizeof(from_flags)};
 
 #define MODEL_BYTES_MAX ((size_t)1 << 30)
@@ -97,6 +104,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
 {
     const tb_dir_settings *at = call->values[0];
     const tb_job *job = call->values[1];
+    const from_flags *flags = call->values[2];
     tb_json *reply = NULL;
     tb_control_request request;
     tb_rc rc = tb_control_request_init(&request, "start", err);
@@ -106,6 +114,9 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     rc = read_job(call, err);
     if (rc == TB_OK) {
         rc = attach(&request, job, err);
+    }
+    if (rc == TB_OK && flags->force) {
+        rc = tb_control_arg_add(&request, "force", "1", err);
     }
     if (rc == TB_OK) {
         rc = tb_ask_once(&reply, at, &request, err);

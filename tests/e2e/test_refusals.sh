@@ -18,6 +18,15 @@ expect_code 2 tributaryd start "$tmp/job.yaml" --optimiser-lr 0
 # A model that does not fit the data.
 expect_code 3 tributaryd start "$tmp/job.yaml" --model-new mlp:100-10
 
+# More than the disk holds: said before it starts, unless one insists.
+big="--model-new mlp:784-4096-4096-10 --cohort-target 40000 --data-set sounds"
+# shellcheck disable=SC2086
+expect_code 1 tributaryd start "$tmp/job.yaml" $big
+expect_text "free some space (tributaryd gc), lower cohort.target"
+# shellcheck disable=SC2086
+tributaryd start "$tmp/job.yaml" $big --force >/dev/null
+tributaryd cancel >/dev/null
+
 # Data that nobody offers: the run waits, says for what, and can be cancelled.
 tributaryd start "$tmp/job.yaml" --data-set sounds >/dev/null
 until_ok 10 sh -c "tributaryd status | grep -q sounds"
