@@ -98,22 +98,28 @@ static tb_rc write_manifest(const home *h, const tb_msg_manifest *msg,
 tb_rc registry_take(const home *h, const tb_msg_manifest *msg,
                     const tb_name *model, tb_manifest *out, tb_err *err)
 {
-    uint64_t known = registry_sequence(h, model);
+    tb_manifest known = {0};
+    (void)!registry_manifest(h, model, &known, NULL); /* none: all is newer */
     const signed_manifest offered = {msg->manifest, msg->signature,
                                      h->fed.certificate};
     tb_rc rc = check_manifest(h, &offered, model, out, err);
     if (rc != TB_OK) {
+        tb_manifest_release(&known);
         return rc;
     }
-    if (out->sequence < known) {
+    /* A restored coordinator has lost versions: it counts on from those that it
+     * still has, in a new epoch. */
+    if (out->epoch < known.epoch ||
+        (out->epoch == known.epoch && out->sequence < known.sequence)) {
         rc = tb_fail(err, TB_E_DENIED,
                      "the coordinator offers version %llu of %s, older than "
                      "version %llu that is known here: refused",
                      (unsigned long long)out->sequence, model->text,
-                     (unsigned long long)known);
+                     (unsigned long long)known.sequence);
     } else {
         rc = write_manifest(h, msg, model, err);
     }
+    tb_manifest_release(&known);
     if (rc != TB_OK) {
         tb_manifest_release(out);
     }

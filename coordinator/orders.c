@@ -168,6 +168,7 @@ static void finish(order_task *t)
                              .evaluate = t->live->evaluate,
                              .calibrate = t->live->calibrate,
                              .guard = t->live->guard,
+                             .epoch = t->order->epoch,
                              .sequence = t->order->sequence,
                              .put = put_artefact,
                              .arg = t};

@@ -93,6 +93,7 @@ typedef struct tb_order {
     tb_model_ref ranges;                   /* FINISH */
     tb_metrics metrics;                    /* FINISH: of the model */
     uint64_t sequence;                     /* FINISH */
+    uint32_t epoch;                        /* FINISH */
 } tb_order;
 
 /* What came of an order. rc: OK; FULL, NOMEM, BUSY, TIMEOUT: the host lacks

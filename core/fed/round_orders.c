@@ -40,6 +40,7 @@ void tb_co_order_finish(tb_coordinator *co, tb_run *run)
     order->metrics = best ? run->best_metrics : run->metrics;
     order->ranges = run->ranges;
     order->sequence = tb_coordinator_version(co, &run->params->name) + 1;
+    order->epoch = co->epoch.epoch;
     run->sequence = order->sequence;
 }
 

@@ -25,6 +25,7 @@ static const tb_field fields[] = {
     TB_BOOL_AS(output.softmax, softmax),
     TB_BOOL(served),
     TB_U32(standard, 0, UINT32_MAX),
+    TB_U32(epoch, 0, UINT32_MAX),
 };
 #undef OURS
 #undef PB

@@ -58,7 +58,8 @@ typedef struct tb_class_name {
 
 typedef struct tb_manifest {
     tb_name name;
-    uint64_t sequence; /* 1, 2, ...; clients never let it fall */
+    uint32_t epoch;    /* of the coordinator: it may have lost versions */
+    uint64_t sequence; /* 1, 2, ...; clients never let it fall in an epoch */
     tb_hash federation;
     tb_hash job;
     tb_run_id run;

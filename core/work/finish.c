@@ -177,6 +177,7 @@ static tb_rc put_all(tb_buf *out, const tb_work_finish *f,
                      const tb_after *after, tb_err *err)
 {
     tb_manifest m = {.name = f->params->name,
+                     .epoch = f->epoch,
                      .sequence = f->sequence,
                      .federation = f->params->federation,
                      .job = f->params->job,

@@ -23,6 +23,7 @@ typedef struct tb_work_finish {
     const tb_dataset *evaluate;  /* measured for the manifest; may be NULL */
     const tb_dataset *calibrate; /* activations' ranges; may be NULL */
     const tb_dataset *guard;     /* NULL: as calibrate */
+    uint32_t epoch;
     uint64_t sequence;
     tb_work_put_fn *put;
     void *arg;

@@ -22,7 +22,8 @@ typedef struct member_home {
     tb_blobs *blobs;
     tb_artefact artefact;
     tb_shared *stored;
-    tb_buf bytes; /* of the manifest in msg */
+    uint32_t epoch; /* of manifests to come */
+    tb_buf bytes;   /* of the manifest in msg */
     tb_msg_manifest msg;
 } member_home;
 
@@ -73,6 +74,7 @@ static void member_home_sign(member_home *m, const char *name,
 {
     tb_err err;
     tb_manifest manifest = {
+        .epoch = m->epoch,
         .sequence = sequence,
         .federation = tb_federation_of(m->home.fed.root),
         .created_s = 5,

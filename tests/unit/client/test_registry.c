@@ -54,6 +54,22 @@ static void a_sequence_never_falls(void **state)
     member_home_close(&m);
 }
 
+static void a_restored_coordinator_counts_on_from_what_it_has(void **state)
+{
+    tb_err err;
+    member_home m;
+    member_home_open(&m, *state);
+    member_home_sign(&m, "small", 3); /* lost with the old coordinator */
+    CHECK_OK(take(&m, &err), err);
+    m.epoch = 1;
+    member_home_sign(&m, "small", 2);
+    CHECK_OK(take(&m, &err), err);
+    m.epoch = 0;
+    member_home_sign(&m, "small", 4); /* of a copy that was left running */
+    CHECK_ERR(take(&m, &err), TB_E_DENIED, err, "older");
+    member_home_close(&m);
+}
+
 static void what_the_coordinator_did_not_sign_is_denied(void **state)
 {
     tb_err err;
@@ -144,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_signed_manifest_is_kept_and_read_back),
         TEST(a_sequence_never_falls),
+        TEST(a_restored_coordinator_counts_on_from_what_it_has),
         TEST(what_the_coordinator_did_not_sign_is_denied),
         TEST(a_manifest_file_cut_or_changed_anywhere_is_refused),
         TEST(an_artefact_is_checked_when_it_comes_and_when_it_is_used),

@@ -44,6 +44,22 @@ static void a_manifest_comes_back(void **state)
     CHECK(tb_mem_live() == 0);
 }
 
+static void the_epoch_of_a_restored_coordinator_comes_back(void **state)
+{
+    tb_manifest back;
+    tb_buf buf;
+    tb_err err = {0};
+    (void)state;
+    sample_manifest(&manifest, classes);
+    manifest.epoch = 7;
+    tb_buf_init(&buf, TB_MANIFEST_BYTES_MAX);
+    CHECK_OK(tb_manifest_encode(&manifest, &buf, &err), err);
+    CHECK_OK(tb_manifest_decode(&back, buf.data, buf.len, &err), err);
+    CHECK(back.epoch == 7 && back.n_artefacts == 2);
+    tb_manifest_release(&back);
+    tb_buf_release(&buf);
+}
+
 static void a_thousand_and_24_class_names_fit(void **state)
 {
     tb_manifest back;
@@ -292,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_manifest_comes_back),
+        cmocka_unit_test(the_epoch_of_a_restored_coordinator_comes_back),
         cmocka_unit_test(a_thousand_and_24_class_names_fit),
         cmocka_unit_test(a_manifest_cut_at_any_byte_is_refused),
         cmocka_unit_test(a_flipped_bit_is_refused_or_another_manifest),
