@@ -1,0 +1,31 @@
+# A folder that an older version wrote and kill -9 left in the middle of a round
+# (tests/golden/folder): this version opens it, its clients come back, and the
+# run ends in the bits that were promised when the folder was made.
+. "$(dirname "$0")/lib.sh"
+
+make_parts 2
+tar -C "$tmp" -xzf "$top/tests/golden/folder/folder.tar.gz"
+tributaryd check "$TRIBUTARY_DIR"
+
+# It was made on another machine: its port may be taken here.
+rm "$TRIBUTARY_DIR/endpoints"
+daemon --keep-updates
+[ "$(tributaryd status --json | json_field accepted)" = 1 ] ||
+    fail "the accepted update is gone: $(tributaryd status)"
+[ "$(tributaryd models --json | json_field sequence)" = 1 ] ||
+    fail "the version is gone"
+endpoint=$(tributaryd status --json | json_field endpoint)
+for name in client-00 client-01; do
+    sed -i "s|^endpoint: .*|endpoint: $endpoint|" "$tmp/$name.home/federation"
+    client "$name"
+done
+tributaryd watch >/dev/null
+
+# The same kind of CPU and the same arithmetic give the same bits.
+if [ "$(sim_hash 1)" = "$(cat "$tmp/model.hash")" ]; then
+    same "an old folder" "$(cat "$tmp/model.hash")" "$(network_hash)"
+fi
+same "replayed" "$(network_hash)" "$(tributaryd replay --json | json_field hash)"
+tributaryd replay "$(tributaryd models --json | json_field run)" >/dev/null
+tributaryd check "$TRIBUTARY_DIR" >/dev/null
+tributary pull small --home "$tmp/client-00.home" >/dev/null
