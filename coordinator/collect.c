@@ -19,7 +19,6 @@ void tb_daemon_note_blobs(tb_daemon *d, const tb_record *record)
         d->collect_due = true;
     } else if (record->kind == TB_REC_RUN_ENDED) {
         d->collect_due = true;
-        d->leftovers_due = true;
     }
 }
 

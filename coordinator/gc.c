@@ -107,18 +107,44 @@ static bool keep(const void *arg, const tb_hash *raw)
     return tb_named_kept(arg, raw);
 }
 
-static tb_rc sweep_blobs(tb_gc_result *out, const plan *p, tb_state *state,
-                         bool dry_run, tb_err *err)
+/* Their manifests name them now. */
+static void settle_artefacts(const plan *p, tb_state *state)
 {
-    tb_blob_sweep sweep = {.keep = keep, .arg = &p->named, .dry_run = dry_run};
-    for (size_t i = 0; i < p->named.n; i++) { /* its manifest names it now */
+    for (size_t i = 0; i < p->named.n; i++) {
         if (p->named.at[i].use == TB_MARK_ARTEFACT) {
             tb_blobs_settle(state->blobs, &p->named.at[i].raw);
         }
     }
+}
+
+static tb_rc sweep_blobs(tb_gc_result *out, const plan *p, tb_state *state,
+                         bool dry_run, tb_err *err)
+{
+    tb_blob_sweep sweep = {.keep = keep, .arg = &p->named, .dry_run = dry_run};
+    settle_artefacts(p, state);
     tb_rc rc = tb_blobs_sweep(state->blobs, &sweep, err);
     out->n_files = sweep.n;
     out->bytes = sweep.bytes;
+    return rc;
+}
+
+/* Only what the rows let go: others may be at work in the folder, and what they
+ * write is named soon (tributaryd publish). */
+static tb_rc remove_blobs(tb_gc_result *out, const plan *p, tb_state *state,
+                          tb_err *err)
+{
+    tb_rc rc = TB_OK;
+    for (size_t i = 0; i < p->n_blobs && rc == TB_OK; i++) {
+        tb_blob_ref ref;
+        rc = tb_blobs_find(state->blobs, &p->blobs[i], &ref, err);
+        if (rc == TB_OK) {
+            rc = tb_blobs_remove(state->blobs, &ref, err);
+            out->n_files += 2;
+            out->bytes += ref.stored_bytes;
+        } else if (rc != TB_E_NOMEM) {
+            rc = TB_OK; /* gone, or damaged: a look at all files takes it */
+        }
+    }
     return rc;
 }
 
@@ -156,8 +182,11 @@ tb_rc tb_gc_run(tb_gc_result *out, tb_state *state,
     if (rc == TB_OK && !options->dry_run) {
         rc = journal_plan(&p, options, err);
     }
-    if (rc == TB_OK && (!idle || options->leftovers)) {
+    if (rc == TB_OK && options->leftovers) {
         rc = sweep_blobs(out, &p, state, options->dry_run, err);
+    } else if (rc == TB_OK && !idle && !options->dry_run) {
+        settle_artefacts(&p, state);
+        rc = remove_blobs(out, &p, state, err);
     }
     if (rc == TB_OK && !options->dry_run &&
         (p.n_runs > 0 || options->leftovers)) {

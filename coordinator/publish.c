@@ -49,6 +49,7 @@ static tb_rc complete(tb_daemon *d, tb_manifest *m, tb_blob_ref *out,
     tb_buf bytes;
     tb_buf_init(&bytes, TB_MANIFEST_BYTES_MAX);
     m->sequence = tb_coordinator_version(d->state.machine, &m->name) + 1;
+    m->epoch = tb_coordinator_epoch(d->state.machine);
     m->federation = d->keys.certificate.federation;
     m->created_s = (uint64_t)tb_clock_unix_s();
     tb_rc rc = tb_manifest_encode(m, &bytes, err);

@@ -143,6 +143,25 @@ static void what_nothing_needs_goes_and_the_rest_stays(void **state)
     CHECK(result.n_blobs == 0 && result.n_files == 0);
 }
 
+static void between_rounds_only_what_rows_let_go_is_removed(void **state)
+{
+    fleet f;
+    tb_err err;
+    tb_gc_result result;
+    tb_gc_options o = one_of_each;
+    make(&f, *state);
+    fleet_open(&f);
+    (void)fleet_blob(&f, "of another program"); /* and settled */
+    fleet_close(&f);
+    o.leftovers = false;
+    CHECK_OK(gc(&f, o, &result, &err), err);
+    CHECK(result.n_blobs == 7 && result.n_files == 14);
+    CHECK(has(&f, "of another program") && !has(&f, "published 1"));
+    CHECK_OK(gc(&f, one_of_each, &result, &err), err);
+    CHECK(result.n_files == 2 && !has(&f, "of another program"));
+    check_clean(&f);
+}
+
 static void a_dry_run_tells_and_touches_nothing(void **state)
 {
     fleet f;
@@ -278,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(what_nothing_needs_goes_and_the_rest_stays),
+        IN_FOLDER(between_rounds_only_what_rows_let_go_is_removed),
         IN_FOLDER(a_dry_run_tells_and_touches_nothing),
         IN_FOLDER(all_stays_unless_a_retention_says_less),
         IN_FOLDER(a_kept_run_goes_whole_when_newer_ones_are_kept),
