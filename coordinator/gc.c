@@ -22,8 +22,8 @@ static void release(plan *p)
     tb_mem_free(p->runs);
 }
 
-/* What must stay is looked for first: next to a damaged folder nothing is
- * removed that might yet mend it. */
+/* Before all files are looked at, what must stay is looked for: next to a
+ * damaged folder nothing is removed that might yet mend it. */
 static tb_rc must_be_there(const tb_named *named, tb_state *state, tb_err *err)
 {
     char text[160];
@@ -36,7 +36,7 @@ static tb_rc must_be_there(const tb_named *named, tb_state *state, tb_err *err)
     return rc;
 }
 
-static tb_rc plan_blobs(plan *p, tb_state *state, tb_err *err)
+static tb_rc plan_blobs(plan *p, tb_state *state, bool leftovers, tb_err *err)
 {
     const tb_named_list *list = &p->named;
     tb_rc rc = TB_OK;
@@ -45,7 +45,7 @@ static tb_rc plan_blobs(plan *p, tb_state *state, tb_err *err)
             continue;
         }
         if (tb_named_kept(list, &list->at[i].raw)) {
-            rc = must_be_there(&list->at[i], state, err);
+            rc = leftovers ? must_be_there(&list->at[i], state, err) : TB_OK;
         } else {
             p->blobs[p->n_blobs++] = list->at[i].raw;
         }
@@ -53,9 +53,10 @@ static tb_rc plan_blobs(plan *p, tb_state *state, tb_err *err)
     return rc;
 }
 
-static tb_rc make_plan(plan *p, tb_state *state, const tb_retention *retention,
+static tb_rc make_plan(plan *p, tb_state *state, const tb_gc_options *o,
                        tb_err *err)
 {
+    const tb_retention *retention = &o->retention;
     tb_marks *marks = &state->marks;
     tb_marks_look(marks, state->folder);
     tb_rc rc = tb_marks_read(marks, state->blobs, false, err);
@@ -75,7 +76,7 @@ static tb_rc make_plan(plan *p, tb_state *state, const tb_retention *retention,
             p->runs[p->n_runs++] = marks->runs[i].run;
         }
     }
-    return plan_blobs(p, state, err);
+    return plan_blobs(p, state, o->leftovers, err);
 }
 
 /* As many rows as it takes. */
@@ -175,7 +176,7 @@ tb_rc tb_gc_run(tb_gc_result *out, tb_state *state,
 {
     plan p = {0};
     *out = (tb_gc_result){0};
-    tb_rc rc = make_plan(&p, state, &options->retention, err);
+    tb_rc rc = make_plan(&p, state, options, err);
     bool idle = p.n_blobs == 0 && p.n_runs == 0;
     out->n_blobs = p.n_blobs;
     out->n_runs = p.n_runs;

@@ -38,7 +38,7 @@ printf x >>"$blob"
 expect_code 3 tributaryd restore "$tmp/later" "$tmp/fleet-2" \
     --master-key "$master"
 expect_text "nothing was restored"
-expect_text "was altered"
+expect_text "of small"
 expect_code 1 tributaryd check "$tmp/later" --master-key "$master"
 expect_text "mend"
 [ ! -e "$tmp/fleet-2" ] && [ ! -e "$tmp/fleet-2.partial" ] ||
