@@ -51,6 +51,27 @@ static tb_rc check_root(tb_checker *c, const tb_keys *keys, tb_err *err)
         "put it back from its own copy; the daemon runs without it", err);
 }
 
+/* Keys that are about to take the place of others (rotate). */
+static tb_rc check_next(tb_checker *c, tb_err *err)
+{
+    tb_err what = {0};
+    tb_sign_key *sign = NULL;
+    tb_box_key *curve = NULL;
+    const char *signs = tb_folder_path(c->folder, TB_ITEM_NEXT_SIGN_KEY);
+    const char *curves = tb_folder_path(c->folder, TB_ITEM_NEXT_CURVE_KEY);
+    tb_rc rc =
+        tb_file_exists(signs) ? tb_sign_key_read(&sign, signs, &what) : TB_OK;
+    if (rc == TB_OK && tb_file_exists(curves)) {
+        rc = tb_box_key_read(&curve, curves, &what);
+    }
+    c->out->n_keys += sign != NULL;
+    c->out->n_keys += curve != NULL;
+    tb_sign_key_free(&sign);
+    tb_box_key_free(&curve);
+    return found(c, rc, &what, "the change of keys that goes on cannot end",
+                 "rotate the keys again; the old ones work until then", err);
+}
+
 tb_rc tb_check_keys(tb_checker *c, tb_err *err)
 {
     tb_keys keys = {0};
@@ -61,6 +82,9 @@ tb_rc tb_check_keys(tb_checker *c, tb_err *err)
     if (rc == TB_OK && whole) {
         c->out->n_keys += 2;
         rc = check_root(c, &keys, err);
+    }
+    if (rc == TB_OK) {
+        rc = check_next(c, err);
     }
     if (rc == TB_OK && whole) {
         rc = tb_certificate_verify(&keys.certificate, keys.root_public,

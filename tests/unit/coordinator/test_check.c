@@ -143,9 +143,17 @@ static void flip_below(const home *at, const char *name, what w)
 
 static void every_bit_of_keys_and_certificate_is_known(void **state)
 {
+    tb_err err;
+    tb_sign_key *sign = NULL;
+    tb_box_key *curve = NULL;
     fleet f;
     char path[640];
     make_closed(&f, *state);
+    fleet_open(&f); /* a change of keys was begun */
+    CHECK_OK(tb_keys_draw_next(&sign, &curve, f.folder, &err), err);
+    tb_sign_key_free(&sign);
+    tb_box_key_free(&curve);
+    fleet_close(&f);
     flip_below(&f.at, "keys", (what){TB_CHECK_KEYS, 8, NULL});
     (void)snprintf(path, sizeof path, "%s/certificate", f.at.dir);
     flip_file(&f.at, TB_CHECK_KEYS, path, 8);
