@@ -228,6 +228,7 @@ void tb_live_free(tb_live **live)
         return;
     }
     tb_box_key_free(&l->key);
+    tb_patch_free(&l->patch);
     tb_dataset_free(&l->evaluate);
     tb_dataset_free(&l->calibrate);
     tb_dataset_free(&l->guard);

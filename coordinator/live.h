@@ -14,12 +14,15 @@
 #include "fed/run.h"
 #include "host/job.h"
 #include "keys.h"
+#include "work/patch.h"
 
 typedef struct tb_live {
     struct tb_live *next; /* the driver's own */
     tb_run_params params; /* a copy of the machine's */
     tb_job job;
     tb_box_key *key;
+    tb_patch *patch;       /* where values lie in its models; NULL: not found
+                            * out, or of no use. Of the round's own orders */
     tb_dataset *evaluate;  /* NULL: not at the coordinator, or not read yet */
     tb_dataset *calibrate; /* the same */
     tb_dataset *guard;     /* NULL: as calibrate */

@@ -58,11 +58,48 @@ static tb_rc put_result(order_task *t, const tb_buf *bytes, tb_err *err)
     return rc;
 }
 
+/* The round's new model, from the old one's file: no model is in memory. */
+static tb_rc move_model(order_task *t, const tb_work_round *round, tb_err *err)
+{
+    tb_blob_ref ref = tb_state_ref(&t->order->model);
+    tb_blobs *blobs = t->daemon->state.blobs;
+    tb_blob_edit *edit = NULL;
+    tb_rc rc = tb_blobs_edit(&edit, blobs, &ref, err);
+    if (rc == TB_OK) {
+        rc = tb_patch_apply(t->live->patch, tb_blob_edit_fd(edit), round,
+                            &t->verdict.metrics, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_blobs_put_edit(blobs, edit, TB_BLOB_LEVEL_FAST, &ref, err);
+    }
+    if (rc == TB_OK) {
+        t->verdict.result = tb_state_model(&ref);
+    }
+    tb_blob_edit_free(&edit);
+    return rc;
+}
+
+/* The same in memory. After a restart it also finds out where values lie. */
+static tb_rc make_model(order_task *t, const tb_work_round *round,
+                        tb_buf *result, tb_err *err)
+{
+    tb_buf model = {0};
+    tb_err ignored;
+    tb_rc rc = load_model(t, &t->order->model, &model, err);
+    if (rc == TB_OK && tb_patch_fits(&t->live->job, &t->live->params)) {
+        (void)!tb_patch_new(&t->live->patch, &t->live->job, &model, &ignored);
+    }
+    if (rc == TB_OK) {
+        rc = tb_work_aggregate(result, &t->verdict.metrics, round, &model, err);
+    }
+    tb_buf_release(&model);
+    return rc;
+}
+
 static void aggregate(order_task *t)
 {
     tb_err err = {0};
     tb_verdict *v = &t->verdict;
-    tb_buf model = {0};
     tb_buf result;
     tb_buf_init(&result, TB_BLOB_BYTES_MAX);
     tb_work_round round = {.job = &t->live->job,
@@ -73,10 +110,8 @@ static void aggregate(order_task *t)
     v->metrics = tb_metrics_none();
     switch (t->order->task) {
     case TB_TASK_TRAIN:
-        rc = load_model(t, &t->order->model, &model, &err);
-        if (rc == TB_OK) {
-            rc = tb_work_aggregate(&result, &v->metrics, &round, &model, &err);
-        }
+        rc = t->live->patch != NULL ? move_model(t, &round, &err)
+                                    : make_model(t, &round, &result, &err);
         break;
     case TB_TASK_EVALUATE:
         tb_work_summed_metrics(&v->metrics, &round);
@@ -91,7 +126,6 @@ static void aggregate(order_task *t)
     if (rc == TB_OK && result.len > 0) {
         rc = put_result(t, &result, &err);
     }
-    tb_buf_release(&model);
     tb_buf_release(&result);
     tell(v, rc, &err);
 }

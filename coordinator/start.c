@@ -92,6 +92,11 @@ static tb_rc put_model(start_task *t, tb_buf *onnx, tb_err *err)
     if (rc == TB_OK) {
         rc = tb_work_count(&live->params, &live->job, graph, err);
     }
+    tb_graph_free(&graph);
+    if (rc == TB_OK && tb_patch_fits(&live->job, &live->params)) {
+        tb_err ignored; /* then its rounds have the model in memory */
+        (void)!tb_patch_new(&live->patch, &live->job, onnx, &ignored);
+    }
     if (rc == TB_OK) {
         rc = tb_blobs_put(t->daemon->state.blobs, onnx->data, onnx->len,
                           TB_BLOB_LEVEL_FAST, &ref, err);
@@ -99,7 +104,6 @@ static tb_rc put_model(start_task *t, tb_buf *onnx, tb_err *err)
     if (rc == TB_OK) {
         live->params.model = tb_state_model(&ref);
     }
-    tb_graph_free(&graph);
     return rc;
 }
 

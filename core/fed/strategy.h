@@ -29,6 +29,7 @@ typedef struct tb_strategy_sizes {
 
 typedef struct tb_strategy_settings {
     double server_lr; /* step along the mean difference; fedavg: 1 */
+    size_t at; /* of a part of the parameters: its first value, without state */
 } tb_strategy_settings;
 
 typedef struct tb_strategy {

@@ -215,9 +215,8 @@ void tb_blobs_settle(tb_blobs *blobs, const tb_hash *raw)
     (void)pthread_mutex_unlock(&blobs->lock);
 }
 
-/* Pins the blob if both its files are there. */
-static tb_rc pin_old(tb_blobs *b, const tb_hash *raw, tb_blob_ref *out,
-                     bool *found, tb_err *err)
+tb_rc tb_blob_pin_old(tb_blobs *b, const tb_hash *raw, tb_blob_ref *out,
+                      bool *found, tb_err *err)
 {
     tb_rc rc = TB_OK;
     (void)pthread_mutex_lock(&b->lock);
@@ -253,20 +252,52 @@ static tb_rc write_both(tb_blobs *b, const uint8_t *stored,
     return rc;
 }
 
-/* zstd takes its memory where all else does. */
-static void *take_memory(void *arg, size_t size)
+/* A file that is there already, under the name of its bytes. */
+static tb_rc rename_synced(const char *from, char *path, tb_err *err)
+{
+    tb_rc rc = tb_blob_make_place(path, err);
+    if (rc == TB_OK && rename(from, path) != 0) {
+        rc = tb_fail_errno(err, errno, "%s", path);
+    }
+    if (rc == TB_OK) {
+        char *slash = strrchr(path, '/');
+        *slash = '\0';
+        rc = tb_file_sync_dir(path, err);
+        *slash = '/';
+    }
+    return rc;
+}
+
+tb_rc tb_blob_adopt(tb_blobs *b, const char *from, char *path,
+                    const tb_blob_ref *ref, tb_err *err)
+{
+    (void)pthread_mutex_lock(&b->lock);
+    tb_rc rc = tb_blob_pin(b, &ref->raw, err);
+    if (rc == TB_OK) {
+        rc = rename_synced(from, path, err);
+        if (rc == TB_OK && (rc = tb_blob_index_write(b, ref, err)) != TB_OK) {
+            (void)unlink(path);
+        }
+        b->n_pins -= rc != TB_OK;
+    }
+    (void)pthread_mutex_unlock(&b->lock);
+    return rc;
+}
+
+void *tb_blob_take_memory(void *arg, size_t size)
 {
     (void)arg;
     return tb_mem_array(size, 1);
 }
 
-static void give_memory(void *arg, void *p)
+void tb_blob_give_memory(void *arg, void *p)
 {
     (void)arg;
     tb_mem_free(p);
 }
 
-static const ZSTD_customMem zstd_memory = {take_memory, give_memory, NULL};
+static const ZSTD_customMem zstd_memory = {tb_blob_take_memory,
+                                           tb_blob_give_memory, NULL};
 
 static tb_rc pack(const uint8_t *raw, size_t len, int level, tb_buf *out,
                   tb_err *err)
@@ -302,7 +333,7 @@ tb_rc tb_blobs_put(tb_blobs *blobs, const uint8_t *raw, size_t len, int level,
     tb_blob_ref ref = {.raw = tb_hash_of(raw, len), .raw_bytes = len};
     tb_blob_ref old;
     bool found = false;
-    tb_rc rc = pin_old(blobs, &ref.raw, &old, &found, err);
+    tb_rc rc = tb_blob_pin_old(blobs, &ref.raw, &old, &found, err);
     if (rc != TB_OK || found) {
         *out = found ? old : *out;
         return rc;

@@ -80,6 +80,26 @@ tb_rc tb_blobs_find(tb_blobs *blobs, const tb_hash *raw, tb_blob_ref *out,
 tb_rc tb_blobs_load(tb_blobs *blobs, const tb_blob_ref *ref, tb_buf *out,
                     tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
+/* The raw bytes of a blob in a file, to become those of another: for models
+ * that shall not be in memory. One owner. */
+typedef struct tb_blob_edit tb_blob_edit;
+
+/* Unpacks a blob into a file of no name; both hashes and both sizes are
+ * verified. Errors: NOT_FOUND, MISMATCH, MALFORMED, FULL, IO, NOMEM. */
+tb_rc tb_blobs_edit(tb_blob_edit **out, tb_blobs *blobs, const tb_blob_ref *ref,
+                    tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* The file, to read and write with offsets (pread, pwrite). */
+int tb_blob_edit_fd(const tb_blob_edit *edit) TB_NONNULL(1);
+
+/* Closes it and nulls *edit: the bytes are gone. NULL is fine. */
+void tb_blob_edit_free(tb_blob_edit **edit) TB_NONNULL(1);
+
+/* Stores the file's bytes as tb_blobs_put does those in memory. */
+tb_rc tb_blobs_put_edit(tb_blobs *blobs, const tb_blob_edit *edit, int level,
+                        tb_blob_ref *out, tb_err *err)
+    TB_NONNULL(1, 2, 4) TB_MUST_CHECK;
+
 /* Bytes of a stored blob. */
 typedef struct tb_blob_range {
     uint64_t offset;

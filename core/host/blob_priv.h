@@ -63,6 +63,21 @@ tb_rc tb_blob_pin(tb_blobs *blobs, const tb_hash *raw, tb_err *err)
 /* Whether the stored file is there with the size that ref names. */
 bool tb_blob_is_there(tb_blobs *blobs, const tb_blob_ref *ref) TB_NONNULL(1, 2);
 
+/* Pins the blob if both its files are there. Errors: NOMEM. */
+tb_rc tb_blob_pin_old(tb_blobs *blobs, const tb_hash *raw, tb_blob_ref *out,
+                      bool *found, tb_err *err)
+    TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
+
+/* Renames a synced file to path, where ref's stored bytes lie, writes the index
+ * and pins the blob. Errors: FULL, IO, NOMEM. */
+tb_rc tb_blob_adopt(tb_blobs *blobs, const char *from, char *path,
+                    const tb_blob_ref *ref, tb_err *err)
+    TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
+
+/* zstd takes its memory where all else does. */
+void *tb_blob_take_memory(void *arg, size_t size);
+void tb_blob_give_memory(void *arg, void *p);
+
 /* Removes both files of a blob that is not pinned; the lock is held. *removed:
  * whether there was something. Errors: IO. */
 tb_rc tb_blob_remove_unpinned(tb_blobs *blobs, const tb_blob_ref *ref,

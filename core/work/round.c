@@ -42,22 +42,27 @@ done:
     return rc;
 }
 
+bool tb_work_is_variance(const tb_graph *graph, tb_value_id value)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const tb_node *node = graph->nodes[i];
+        if (node != NULL && strcmp(node->op, "BatchNormalization") == 0 &&
+            node->n_in >= 5 && node->in[4] == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Variances that rounding took below zero, which no model bears. */
 static void lift_variances(const tb_graph *graph, const tb_slots *slots,
                            float *statistics)
 {
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const tb_node *node = graph->nodes[i];
-        if (node == NULL || strcmp(node->op, "BatchNormalization") != 0 ||
-            node->n_in < 5) {
-            continue;
-        }
-        for (size_t s = 0; s < slots->n; s++) {
-            const tb_slot *slot = &slots->slot[s];
-            size_t n = slot->value == node->in[4] ? slot->n : 0;
-            for (size_t k = slot->offset; k < slot->offset + n; k++) {
-                statistics[k] = statistics[k] < 0.0F ? 0.0F : statistics[k];
-            }
+    for (size_t s = 0; s < slots->n; s++) {
+        const tb_slot *slot = &slots->slot[s];
+        size_t n = tb_work_is_variance(graph, slot->value) ? slot->n : 0;
+        for (size_t k = slot->offset; k < slot->offset + n; k++) {
+            statistics[k] = statistics[k] < 0.0F ? 0.0F : statistics[k];
         }
     }
 }

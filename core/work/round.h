@@ -9,6 +9,7 @@
 #include "fed/run.h"
 #include "fed/sum.h"
 #include "host/job.h"
+#include "model/graph.h"
 
 typedef struct tb_work_round {
     const tb_job *job;
@@ -25,6 +26,10 @@ typedef struct tb_work_round {
 tb_rc tb_work_aggregate(tb_buf *onnx, tb_metrics *metrics,
                         const tb_work_round *round, const tb_buf *model,
                         tb_err *err) TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
+
+/* Whether a value is a running variance. */
+bool tb_work_is_variance(const tb_graph *graph, tb_value_id value)
+    TB_NONNULL(1);
 
 /* EVALUATE: loss, accuracy and samples from the clients' sum. */
 void tb_work_summed_metrics(tb_metrics *metrics, const tb_work_round *round)

@@ -25,16 +25,17 @@ static tb_rc aggregate(const tb_strategy_settings *settings, const tb_sum *sum,
                        tb_err *err)
 {
     (void)state;
-    if (tb_sum_values(sum) < n_params + 1 || tb_sum_updates(sum) == 0) {
+    size_t end = settings->at + n_params;
+    if (tb_sum_values(sum) < end + 1 || tb_sum_updates(sum) == 0) {
         return tb_fail(err, TB_E_MISMATCH,
                        "fedavg: %zu parameters, a sum of %zu values and %u "
                        "updates",
-                       n_params, tb_sum_values(sum), tb_sum_updates(sum));
+                       end, tb_sum_values(sum), tb_sum_updates(sum));
     }
     float mean[TILE];
     for (size_t at = 0; at < n_params; at += TILE) {
         size_t n = n_params - at < TILE ? n_params - at : TILE;
-        tb_rc rc = tb_sum_mean(sum, at, mean, n, err);
+        tb_rc rc = tb_sum_mean(sum, settings->at + at, mean, n, err);
         if (rc != TB_OK) {
             return rc; /* cannot be: the place and the count were checked */
         }

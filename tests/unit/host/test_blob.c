@@ -151,6 +151,42 @@ static void pieces_make_up_the_stored_file_whoever_asks(void **state)
     tb_blobs_close(&b);
 }
 
+static void a_blob_is_edited_in_a_file_and_stored_as_another(void **state)
+{
+    tb_err err;
+    tb_blob_ref ref;
+    tb_blob_ref moved;
+    tb_blob_ref same;
+    tb_blob_edit *edit = NULL;
+    tb_buf out;
+    tb_blobs *b = open_blobs(*state);
+    CHECK_OK(tb_blobs_put(b, raw, sizeof raw, TB_BLOB_LEVEL_FAST, &ref, &err),
+             err);
+    CHECK_OK(tb_blobs_edit(&edit, b, &ref, &err), err);
+    CHECK_OK(tb_blobs_put_edit(b, edit, TB_BLOB_LEVEL_FAST, &same, &err), err);
+    CHECK(memcmp(&same, &ref, sizeof ref) == 0); /* nothing was moved */
+    CHECK(pwrite(tb_blob_edit_fd(edit), "moved", 5, 3) == 5);
+    CHECK_OK(tb_blobs_put_edit(b, edit, TB_BLOB_LEVEL_FAST, &moved, &err), err);
+    tb_blob_edit_free(&edit);
+    tb_blob_edit_free(&edit);
+
+    tb_buf_init(&out, sizeof raw);
+    CHECK_OK(tb_blobs_load(b, &moved, &out, &err), err);
+    CHECK(out.len == sizeof raw && memcmp(out.data, raw, 3) == 0);
+    CHECK(memcmp(out.data + 3, "moved", 5) == 0);
+    CHECK(memcmp(out.data + 8, raw + 8, sizeof raw - 8) == 0);
+    tb_hash hash = tb_hash_of(out.data, out.len);
+    CHECK(tb_hash_equal(&hash, &moved.raw));
+    tb_buf_release(&out);
+
+    ref.raw.bytes[0] ^= 1;
+    CHECK_ERR(tb_blobs_edit(&edit, b, &ref, &err), TB_E_MISMATCH, err,
+              "altered");
+    ref.stored.bytes[0] ^= 1;
+    CHECK_ERR(tb_blobs_edit(&edit, b, &ref, &err), TB_E_NOT_FOUND, err, "");
+    tb_blobs_close(&b);
+}
+
 /* What zstd makes of raw, and its four numbers. */
 static size_t pack(uint8_t *out, size_t room, tb_blob_ref *ref)
 {
@@ -329,6 +365,7 @@ int main(void)
         IN_FOLDER(an_empty_blob_is_a_blob),
         IN_FOLDER(shared_bytes_are_the_stored_file_and_outlive_its_removal),
         IN_FOLDER(pieces_make_up_the_stored_file_whoever_asks),
+        IN_FOLDER(a_blob_is_edited_in_a_file_and_stored_as_another),
         cmocka_unit_test(each_cut_and_each_altered_byte_is_refused),
         cmocka_unit_test(a_bomb_is_refused_before_it_is_unpacked),
         IN_FOLDER(stored_bytes_that_were_received_are_kept_only_when_true),

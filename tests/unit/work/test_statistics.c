@@ -10,6 +10,7 @@
 #include "model/params.h"
 #include "support/check.h"
 #include "support/mlp.h"
+#include "unit/work/patched.h"
 #include "work/local.h"
 #include "work/model.h"
 #include "work/plan.h"
@@ -180,6 +181,7 @@ static void aggregate(fixture *f, float *const values[2], tb_buf *out)
     const tb_work_round round = {&f->job, &f->params, &f->config, sum};
     tb_buf_init(out, 1 << 20);
     CHECK_OK(tb_work_aggregate(out, &metrics, &round, &f->model, &err), err);
+    check_patched(&round, &f->model, out);
     tb_sum_free(&sum);
 }
 
