@@ -192,6 +192,17 @@ static void order_drop(tb_coordinator *co, tb_run *run, tb_taken *c)
     c->order = o->id;
 }
 
+/* Updates that are in the sum, or on their way into or out of it: it has room
+ * for a buffer, and a purged one leaves before another takes its place. */
+static uint32_t in_sum(const tb_run *run)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < run->async->n_taken; i++) {
+        n += run->async->taken[i].added || run->async->taken[i].order != 0;
+    }
+    return n;
+}
+
 void tb_co_pump_buffer(tb_coordinator *co, tb_run *run)
 {
     const tb_round *round = &run->round;
@@ -200,13 +211,15 @@ void tb_co_pump_buffer(tb_coordinator *co, tb_run *run)
         return;
     }
     run->async->look_taken = false;
+    uint32_t n = in_sum(run);
     for (size_t i = 0; i < run->async->n_taken; i++) {
         tb_taken *c = &run->async->taken[i];
         if (c->order != 0 || co->now < c->retry_ms) {
             continue;
         }
-        if (belongs(run, c) && !c->added) {
+        if (belongs(run, c) && !c->added && n < run->params->buffer) {
             order_add(co, run, c);
+            n++;
         } else if (c->state == TB_TAKEN_REFUSED && c->added) {
             order_drop(co, run, c);
         }

@@ -292,6 +292,7 @@ static void a_purged_member_leaves_the_open_buffer_to_the_bit(void **state)
         }
         fleet_finish(&f, 60000);
         CHECK(f.ended.outcome == TB_OUTCOME_DONE);
+        CHECK(f.kinds[TB_REC_ABANDONED] == 0);
         n_purged += f.kinds[TB_REC_PURGED];
         fleet_release(&f);
     }
