@@ -66,6 +66,8 @@ static tb_rc send(tb_sim *sim, tb_action *action, tb_err *err)
         }
         msg->u.offer.config = open.bytes;
         rc = note_blob(sim, open.config, err);
+    } else if (msg->kind == TB_MSG_RECEIPT && sim->jobs.receipt != NULL) {
+        sim->jobs.receipt(sim->jobs.arg, i, &msg->u.receipt);
     } else if (msg->kind == TB_MSG_WELCOME) {
         msg->u.welcome.certificate = (tb_span){certificate, sizeof certificate};
     }

@@ -76,6 +76,9 @@ typedef struct tb_sim_jobs {
     void (*step)(void *arg, const tb_sim *sim);
     void (*trace)(void *arg, const char *line);
 
+    /* The coordinator lets a receipt out; may be NULL. */
+    void (*receipt)(void *arg, size_t client, const tb_msg_receipt *receipt);
+
     /* A client heard the end of its update of a round; may be NULL. */
     void (*settled)(void *arg, size_t client, const tb_hash *config,
                     bool accepted);

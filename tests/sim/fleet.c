@@ -376,7 +376,18 @@ static void row(void *arg, const tb_record *record, uint64_t seq,
     }
 }
 
-/* Who holds a receipt must be in the journal, durably. */
+/* A receipt goes out for what is in the journal, durably, and nothing else. */
+static void sent_receipt(void *arg, size_t client,
+                         const tb_msg_receipt *receipt)
+{
+    fleet *f = arg;
+    const fleet_round *round = round_of(f, &receipt->config);
+    CHECK(round->in[client] || round->purged[client]);
+    CHECK(tb_hash_equal(&round->update[client], &receipt->update));
+    CHECK(receipt->sequence > 0 && receipt->sequence <= f->n_rows);
+}
+
+/* So does who holds one. */
 static void settled(void *arg, size_t client, const tb_hash *config,
                     bool accepted)
 {
@@ -491,6 +502,7 @@ void fleet_init(fleet *f, size_t n_clients, uint32_t rounds, uint64_t seed)
                                    .row = row,
                                    .stored = stored,
                                    .step = step,
+                                   .receipt = sent_receipt,
                                    .settled = settled,
                                    .tamper = tamper};
     set_run(f, rounds, seed);

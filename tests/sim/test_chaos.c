@@ -268,6 +268,20 @@ static int64_t patience(const chaos *c)
                      3 * f->run.deadline_ms + 60000);
 }
 
+/* The one reason for a run to fail is that clients were too slow, each time. */
+static void check_ends(const chaos *c)
+{
+    for (size_t i = 0; i < c->f.n_ends; i++) {
+        const tb_rec_run_ended *end = &c->f.ends[i];
+        if (end->outcome != TB_OUTCOME_DONE &&
+            end->outcome != TB_OUTCOME_CANCELLED &&
+            strstr(end->why, "updates came") == NULL) {
+            print_error("%s\n", end->why);
+            fail();
+        }
+    }
+}
+
 static void one_schedule(uint64_t seed, void (*trace)(void *, const char *))
 {
     chaos c = {.n_gone = 0};
@@ -302,6 +316,7 @@ static void one_schedule(uint64_t seed, void (*trace)(void *, const char *))
         fleet_finish(f, tb_sim_now(f->sim) + patience(&c));
     }
     fleet_check(f);
+    check_ends(&c);
     fleet_release(f);
 }
 
