@@ -9,7 +9,8 @@
 # it dies a second time early in that start, and the third start is left alone.
 # In the end the model's hash must be that of the unkilled run, the journal must
 # hold each client's update of each round exactly once, replay must make the
-# same hash from it, and no client may hold a receipt for more or for less.
+# same hash from it, check must find nothing, and no client may hold a receipt
+# for more.
 . "$(dirname "$0")/../e2e/lib.sh"
 
 preload=$(realpath "$3")
@@ -282,7 +283,11 @@ receipts() {
 
 # Of the folder as it lies there, and the clients' logs.
 look() {
-    local replay hash updates name n
+    local check replay hash updates name n
+    check=$(tributaryd check 2>&1) || {
+        echo "check: $check"
+        return 1
+    }
     replay=$(tributaryd replay --json 2>&1) || {
         echo "replay: $replay"
         return 1
@@ -349,7 +354,7 @@ for ((n = first; n <= count + margin; n += every)); do
     fi
 done
 echo "$who: $count calls: $(cut -d' ' -f2 "$tmp/first" | sort | uniq -c |
-    awk '{ printf "%s%s %s", NR > 1 ? ", " : "", $1, $2 }')"
+    awk '{ printf "%s%s %s", (NR > 1 ? ", " : ""), $1, $2 }')"
 echo "$who: $points points, $kills kills; lost $lost, double $double," \
     "hashes equal $equal of $points"
 [ ${#failed[@]} -eq 0 ] || fail "at calls ${failed[*]}"

@@ -381,7 +381,7 @@ static void sent_receipt(void *arg, size_t client,
                          const tb_msg_receipt *receipt)
 {
     fleet *f = arg;
-    const fleet_round *round = round_of(f, &receipt->config);
+    const fleet_round *round = fleet_round_of(f, &receipt->config);
     CHECK(round->in[client] || round->purged[client]);
     CHECK(tb_hash_equal(&round->update[client], &receipt->update));
     CHECK(receipt->sequence > 0 && receipt->sequence <= f->n_rows);

@@ -41,8 +41,8 @@ for patch in "$top"/tests/sim/planted/*.patch; do
     chaos || code=$?
     patch -s -R -p1 <"$patch"
     seed=$(sed -n 's/.*seed \([0-9]*\) fails.*/\1/p' found | head -n 1)
-    seen=$(sed -n '/^seed/d; /^\[[^E]*\]/d; s/.*\[  ERROR   \] --- *//; /./p' \
-        found | head -n 1)
+    seen=$(sed -n '/^seed/d; /Aborted/d; /^\[[^E]*\]/d
+        s/.*\[  ERROR   \] --- *//; /./p' found | head -n 1)
     if [ "$code" -ne 0 ] || [ -z "$seed" ]; then
         missed=$((missed + 1))
         seed=none
