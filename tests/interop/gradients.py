@@ -5,7 +5,7 @@ as we write them.
     gradients.py BIN FOLDER
 
 BIN holds train_tool and onnx_tool. tests/golden/models/make.py, run by Debian's
-Python, exports each network with seeds 1 to 20 (SEEDS=N: to N), and tells what
+Python, exports each network with seeds 1 to 10 (SEEDS=N: to N), and tells what
 PyTorch finds in float64. On the first step our loss must agree to 1e-5 relative,
 and each tensor's gradient g with that g' as |g - g'| <= 1e-5 max(|g'|, 1e-3 |all
 g'|). After 20 steps of SGD each tensor w, running statistics too, must satisfy
@@ -13,8 +13,13 @@ g'|). After 20 steps of SGD each tensor w, running statistics too, must satisfy
 float32 is measured by the same rule, and each seed at which either misses is
 printed. We object to a miss of ours where PyTorch in float32 does not miss and
 the truth stands still when its parameters move by 2e-7 of themselves; elsewhere
-rounding decides. Then the model as we write it must pass the checker, and in
-inference ONNX Runtime's outputs must be ours to 1e-5 of the largest.
+rounding decides. At the ordinary rates it mostly does in normalised networks,
+since each step multiplies it. So 20 steps are made at a twentieth of the rate
+too, by the same measure, and there a miss where PyTorch in float32 does not miss
+is ours, without further question. By how much the loss falls is printed: steps
+that change nothing would prove nothing. Then the model as we write it must pass
+the checker, and in inference ONNX Runtime's outputs must be ours to 1e-5 of the
+largest.
 """
 import os
 import subprocess
@@ -35,12 +40,12 @@ def norm(x):
     return float(np.linalg.norm(np.asarray(x, "f8").ravel()))
 
 
-def train(tool, path, ref):
+def train(tool, path, ref, pace):
     """Our losses, gradients by name and final tensors by name."""
     raw = path + ".raw"
     done = subprocess.run(
         [tool, path + ".onnx", path + ".feed", str(int(ref["batch"])),
-         repr(float(ref["rate"])), raw],
+         repr(float(ref[pace + "rate"])), raw],
         check=True, stdout=subprocess.PIPE, text=True)
     lines = [line.split() for line in done.stdout.splitlines()]
     data = open(raw, "rb").read()
@@ -67,20 +72,36 @@ def share(mine, theirs, allowed):
                for k in theirs)
 
 
-def shares(tool, path, ref):
-    """Our shares, in the order of make.py's, and the names of the worst."""
-    losses, first, end = train(tool, path, ref)
-    grads, last = part(ref, "grad/"), part(ref, "end/")
-    total = norm(np.concatenate([g.ravel() for g in grads.values()]))
-    off = np.abs(losses - ref["losses"]) / np.abs(ref["losses"])
-    g, g_at = share(first, grads, lambda k: 1e-5 * max(norm(grads[k]),
-                                                       1e-3 * total))
+def steps(mine, ref, pace):
+    """Our shares of the two differences that 20 steps are allowed, and where."""
+    losses, _, end = mine
+    right, last = ref[pace + "losses"], part(ref, pace + "end/")
     w, w_at = share(end, last, lambda k: 1e-3 * norm(last[k]))
-    return [off[0] / 1e-5, g, w, off.max() / 1e-3], ["", g_at, w_at, ""]
+    off = np.abs(losses - right) / np.abs(right)
+    return [w, off.max() / 1e-3], [w_at, ""]
 
 
-WHAT = "loss", "gradient", "20 steps", "losses"
-FIRST, STEPS_TOO = slice(0, 2), slice(2, 4)
+def shares(tool, path, ref):
+    """Our shares, in the order of WHAT, and the names of the worst."""
+    mine = train(tool, path, ref, "")
+    grads = part(ref, "grad/")
+    total = norm(np.concatenate([g.ravel() for g in grads.values()]))
+    off = abs(mine[0][0] / ref["losses"][0] - 1)
+    g, g_at = share(mine[1], grads, lambda k: 1e-5 * max(norm(grads[k]),
+                                                         1e-3 * total))
+    w, w_at = steps(mine, ref, "")
+    calm, calm_at = steps(train(tool, path, ref, "calm/"), ref, "calm/")
+    return [off / 1e-5, g] + w + calm, ["", g_at] + w_at + calm_at
+
+
+WHAT = ("loss", "gradient", "20 steps", "losses", "20 calm steps",
+        "calm losses")
+CALM = 4  # the first of WHAT where no rounding is an excuse
+COLUMNS = slice(0, 2), slice(2, 4), slice(4, 6)
+
+
+def row(what, cells):
+    return "  %-26s" % what + "".join("%-22s" % c for c in cells).rstrip()
 
 
 class Tally:
@@ -88,37 +109,41 @@ class Tally:
 
     def __init__(self):
         self.ours, self.theirs, self.said, self.bad = [], [], [], 0
+        self.rates, self.falls = (), []
 
     def judge(self, seed, ours, where, theirs, moved):
-        """moved: asks how the truth moves in some of the four."""
+        """moved: asks how the truth moves in some of the first four."""
         self.ours.append(ours)
         self.theirs.append(theirs)
-        missed = [i for i in range(4) if not ours[i] <= 1]
+        missed = [i for i in range(len(WHAT)) if not ours[i] <= 1]
         alone = [i for i in missed if theirs[i] <= 1]
-        still = moved(alone) if alone else [0] * 4
-        for i in range(4):
+        asked = [i for i in alone if i < CALM]
+        still = moved(asked) if asked else [0] * CALM
+        for i in range(len(WHAT)):
             if i not in missed and theirs[i] <= 1:
                 continue
             verdict = "PyTorch %.3g" % theirs[i]
+            if i in asked:
+                verdict += "; the truth moves by %.3g" % still[i]
             if i in alone:
-                self.bad += not still[i] > 1
-                verdict += "; the truth moves by %.3g: %s" % (
-                    still[i], "rounding decides" if still[i] > 1 else "OURS")
+                excused = i in asked and still[i] > 1
+                self.bad += not excused
+                verdict += ": rounding decides" if excused else ": OURS"
             self.said.append("  seed %d, %s: ours %.3g %s, %s" % (
                 seed, WHAT[i], ours[i], where[i], verdict))
 
-    def passed(self, shares, half):
-        return sum(max(s[half]) <= 1 for s in shares)
-
     def print(self, name, n):
         print("%-12s %9d parameters, %d seeds" % (name, n, len(self.ours)))
-        for half, what in ((FIRST, "first step"), (STEPS_TOO, "20 steps")):
-            print("  %-10s passed: ours %d, PyTorch in float32 %d; median of "
-                  "the worst share: %.3f, %.3f" %
-                  (what, self.passed(self.ours, half),
-                   self.passed(self.theirs, half),
-                   np.median([max(s[half]) for s in self.ours]),
-                   np.median([max(s[half]) for s in self.theirs])))
+        print(row("share of what is allowed", ["first step"] +
+                  ["20 steps at %g" % r for r in self.rates]))
+        for who, all_shares in (("ours", self.ours),
+                                ("PyTorch in float32", self.theirs)):
+            worst = [[max(s[c]) for s in all_shares] for c in COLUMNS]
+            print(row(who + " passed", [
+                "%d, median %.2g" % (sum(v <= 1 for v in w), np.median(w))
+                for w in worst]))
+        print(row("loss falls by", [""] + [
+            "%.0f %%" % (100 * v) for v in np.median(self.falls, 0)]))
         print(*self.said, sep="\n", end="\n" * bool(self.said), flush=True)
 
 
@@ -133,7 +158,11 @@ def judge_seed(tally, seed, tool, path, maker):
         return [float(v) for v in maker.stdout.readline().split()]
 
     ours, where = shares(tool, path, ref)
-    tally.judge(seed, ours, where, list(ref["shares"]), moved)
+    theirs = list(ref["shares"]) + list(ref["calm/shares"][2:])
+    tally.rates = float(ref["rate"]), float(ref["calm/rate"])
+    tally.falls.append([1 - ref[pace + "losses"][-1] / ref["losses"][0]
+                        for pace in ("", "calm/")])
+    tally.judge(seed, ours, where, theirs, moved)
     if not asked:
         maker.stdin.write("next\n")
         maker.stdin.flush()
@@ -186,7 +215,7 @@ def judge_network(name, bin_folder, folder, n_seeds):
 def main():
     bin_folder, folder = sys.argv[1:3]
     names = os.environ.get("NETS", "").split() or NAMES
-    n_seeds = int(os.environ.get("SEEDS", 20))
+    n_seeds = int(os.environ.get("SEEDS", 10))
     bad = 0
     for name in names:
         try:

@@ -15,9 +15,10 @@ gradient.
 
 Full networks come with seeds 1 to SEEDS, none left out. For each, NAME.onnx,
 NAME.feed (x and y) and NAME.npz (the truth by name, and shares: what float32
-says of it, as shares() counts) are written, and a line "NAME SEED". Then a line
-is read: "next", or "moved", which is answered by what share of the allowed
-differences the truth itself goes through when its parameters move by 2e-7 of
+says of it, as shares() counts; under calm/ the same of 20 steps at a twentieth
+of the rate) are written, and a line "NAME SEED". Then a line is read: "next", or
+"moved", which is answered by what share of the allowed differences the truth
+itself goes through when its parameters move by 2e-7 of
 themselves, an engine's rounding: over 1, a sum lies at the kink of a ReLU or
 at another maximum of a pool, or 20 steps multiply the difference, and no
 float32 can tell what is right.
@@ -37,6 +38,7 @@ from torch import nn
 HERE = os.path.dirname(os.path.abspath(__file__))
 STEPS = 20
 SAMPLES = 16
+CALM = 0.05  # of the rate: there rounding does not grow from step to step
 MOVED = 8  # times at most that the truth is moved
 
 
@@ -288,16 +290,17 @@ def shares(said, truth):
     return off[0] / 1e-5, max(first), max(last, default=0), off.max() / 1e-3
 
 
-def truth(name, narrow, seed, moved=0, steps=STEPS):
-    """judge in float64, of parameters moved by some 2e-7 of themselves."""
+def truth(name, narrow, seed, moved=0, steps=STEPS, calm=1):
+    """judge in float64, of parameters moved by some 2e-7 of themselves, at calm
+    times the rate."""
     net, x, y, rate = start(name, narrow, seed)
     net = net.double()
     torch.manual_seed(moved)
     with torch.no_grad():
         for p in net.parameters():
             p.mul_(1 + (2e-7 if moved else 0) * torch.randn_like(p))
-    return judge(net, x.double() if x.is_floating_point() else x, y, rate,
-                 steps)
+    return judge(net, x.double() if x.is_floating_point() else x, y,
+                 rate * calm, steps)
 
 
 def move(name, seed, said, over):
@@ -343,16 +346,26 @@ def make_narrow(name):
     write(path + ".ref", reference(*truth(name, 1, 1), x, y))
 
 
-def make_full(folder, name, seed):
+def told(name, seed, calm):
+    """What the archive keeps of one rate: the truth, and float32's shares."""
+    right = truth(name, 0, seed, calm=calm)
     net, x, y, rate = start(name, 0, seed)
+    said = judge(net, x, y, rate * calm)
+    return right, {
+        "rate": rate * calm, "losses": right[0], "shares": shares(said, right),
+        **{"grad/" + k: v for k, v in right[1].items()},
+        **{"end/" + k: v for k, v in right[2].items()}}
+
+
+def make_full(folder, name, seed):
+    net, x, y, _ = start(name, 0, seed)
     path = os.path.join(folder, name)
     write(path + ".onnx", export(net, x))
     write(path + ".feed", feed(x, y))
-    right = truth(name, 0, seed)
-    np.savez(path + ".npz", losses=right[0], batch=len(y), rate=rate,
-             shares=shares(judge(net, x, y, rate), right),
-             **{"grad/" + k: v for k, v in right[1].items()},
-             **{"end/" + k: v for k, v in right[2].items()})
+    right, ordinary = told(name, seed, 1)
+    _, calm = told(name, seed, CALM)
+    np.savez(path + ".npz", batch=len(y), **ordinary,
+             **{"calm/" + k: v for k, v in calm.items()})
     print(name, seed, flush=True)
     asked = sys.stdin.readline().split()
     if asked[0] == "moved":  # and which of the shares ask for it
