@@ -225,8 +225,7 @@ static void leave_round(tb_coordinator *co, tb_run *run, bool committed)
         round->seats[i].row->active_ms = co->now;
     }
     tb_mem_free(round->seats);
-    memset(co->by_order, 0, TB_ORDERS_KNOWN * sizeof(tb_seat *));
-    co->touched = NULL;
+    tb_co_forget_seats(co);
     co->census += 1 + (uint64_t)round->n_seats; /* so many more may be ready */
     if (tb_co_buffered(run)) {
         tb_co_buffer_over(co, run, committed);

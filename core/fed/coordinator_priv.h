@@ -330,6 +330,8 @@ void tb_co_deal_turns(tb_coordinator *co) TB_NONNULL(1);
 /* Its place in the queue, from 1; 0: it has its turn, or is paused. */
 uint32_t tb_co_queued(const tb_coordinator *co, const tb_run *run)
     TB_NONNULL(1, 2);
+/* Seats are about to be freed: nothing kept for a quick look may name one. */
+void tb_co_forget_seats(tb_coordinator *co) TB_NONNULL(1);
 /* Takes the runs that have ended out of the list and frees them. */
 void tb_co_reap(tb_coordinator *co) TB_NONNULL(1);
 void tb_co_free_runs(tb_coordinator *co) TB_NONNULL(1);

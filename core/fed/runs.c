@@ -137,6 +137,12 @@ tb_run *tb_co_find_round(const tb_coordinator *co, const tb_hash *config)
     return NULL;
 }
 
+void tb_co_forget_seats(tb_coordinator *co)
+{
+    memset(co->by_order, 0, TB_ORDERS_KNOWN * sizeof(tb_seat *));
+    co->touched = NULL;
+}
+
 void tb_co_reap(tb_coordinator *co)
 {
     size_t kept = 0;
@@ -151,6 +157,7 @@ void tb_co_reap(tb_coordinator *co)
             co->runs[kept++] = co->runs[i];
         } else {
             tb_co_forgive(co, co->runs[i]);
+            tb_co_forget_seats(co);
             free_run(co->runs[i]);
         }
     }
