@@ -190,6 +190,9 @@ static tb_rc check_parts(tb_checker *c, const tb_check_options *o, tb_err *err)
     if (rc == TB_OK && (o->parts & TB_CHECK_SPOOL) != 0) {
         rc = tb_check_spool(c, err);
     }
+    if (rc == TB_OK && (o->parts & TB_CHECK_SUMS) != 0) {
+        rc = tb_check_sums(c, err);
+    }
     return rc;
 }
 

@@ -31,7 +31,7 @@ typedef struct tb_check {
     size_t n, cap;
     /* what was looked at, and held up */
     uint64_t n_rows, n_blobs, blob_bytes, n_keys, n_run_files;
-    uint64_t n_segments, n_updates;
+    uint64_t n_segments, n_updates, n_sums;
     uint64_t n_loose; /* files of blobs that nothing names */
 } tb_check;
 
@@ -41,7 +41,8 @@ typedef enum tb_check_part {
     TB_CHECK_RUNS = 4,
     TB_CHECK_BLOBS = 8,
     TB_CHECK_SPOOL = 16,
-    TB_CHECK_ALL = 31
+    TB_CHECK_SUMS = 32, /* checkpoints; not without the master key */
+    TB_CHECK_ALL = 63
 } tb_check_part;
 
 typedef struct tb_check_options {

@@ -1,5 +1,6 @@
 /* coordinator/check_priv.h - what the parts of a check share: check.c
- * (journal), check_files.c (keys, runs, blobs), check_spool.c. */
+ * (journal), check_files.c (keys, runs, blobs), check_spool.c, check_sums.c
+ * (checkpoints). */
 #ifndef TB_COORDINATOR_CHECK_PRIV_H
 #define TB_COORDINATOR_CHECK_PRIV_H
 
@@ -51,6 +52,7 @@ tb_rc tb_check_keys(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 tb_rc tb_check_runs(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 tb_rc tb_check_blobs(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 tb_rc tb_check_spool(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+tb_rc tb_check_sums(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
 /* Takes the next row into the list of rounds. Errors: NOMEM. */
 tb_rc tb_check_note_round(tb_checker *c, const tb_record *record, tb_err *err)

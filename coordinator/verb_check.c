@@ -14,10 +14,11 @@ static void print_counts(const tb_check *c)
     tb_text_bytes(c->blob_bytes, bytes, sizeof bytes);
     (void)printf(
         "%llu rows, %llu blobs (%s), %llu keys, %llu files of runs, "
-        "%llu updates in %llu spool segments hold\n",
+        "%llu updates in %llu spool segments, %llu checkpoints hold\n",
         (unsigned long long)c->n_rows, (unsigned long long)c->n_blobs, bytes,
         (unsigned long long)c->n_keys, (unsigned long long)c->n_run_files,
-        (unsigned long long)c->n_updates, (unsigned long long)c->n_segments);
+        (unsigned long long)c->n_updates, (unsigned long long)c->n_segments,
+        (unsigned long long)c->n_sums);
     if (c->n_loose > 0) {
         (void)printf("%llu blobs that nothing names: tributaryd gc removes "
                      "them\n",
@@ -64,7 +65,8 @@ static tb_rc put_counts(tb_json *o, const tb_check *c, tb_err *err)
     } counts[] = {{"rows", c->n_rows},           {"blobs", c->n_blobs},
                   {"blob_bytes", c->blob_bytes}, {"keys", c->n_keys},
                   {"run_files", c->n_run_files}, {"segments", c->n_segments},
-                  {"updates", c->n_updates},     {"loose_blobs", c->n_loose}};
+                  {"updates", c->n_updates},     {"checkpoints", c->n_sums},
+                  {"loose_blobs", c->n_loose}};
     tb_rc rc = TB_OK;
     for (size_t i = 0; i < sizeof counts / sizeof *counts && rc == TB_OK; i++) {
         rc = tb_json_put_int(o, counts[i].key, (int64_t)counts[i].n, err);

@@ -48,11 +48,18 @@ typedef struct work {
     int fd;
     char temporary[PATH_BYTES];
     tb_buf plain, wrapped;
+    /* what the head says that was read */
+    uint64_t n_values;
+    tb_counted *counted; /* owned */
+    uint32_t n;
 } work;
 
 static void begin(work *w)
 {
     w->fd = -1;
+    w->n_values = 0;
+    w->counted = NULL;
+    w->n = 0;
     tb_buf_init(&w->plain, HEAD_BYTES_MAX);
     tb_buf_init(&w->wrapped, HEAD_BYTES_MAX + TB_WRAP_OVERHEAD_BYTES + 4);
 }
@@ -67,6 +74,7 @@ static void end(work *w)
     }
     tb_buf_release(&w->plain);
     tb_buf_release(&w->wrapped);
+    tb_mem_free(w->counted);
 }
 
 /* --- writing -------------------------------------------------------------- */
@@ -323,10 +331,8 @@ static bool read_entry(reader *r, tb_counted *out)
     return tb_name_set(&out->client, name);
 }
 
-/* The head in plain: fills row and chain, and gives the list of updates, which
- * the caller frees. */
-static tb_rc read_head(const work *w, tb_checkpoint *c, uint64_t *n_values,
-                       tb_counted **counted, uint32_t *n, tb_err *err)
+/* The head in plain: fills row and chain, size and list of updates. */
+static tb_rc read_head(work *w, tb_checkpoint *c, tb_err *err)
 {
     reader r = {w->plain.data, w->plain.data + w->plain.len};
     const uint8_t *version = take(&r, 1);
@@ -340,37 +346,37 @@ static tb_rc read_head(const work *w, tb_checkpoint *c, uint64_t *n_values,
     }
     c->row = tb_le64_get(fixed);
     memcpy(c->chain.bytes, fixed + 8, TB_HASH_BYTES);
-    *n_values = tb_le64_get(fixed + 8 + TB_HASH_BYTES);
-    *n = tb_le32_get(fixed + 16 + TB_HASH_BYTES);
-    if (*n > ENTRIES_MAX) {
+    w->n_values = tb_le64_get(fixed + 8 + TB_HASH_BYTES);
+    w->n = tb_le32_get(fixed + 16 + TB_HASH_BYTES);
+    if (w->n > ENTRIES_MAX) {
         return cut(c, err);
     }
-    *counted = tb_mem_array(*n > 0 ? *n : 1, sizeof **counted);
-    if (*counted == NULL) {
-        return tb_fail(err, TB_E_NOMEM, "checkpoint: %u updates", *n);
+    w->counted = tb_mem_array(w->n > 0 ? w->n : 1, sizeof *w->counted);
+    if (w->counted == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "checkpoint: %u updates", w->n);
     }
-    for (uint32_t i = 0; i < *n; i++) {
-        if (!read_entry(&r, &(*counted)[i])) {
+    for (uint32_t i = 0; i < w->n; i++) {
+        if (!read_entry(&r, &w->counted[i])) {
             return cut(c, err);
         }
     }
     return r.at == r.end ? TB_OK : cut(c, err);
 }
 
+/* To the end of the file; sum NULL: they are only looked at. */
 static tb_rc read_values(work *w, const tb_checkpoint *c, tb_sum *sum,
                          tb_err *err)
 {
-    size_t n_values = tb_sum_values(sum);
     uint8_t more = 0;
     tb_rc rc = TB_OK;
-    for (size_t i = 0; rc == TB_OK && i * VALUES_A_PIECE < n_values; i++) {
-        size_t left = n_values - i * VALUES_A_PIECE;
+    for (size_t i = 0; rc == TB_OK && i * VALUES_A_PIECE < w->n_values; i++) {
+        size_t left = w->n_values - i * VALUES_A_PIECE;
         size_t n = left < VALUES_A_PIECE ? left : VALUES_A_PIECE;
         rc = read_record(w, c, &i, err);
         if (rc == TB_OK && w->plain.len != 8 * n) {
             rc = cut(c, err);
         }
-        if (rc == TB_OK) {
+        if (rc == TB_OK && sum != NULL) {
             rc = tb_sum_values_put(sum, i * VALUES_A_PIECE, w->plain.data, n,
                                    err);
         }
@@ -382,39 +388,51 @@ static tb_rc read_values(work *w, const tb_checkpoint *c, tb_sum *sum,
     return rc;
 }
 
+/* Opens the file and reads its head. */
+static tb_rc open_head(work *w, tb_checkpoint *c, tb_err *err)
+{
+    w->fd = open(c->path, O_RDONLY | O_CLOEXEC);
+    tb_rc rc = w->fd >= 0 ? read_record(w, c, NULL, err)
+                          : tb_fail_errno(err, errno, "%s", c->path);
+    return rc == TB_OK ? read_head(w, c, err) : rc;
+}
+
 tb_rc tb_checkpoint_read(tb_checkpoint *c, tb_intake *intake,
                          tb_checkpoint_fits_fn *fits, void *arg, tb_err *err)
 {
     work w;
-    uint64_t n_values = 0;
-    uint32_t n = 0;
-    tb_counted *counted = NULL;
     tb_sum *sum = tb_intake_sum_edit(intake);
     begin(&w);
-    w.fd = open(c->path, O_RDONLY | O_CLOEXEC);
-    tb_rc rc = w.fd >= 0 ? read_record(&w, c, NULL, err)
-                         : tb_fail_errno(err, errno, "%s", c->path);
-    if (rc == TB_OK) {
-        rc = read_head(&w, c, &n_values, &counted, &n, err);
-    }
-    if (rc == TB_OK && n_values != tb_sum_values(sum)) {
+    tb_rc rc = open_head(&w, c, err);
+    if (rc == TB_OK && w.n_values != tb_sum_values(sum)) {
         rc =
             tb_fail(err, TB_E_MISMATCH, "%s: %" PRIu64 " values instead of %zu",
-                    c->path, n_values, tb_sum_values(sum));
+                    c->path, w.n_values, tb_sum_values(sum));
     }
     if (rc == TB_OK) {
-        rc = fits(arg, c, counted, n, err);
+        rc = fits(arg, c, w.counted, w.n, err);
     }
     if (rc == TB_OK) {
         rc = read_values(&w, c, sum, err);
         if (rc == TB_OK) {
-            rc = tb_intake_restore(intake, counted, n, err);
+            rc = tb_intake_restore(intake, w.counted, w.n, err);
         }
         if (rc != TB_OK) {
             tb_sum_clear(sum);
         }
     }
-    tb_mem_free(counted);
+    end(&w);
+    return rc;
+}
+
+tb_rc tb_checkpoint_look(tb_checkpoint *c, tb_err *err)
+{
+    work w;
+    begin(&w);
+    tb_rc rc = open_head(&w, c, err);
+    if (rc == TB_OK) {
+        rc = read_values(&w, c, NULL, err);
+    }
     end(&w);
     return rc;
 }

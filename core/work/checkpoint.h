@@ -44,4 +44,9 @@ tb_rc tb_checkpoint_read(tb_checkpoint *c, tb_intake *intake,
                          tb_checkpoint_fits_fn *fits, void *arg, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
+/* Reads the file to its end and keeps nothing of it but row and chain. Errors:
+ * NOT_FOUND, DENIED, MALFORMED, UNSUPPORTED, LIMIT, IO, NOMEM. */
+tb_rc tb_checkpoint_look(tb_checkpoint *c, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
 #endif

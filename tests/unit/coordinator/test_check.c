@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "check.h"
 #include "small_fleet.h"
+#include "work/checkpoint.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #define STRIDE 7 /* of what is looked at byte by byte */
@@ -108,13 +109,62 @@ static void make_closed(fleet *f, const char *folder)
     fleet_close(f);
 }
 
+/* A checkpoint of the open round, as a clean stop leaves one. row: the one that
+ * it says the head's chain is of; 0: the true one. */
+static void make_sum_at(fleet *f, char path[static 1024], uint64_t row)
+{
+    static tb_round_config c;
+    tb_err err;
+    char hex[TB_HASH_HEX_BYTES];
+    tb_intake *intake = NULL;
+    tb_box_key *key = NULL;
+    const tb_run_params *p = &f->live->params;
+    tb_counted counted = {.upload = {"anna"}, .weight = 10, .full = 10};
+    c = (tb_round_config){.run = p->run,
+                          .codec = p->codec,
+                          .fraction_bits = 30,
+                          .max_abs = 8.0F,
+                          .max_weight = 1000,
+                          .n_sections = 1};
+    c.sections[0].n_values = 53;
+    CHECK(tb_name_set(&c.sections[0].name, "parameters"));
+    CHECK(tb_name_set(&counted.client, "anna"));
+    CHECK_OK(tb_box_key_new(&key, &err), err);
+    tb_intake_options o = {
+        .config = &c, .hash = f->config, .max_updates = 2, .key = key};
+    CHECK_OK(tb_spool_open(&o.spool, tb_folder_path(f->folder, TB_ITEM_SPOOL),
+                           &p->run, &f->config, &err),
+             err);
+    CHECK_OK(tb_intake_new(&intake, &o, &err), err);
+    CHECK_OK(tb_intake_restore(intake, &counted, 1, &err), err);
+    tb_hash_hex(&f->config, hex);
+    (void)snprintf(path, 1024, "%s/%s.sum",
+                   tb_folder_path(f->folder, TB_ITEM_CHECKPOINTS), hex);
+    tb_checkpoint sum = {.path = path,
+                         .master = f->keys.master,
+                         .run = p->run,
+                         .config = f->config};
+    sum.row = tb_store_head(f->store, &sum.chain);
+    sum.row = row != 0 ? row : sum.row;
+    CHECK_OK(tb_checkpoint_write(&sum, intake, INT64_MAX, &err), err);
+    tb_intake_free(&intake);
+    tb_box_key_free(&key);
+}
+
+static void make_sum(fleet *f, char path[static 1024])
+{
+    make_sum_at(f, path, 0);
+}
+
 static void a_whole_folder_has_no_findings(void **state)
 {
     fleet f;
     char said[4096];
+    char sum[1024];
     fleet_make(&f, *state); /* and stays open, as a daemon would have it */
     (void)findings(&f.at, TB_CHECK_ALL, said, sizeof said);
     assert_string_equal(said, "");
+    make_sum(&f, sum);
     fleet_close(&f);
     (void)findings(&f.at, TB_CHECK_ALL, said, sizeof said);
     assert_string_equal(said, "");
@@ -179,6 +229,43 @@ static void every_byte_of_the_spool_is_known(void **state)
     fleet f;
     make_closed(&f, *state);
     flip_below(&f.at, "spool", (what){TB_CHECK_SPOOL, 1, NULL});
+}
+
+static void every_bit_of_a_checkpoint_is_known(void **state)
+{
+    fleet f;
+    char path[1024];
+    char other[1100];
+    char said[4096];
+    fleet_make(&f, *state);
+    make_sum(&f, path);
+    fleet_close(&f);
+    flip_file(&f.at, TB_CHECK_SUMS, path, 8 / STRIDE);
+    CHECK(truncate(path, 600) == 0);
+    CHECK(findings(&f.at, TB_CHECK_ALL, said, sizeof said) == 1);
+    CHECK(strstr(said, "harmless: the checkpoint of round 1") != NULL);
+    CHECK(strstr(said, "reads the spool instead") != NULL);
+    (void)snprintf(other, sizeof other, "%s.sum", path);
+    CHECK(rename(path, other) == 0);
+    CHECK(findings(&f.at, TB_CHECK_ALL, said, sizeof said) == 1);
+    CHECK(strstr(said, "not named after a round") != NULL);
+}
+
+/* One that was copied in from another time of this folder opens, but stands on
+ * a row that is not there, or on another one. */
+static void a_checkpoint_of_another_journal_is_known(void **state)
+{
+    static const uint64_t rows[] = {1000, 3};
+    fleet f;
+    char path[1024];
+    char said[4096];
+    fleet_make(&f, *state);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        make_sum_at(&f, path, rows[i]);
+        CHECK(findings(&f.at, TB_CHECK_SUMS, said, sizeof said) == 1);
+        CHECK(strstr(said, "another journal") != NULL);
+    }
+    fleet_close(&f);
 }
 
 static void every_bit_of_the_head_is_known(void **state)
@@ -430,7 +517,10 @@ static tb_rc attempt(void *arg, tb_err *err)
 static void a_look_survives_each_allocation_failing(void **state)
 {
     fleet f;
-    make_closed(&f, *state);
+    char sum[1024];
+    fleet_make(&f, *state);
+    make_sum(&f, sum);
+    fleet_close(&f);
     CHECK(tb_check_each_allocation(attempt, &f.at) > 20);
 }
 
@@ -446,6 +536,8 @@ int main(void)
         IN_FOLDER(every_byte_of_a_runs_job_and_key_is_known),
         IN_FOLDER(every_byte_of_a_blob_is_known),
         IN_FOLDER(every_byte_of_the_spool_is_known),
+        IN_FOLDER(every_bit_of_a_checkpoint_is_known),
+        IN_FOLDER(a_checkpoint_of_another_journal_is_known),
         IN_FOLDER(every_bit_of_the_head_is_known),
         IN_FOLDER(what_is_not_found_in_the_journal_changes_no_row),
         IN_FOLDER(what_is_not_found_in_the_wal_changes_no_row),
