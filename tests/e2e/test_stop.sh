@@ -51,6 +51,8 @@ logged "event=checkpoint result=sealed ${at}2" || fail "no checkpoint"
 [ "$(stat -c %s "$(checkpoint)")" -gt 14000000 ] || fail "not the whole sum"
 ! grep -aq client-00 "$(checkpoint)" || fail "a checkpoint that is not sealed"
 
+tributaryd check | grep -q " 1 checkpoints hold" || fail "check: no checkpoint"
+
 # client-02 stops as well, in the middle of its upload.
 stop_softly client-02
 kill_hard relay
@@ -65,6 +67,8 @@ data = bytearray(open(path, "rb").read())
 data[len(data) // 2] ^= 1
 open(path, "wb").write(data)
 PY
+expect_code 1 tributaryd check
+expect_text "the checkpoint of round 1"
 daemon
 logged "event=checkpoint result=ignored ${at}0 why=\"checkpoint .* does not" ||
     fail "an altered checkpoint was used"
