@@ -85,8 +85,8 @@ typedef struct tb_upload {
     tb_order_kind order_kind;
     tb_hash update; /* claimed by UPLOAD_END */
     uint8_t signature[TB_SIGNATURE_BYTES];
-    int64_t moved_ms; /* last progress */
     int64_t retry_ms; /* no order before this time */
+    bool trial;       /* the one block that its idle seat was granted is out */
 } tb_upload;
 
 /* One client of the cohort; or one in flight, which trains for an asynchronous
@@ -100,6 +100,9 @@ typedef struct tb_seat {
     tb_seat_state state;
     tb_refusal code; /* why OUT; 0: declined */
     bool stored;     /* DONE before a restart: not yet in the new sum */
+    bool began;      /* an upload; beginning another one is no progress */
+    bool idle; /* a grant was not used: one block at a time, until it is */
+    int64_t moved_ms; /* last progress */
     tb_upload upload;
 } tb_seat;
 
@@ -244,6 +247,7 @@ struct tb_coordinator {
     uint64_t next_key, next_order;
     uint32_t pool_blocks; /* granted blocks that are not done */
     uint32_t pool_max;
+    uint32_t n_trials;  /* of them those of idle seats: at most half the pool */
     bool starving;      /* some upload waits for the pool */
     tb_seat **by_order; /* [TB_ORDERS_KNOWN] whose order was given last under
                          * id % TB_ORDERS_KNOWN; NULL: nobody's */
@@ -359,8 +363,11 @@ bool tb_co_upload_verdict(tb_coordinator *co, const tb_verdict *verdict)
     TB_NONNULL(1, 2);
 /* Orders what can be ordered in all runs, and grants what the pool has. */
 void tb_co_pump(tb_coordinator *co) TB_NONNULL(1);
+/* Whether this seat has made no progress for so long that a grant goes back. */
+bool tb_co_stalled(const tb_coordinator *co, const tb_seat *seat)
+    TB_NONNULL(1, 2);
 /* Takes back what is granted and has not come. */
-void tb_co_ungrant(tb_coordinator *co, tb_upload *upload) TB_NONNULL(1, 2);
+void tb_co_ungrant(tb_coordinator *co, tb_seat *seat) TB_NONNULL(1, 2);
 /* Takes the client's accepted update out of the round that is open, for good.
  * Errors, in co->rc: NOT_FOUND, REFUSED (the round has closed). */
 void tb_co_purge(tb_coordinator *co, const tb_name *client) TB_NONNULL(1, 2);

@@ -12,9 +12,17 @@
 
 #define RESTART_MS 1 /* begin the exchange anew, at once */
 
-/* The pool counts the blocks [done, until) of each upload. */
-void tb_co_ungrant(tb_coordinator *co, tb_upload *upload)
+static void end_trial(tb_coordinator *co, tb_upload *upload)
 {
+    co->n_trials -= upload->trial;
+    upload->trial = false;
+}
+
+/* The pool counts the blocks [done, until) of each upload. */
+void tb_co_ungrant(tb_coordinator *co, tb_seat *seat)
+{
+    tb_upload *upload = &seat->upload;
+    end_trial(co, upload);
     co->pool_blocks -= upload->until - upload->received;
     upload->until = upload->received;
 }
@@ -32,6 +40,7 @@ void tb_co_trim(tb_coordinator *co, tb_upload *upload, uint32_t keep)
     for (uint32_t b = first; b < upload->received; b++) {
         tb_co_discard(co, upload->held[b % TB_WINDOW_MAX].payload);
     }
+    end_trial(co, upload);
     co->pool_blocks -= upload->until - keep;
     upload->received = keep;
     upload->until = keep;
@@ -115,6 +124,21 @@ void tb_co_receipt(tb_coordinator *co, const tb_rec_accepted *of, uint64_t seq)
     msg->sequence = seq;
 }
 
+/* How many blocks the pool has for this seat. The idle share half of it, one
+ * block each; and while half is granted, an upload that has not sent anything
+ * begins with one: who sits on what it was granted keeps nobody else away. */
+static uint32_t room(const tb_coordinator *co, const tb_seat *seat)
+{
+    uint32_t half = (co->pool_max + 1) / 2;
+    uint32_t free_blocks = co->pool_max - co->pool_blocks;
+    bool one =
+        seat->idle || (seat->upload.received == 0 && co->pool_blocks >= half);
+    if (seat->idle && co->n_trials >= half) {
+        return 0;
+    }
+    return one && free_blocks > 1 ? 1 : free_blocks;
+}
+
 /* Grants what window and pool allow; true when something was granted. */
 static bool grant(tb_coordinator *co, tb_seat *seat)
 {
@@ -123,17 +147,21 @@ static bool grant(tb_coordinator *co, tb_seat *seat)
     uint32_t want =
         window < upload->ref.n_blocks ? window : upload->ref.n_blocks;
     if (!seat->row->connected || !upload->live || upload->dropping ||
-        want <= upload->until) {
+        want <= upload->until || upload->trial) {
         return false;
     }
-    uint32_t free_blocks = co->pool_max - co->pool_blocks;
     uint32_t more = want - upload->until;
-    if (more > free_blocks) {
-        more = free_blocks;
-        co->starving = true;
+    uint32_t most = room(co, seat);
+    bool less = more > most;
+    more = less ? most : more;
+    if (more > 0 && seat->idle) {
+        upload->trial = true;
+        co->n_trials++;
+        seat->moved_ms = co->now; /* so long it has anew */
     }
     upload->until += more;
     co->pool_blocks += more;
+    co->starving = co->starving || (less && co->pool_blocks == co->pool_max);
     return more > 0;
 }
 
@@ -328,9 +356,15 @@ void tb_co_upload_begin(tb_coordinator *co, tb_row *row,
                                       .n_blocks = msg->n_blocks}};
         memcpy(upload->ref.header, msg->header, sizeof msg->header);
     }
-    tb_co_ungrant(co, upload);
     upload->has_end = upload->ended;
-    upload->moved_ms = co->now;
+    if (!seat->began) {
+        seat->began = true;
+        seat->moved_ms = co->now;
+    }
+    if (!upload->trial) {
+        tb_co_ungrant(co, seat);
+        seat->idle = seat->idle || tb_co_stalled(co, seat);
+    }
     (void)grant(co, seat);
     credit(co, row, upload);
 }
@@ -373,7 +407,9 @@ bool tb_co_block(tb_coordinator *co, tb_row *row, const tb_msg_block *msg,
     upload->held[msg->index % TB_WINDOW_MAX] =
         (tb_held){payload, payload_bytes};
     upload->received++;
-    upload->moved_ms = co->now;
+    end_trial(co, upload);
+    row->seat->idle = false;
+    row->seat->moved_ms = co->now;
     co->bytes_in += payload_bytes;
     return true;
 }

@@ -90,7 +90,7 @@ void tb_co_gone(tb_coordinator *co, tb_row *row)
     row->away_ms = co->now;
     co->census++;
     if (row->seat != NULL && row->seat->upload.live) {
-        tb_co_ungrant(co, &row->seat->upload);
+        tb_co_ungrant(co, row->seat);
     }
 }
 

@@ -266,7 +266,7 @@ static void block_added(tb_coordinator *co, tb_seat *seat,
                              .weight;
     }
     upload->done++;
-    upload->moved_ms = co->now;
+    seat->moved_ms = co->now;
     co->pool_blocks--;
     (void)tb_co_grant(co, seat);
 }

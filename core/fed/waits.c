@@ -21,14 +21,42 @@ int64_t tb_co_lack(const tb_coordinator *co, tb_run *run,
     return tb_co_later(co->now, co->params.retry_ms);
 }
 
-/* Grants that were not used go back; so do clients that went silent. */
-static void take_back(tb_coordinator *co, tb_seat *seats, size_t n)
+bool tb_co_stalled(const tb_coordinator *co, const tb_seat *seat)
 {
-    for (size_t i = 0; i < n; i++) {
-        tb_upload *upload = &seats[i].upload;
-        if (upload->live &&
-            co->now >= tb_co_later(upload->moved_ms, co->params.stall_ms)) {
-            tb_co_ungrant(co, upload);
+    return co->now >= tb_co_later(seat->moved_ms, co->params.stall_ms);
+}
+
+/* A grant that was not used goes back: then true, and the seat is idle. One
+ * that is idle and had no room gets its one block as soon as there is some. */
+static bool take_back(tb_coordinator *co, tb_seat *seat)
+{
+    const tb_upload *upload = &seat->upload;
+    if (!upload->live) {
+        return false;
+    }
+    if (upload->until > upload->received && tb_co_stalled(co, seat)) {
+        tb_co_ungrant(co, seat);
+        seat->idle = true;
+        return true;
+    }
+    if (seat->idle) {
+        (void)tb_co_grant(co, seat);
+    }
+    return false;
+}
+
+/* So it goes with all uploads of a run; the next in turn come first. */
+static void take_all_back(tb_coordinator *co, tb_run *run)
+{
+    tb_async *a = run->async;
+    for (uint32_t i = 0; i < run->round.n_seats; i++) {
+        if (take_back(co, &run->round.seats[i])) {
+            run->grant_from = i + 1;
+        }
+    }
+    for (size_t i = 0; a != NULL && i < a->n_flights; i++) {
+        if (take_back(co, a->flights[i])) {
+            a->grant_from = i + 1;
         }
     }
 }
@@ -64,11 +92,8 @@ static void sweep(tb_coordinator *co, tb_run *run)
     }
     tb_co_sweep_later(co, run);
     tb_co_look_all(run); /* what was put off may be due */
-    take_back(co, round->seats, round->n_seats);
+    take_all_back(co, run);
     if (run->async != NULL) {
-        for (size_t i = 0; i < run->async->n_flights; i++) {
-            take_back(co, run->async->flights[i], 1);
-        }
         tb_co_land_lost(co, run);
     }
     if (run->phase == TB_PHASE_TRAINING) {

@@ -539,21 +539,27 @@ static void a_client_cannot_undo_what_is_about_to_be_accepted(void **state)
     tear_down(&b);
 }
 
+/* anna and bert in a round, and so many blocks for both. */
+static void set_up_pool(bench *b, size_t blocks)
+{
+    tb_err err = {0};
+    tb_coordinator_params params = tb_coordinator_defaults();
+    set_up(b);
+    params.pool_bytes = blocks * TB_PAYLOAD_BYTES_MAX;
+    tb_coordinator_free(&b->co);
+    CHECK_OK(tb_coordinator_new(&b->co, &params, &err), err);
+    enrol(b, "anna");
+    enrol(b, "bert");
+    hello(b, "anna");
+    hello(b, "bert");
+    open_round(b);
+}
+
 static void credit_is_bounded_and_blocks_beyond_it_are_not_taken(void **state)
 {
     bench b;
-    tb_err err = {0};
-    tb_coordinator_params params = tb_coordinator_defaults();
     (void)state;
-    set_up(&b);
-    params.pool_bytes = TB_PAYLOAD_BYTES_MAX; /* a single block */
-    tb_coordinator_free(&b.co);
-    CHECK_OK(tb_coordinator_new(&b.co, &params, &err), err);
-    enrol(&b, "anna");
-    enrol(&b, "bert");
-    hello(&b, "anna");
-    hello(&b, "bert");
-    open_round(&b);
+    set_up_pool(&b, 1);
     tb_msg begin = begin_of(&b, 1);
     say(&b, "anna", &begin, 0, 0);
     check_sent(&b, "anna", TB_MSG_CREDIT);
@@ -568,6 +574,61 @@ static void credit_is_bounded_and_blocks_beyond_it_are_not_taken(void **state)
     step_ok(&b, &gone); /* her grant goes to the one who waits */
     check_sent(&b, "bert", TB_MSG_CREDIT);
     check_until(&b, "bert", 1);
+    tear_down(&b);
+}
+
+static void tick(bench *b, int64_t now)
+{
+    tb_event event = {.kind = TB_EV_TICK};
+    b->now = now;
+    step_ok(b, &event);
+}
+
+/* An unused grant goes back after 30 s. */
+static void beginning_again_does_not_keep_a_grant(void **state)
+{
+    bench b;
+    (void)state;
+    for (uint8_t id = 1; id <= 2; id++) { /* the same upload, and another */
+        set_up_pool(&b, 1);
+        tb_msg begin = begin_of(&b, 1);
+        say(&b, "anna", &begin, 0, 0);
+        check_until(&b, "anna", 1);
+        begin = begin_of(&b, 7);
+        say(&b, "bert", &begin, 0, 0);
+        check_until(&b, "bert", 0);
+        b.now = 20000;
+        begin = begin_of(&b, id);
+        say(&b, "anna", &begin, 0, 0);
+        tick(&b, 29999);
+        CHECK(sent(&b, "bert") == NULL);
+        tick(&b, 31000);
+        check_until(&b, "bert", 1);
+        begin = begin_of(&b, id);
+        say(&b, "anna", &begin, 0, 0);
+        check_until(&b, "anna", 0);
+        send_block(&b, "bert", 7, 0);
+        answer(&b, (tb_verdict){.order = the_order(&b, TB_ORDER_ADD_BLOCK)->id,
+                                .weight = 77});
+        tear_down(&b);
+    }
+}
+
+static void who_left_a_grant_unused_gets_one_block_until_it_sends(void **state)
+{
+    bench b;
+    (void)state;
+    set_up_pool(&b, 8);
+    tb_msg begin = begin_of(&b, 1);
+    say(&b, "anna", &begin, 0, 0);
+    check_until(&b, "anna", 3);
+    tick(&b, 31000);
+    say(&b, "anna", &begin, 0, 0);
+    check_until(&b, "anna", 1);
+    send_block(&b, "anna", 1, 0);
+    answer(&b, (tb_verdict){.order = the_order(&b, TB_ORDER_ADD_BLOCK)->id,
+                            .weight = 77});
+    check_until(&b, "anna", 3);
     tear_down(&b);
 }
 
@@ -628,6 +689,8 @@ int main(void)
         cmocka_unit_test(bad_blocks_and_hashes_expel_with_their_reason),
         cmocka_unit_test(a_client_cannot_undo_what_is_about_to_be_accepted),
         cmocka_unit_test(credit_is_bounded_and_blocks_beyond_it_are_not_taken),
+        cmocka_unit_test(beginning_again_does_not_keep_a_grant),
+        cmocka_unit_test(who_left_a_grant_unused_gets_one_block_until_it_sends),
         cmocka_unit_test(fetches_become_chunks),
         cmocka_unit_test(a_payload_that_belongs_to_nothing_is_discarded),
         cmocka_unit_test(the_offer_is_repeated_to_a_client_that_comes_back),
