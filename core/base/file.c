@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/spare.h"
 
 #define READ_STEP_BYTES 4096
 
@@ -83,7 +84,7 @@ static tb_rc read_fd(tb_buf *out, int fd, tb_err *err)
 
 tb_rc tb_file_read(tb_buf *out, const char *path, tb_err *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = tb_spare_open(path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0) {
         return tb_fail_errno(err, errno, "%s", path);
     }
@@ -133,8 +134,8 @@ static tb_rc write_part(int fd, const tb_file_part *part, tb_err *err)
 static tb_rc write_new(const char *path, const tb_file_part *parts,
                        size_t n_parts, mode_t mode, tb_err *err)
 {
-    int fd =
-        open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    int fd = tb_spare_open(
+        path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0) {
         return tb_fail_errno(err, errno, "%s", path);
     }
@@ -208,7 +209,7 @@ tb_rc tb_file_write_parts(const char *path, const tb_file_part *parts,
 
 tb_rc tb_file_sync_dir(const char *dir, tb_err *err)
 {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = tb_spare_open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0) {
         return tb_fail_errno(err, errno, "%s", dir);
     }

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/spare.h"
 #include "base/text.h"
 
 #define FORMAT_BYTES 512  /* of a line's fmt */
@@ -40,8 +41,8 @@ void tb_log_set_format(tb_log_format format)
  * writes just now writes to either. */
 static tb_rc open_file(const char *path, tb_err *err)
 {
-    int fd =
-        open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    int fd = tb_spare_open(
+        path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
     if (fd < 0) {
         return tb_fail_errno(err, errno, "log file %s", path);
     }

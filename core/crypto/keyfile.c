@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/spare.h"
 
 #define VERSION    1u
 #define AT_VERSION 4
@@ -111,7 +112,8 @@ tb_rc tb_keyfile_read(uint8_t secret[static TB_KEY_SEED_BYTES],
 {
     uint8_t bytes[TB_KEY_FILE_BYTES + 1]; /* one more shows a longer file */
     size_t len = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd =
+        tb_spare_open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
     if (fd < 0 && errno == ELOOP) {
         return tb_fail(err, TB_E_DENIED,
                        "%s: a symbolic link; name the key file itself", path);

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/spare.h"
 #include "host/blob_priv.h"
 
 #define PIECE_BYTES ((size_t)128 << 10)
@@ -117,7 +118,7 @@ static tb_rc open_unnamed(const tb_blobs *b, int *fd, tb_err *err)
     if (path == NULL) {
         return tb_fail(err, TB_E_NOMEM, "%s", b->dir);
     }
-    *fd = mkostemp(path, O_CLOEXEC);
+    *fd = tb_spare_temporary(path);
     tb_rc rc = TB_OK;
     if (*fd < 0 || unlink(path) != 0) {
         rc = tb_fail_errno(err, errno, "%s", path);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/spare.h"
 #include "host/blob_priv.h"
 
 #define VERIFY_BYTES 65536
@@ -90,8 +91,8 @@ static tb_rc open_blob(tb_blobs *b, const tb_hash *stored, tb_blob_open *out,
     if (rc != TB_OK) {
         return rc;
     }
-    *out =
-        (tb_blob_open){.hash = *stored, .fd = open(path, O_RDONLY | O_CLOEXEC)};
+    *out = (tb_blob_open){.hash = *stored,
+                          .fd = tb_spare_open(path, O_RDONLY | O_CLOEXEC, 0)};
     if (out->fd < 0 || fstat(out->fd, &st) != 0) {
         rc = tb_fail_errno(err, errno, "%s", path);
     } else {

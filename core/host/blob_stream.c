@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/spare.h"
 #include "host/blob_priv.h"
 
 #define PIECE_BYTES   ((size_t)1 << 18)
@@ -37,8 +38,9 @@ static tb_rc open_sink(sink *s, char *path, mode_t mode, tb_err *err)
     }
     (void)snprintf(s->temporary, n, "%s.part", path);
     tb_hasher_init(&s->hasher);
-    s->fd = open(s->temporary,
-                 O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    s->fd = tb_spare_open(s->temporary,
+                          O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+                          mode);
     return s->fd >= 0 ? TB_OK : tb_fail_errno(err, errno, "%s", s->temporary);
 }
 
@@ -107,7 +109,7 @@ static tb_rc read_piece(int fd, const char *path, uint8_t *out, size_t *n,
 static tb_rc open_file(int *fd, uint64_t *bytes, const char *path, tb_err *err)
 {
     struct stat st;
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    *fd = tb_spare_open(path, O_RDONLY | O_CLOEXEC, 0);
     if (*fd < 0 || fstat(*fd, &st) != 0) {
         return tb_fail_errno(err, errno, "%s", path);
     }

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/spare.h"
 #include "host/blob_priv.h"
 
 /* --- walking -------------------------------------------------------------- */
@@ -49,7 +50,7 @@ typedef tb_rc entry_fn(const walk *w, const char *dir, const char *name,
 static tb_rc each_entry(const walk *w, const char *dir, entry_fn *fn,
                         tb_err *err)
 {
-    DIR *entries = opendir(dir);
+    DIR *entries = tb_spare_opendir(dir);
     if (entries == NULL) {
         return errno == ENOENT ? TB_OK : tb_fail_errno(err, errno, "%s", dir);
     }

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/spare.h"
 #include "host/control_socket.h"
 
 #define BACKLOG         16
@@ -162,8 +163,7 @@ static caller *find_place(tb_control *c, int64_t now_ms)
 static void accept_all(tb_control *c)
 {
     int fd;
-    while ((fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >=
-           0) {
+    while ((fd = tb_spare_accept(c->fd, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         int64_t now = tb_clock_ms();
         caller *l = tb_control_peer_is_us(fd) ? find_place(c, now) : NULL;
         if (l == NULL) {

@@ -1,5 +1,7 @@
 #include "host/descriptors.h"
 
+#include "base/spare.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/resource.h>
@@ -40,5 +42,7 @@ tb_rc tb_descriptors_prepare(tb_descriptors *out, uint32_t wish, tb_err *err)
     if (setrlimit(RLIMIT_NOFILE, &files) != 0) {
         return tb_fail_errno(err, errno, "raising the limit of open files");
     }
-    return tb_descriptors_share(out, files.rlim_cur, wish, err);
+    tb_rc rc = tb_descriptors_share(out, files.rlim_cur, wish, err);
+    /* The other half is for what our own threads and libraries hold. */
+    return rc == TB_OK ? tb_spare_keep(out->limit, out->reserved / 2, err) : rc;
 }

@@ -22,8 +22,8 @@ typedef struct tb_descriptors {
 tb_rc tb_descriptors_share(tb_descriptors *out, uint64_t limit, uint32_t wish,
                            tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
-/* Raises the process's soft limit to the hard one, and shares that. Errors: as
- * above; IO. */
+/* Shares the process's hard limit. The soft one is set half the reserve below:
+ * those are for the opens of base/spare. Errors: as above; IO. */
 tb_rc tb_descriptors_prepare(tb_descriptors *out, uint32_t wish, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 

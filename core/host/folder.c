@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/spare.h"
 
 #define FORMAT_BYTES_MAX 64
 
@@ -109,7 +110,7 @@ static tb_rc make_empty(const char *dir, tb_folder_kind kind, tb_err *err)
     if (rc != TB_OK) {
         return rc;
     }
-    DIR *entries = opendir(dir);
+    DIR *entries = tb_spare_opendir(dir);
     if (entries == NULL) {
         return tb_fail_errno(err, errno, "%s", dir);
     }
@@ -195,7 +196,8 @@ static tb_rc lock(tb_folder *folder, tb_folder_kind kind, tb_err *err)
         return tb_fail(err, TB_E_NOMEM, "%s", folder->dir);
     }
     tb_rc rc = TB_OK;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd =
+        tb_spare_open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         rc = tb_fail_errno(err, errno, "%s", path);
         goto done;
@@ -293,7 +295,9 @@ bool tb_folder_locked(const tb_folder *folder)
 bool tb_folder_in_use(const tb_folder *folder)
 {
     char *path = tb_file_join(folder->dir, "LOCK");
-    int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    int fd = path != NULL
+                 ? tb_spare_open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0)
+                 : -1;
     /* The lock is tried only if its holder lives: trying it would stop a
      * program that starts just now. */
     long pid = fd >= 0 ? holder(fd) : 0;

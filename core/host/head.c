@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/spare.h"
 
 #define SLOT_STRIDE  4096 /* in different sectors */
 #define SIGNED_BYTES 48
@@ -118,7 +119,7 @@ static tb_rc read_slots(tb_head *head, const char *path, tb_err *err)
 tb_rc tb_head_open(tb_head *head, const char *path, bool writer, tb_err *err)
 {
     *head = (tb_head){.fd = -1};
-    head->fd = open(path, (writer ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    head->fd = tb_spare_open(path, (writer ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
     if (head->fd < 0) {
         return tb_fail_errno(err, errno, "%s", path);
     }

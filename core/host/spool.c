@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/spare.h"
 
 #define SEGMENT_VERSION 1u
 #define SEGMENT_BYTES   56
@@ -309,7 +310,7 @@ static tb_rc open_segment(tb_spool *s, const place *at, bool writer,
             return rc;
         }
     }
-    s->fd = open(s->path, (writer ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    s->fd = tb_spare_open(s->path, (writer ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
     if (s->fd < 0) {
         return tb_fail_errno(err, errno, "%s", s->path);
     }
@@ -593,7 +594,7 @@ tb_rc tb_spool_remove_run(const char *dir, const tb_run_id *run, tb_err *err)
         return tb_fail(err, TB_E_NOMEM, "spool");
     }
     tb_rc rc = TB_OK;
-    DIR *entries = opendir(path);
+    DIR *entries = tb_spare_opendir(path);
     if (entries == NULL && errno != ENOENT) {
         rc = tb_fail_errno(err, errno, "%s", path);
     }

@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/spare.h"
 #include "host/store_priv.h"
 
 #define BUSY_TIMEOUT_MS      5000
@@ -318,7 +320,8 @@ tb_rc tb_store_append(tb_store *store, const tb_row *rows, size_t n,
 /* SQLite gives its own files the mode of the database: make that 0600. */
 static tb_rc create_private(const char *path, tb_err *err)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd =
+        tb_spare_open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return tb_fail_errno(err, errno, "%s", path);
     }
@@ -354,8 +357,25 @@ static tb_rc check_version(tb_store *s, tb_err *err)
     return rc;
 }
 
+static int open_for_sqlite(const char *path, int flags, int mode)
+{
+    return tb_spare_open(path, flags, (mode_t)mode);
+}
+
+/* SQLite's own files are opened as ours are. */
+static void teach_sqlite(void)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    if (vfs != NULL && vfs->iVersion >= 3 && vfs->xSetSystemCall != NULL) {
+        (void)vfs->xSetSystemCall(vfs, "open",
+                                  (sqlite3_syscall_ptr)open_for_sqlite);
+    }
+}
+
 static tb_rc open_db(tb_store *s, tb_err *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, teach_sqlite);
     int flags = SQLITE_OPEN_NOMUTEX |
                 (s->writer ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
     tb_rc rc = s->writer ? create_private(s->path, err) : TB_OK;

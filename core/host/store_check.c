@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/spare.h"
 #include "host/store_priv.h"
 
 /* The one row of a query: its first column as a number, or as text. */
@@ -92,7 +93,7 @@ tb_rc tb_store_examine(tb_store *store, uint64_t n_acceptances, tb_err *err)
 
 static tb_rc sync_file(const char *path, tb_err *err)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    int fd = tb_spare_open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0) {
         return tb_fail_errno(err, errno, "%s", path);
     }
@@ -121,7 +122,7 @@ static tb_rc copy_pages(tb_store *s, sqlite3 *to, tb_err *err)
 static tb_rc write_copy(tb_store *s, const char *path, tb_err *err)
 {
     sqlite3 *to = NULL;
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int fd = tb_spare_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {
         return tb_fail_errno(err, errno, "%s", path);
     }

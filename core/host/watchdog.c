@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/spare.h"
 #include "host/zsock.h"
 
 /* What a peer that keeps to the rules may have in libzmq: the whole messages of
@@ -179,7 +180,7 @@ static uint64_t resident_bytes(void)
 {
     char text[128] = {0};
     uint64_t pages = 0;
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    int fd = tb_spare_open("/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0) {
         return 0;
     }

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/spare.h"
 #include "crypto/crypto.h"
 
 #define VERSION        1
@@ -220,7 +221,8 @@ tb_rc tb_checkpoint_write(const tb_checkpoint *c, tb_intake *intake,
         rc = tb_fail(err, TB_E_LIMIT, "checkpoint: a path of %d bytes", n);
         goto done;
     }
-    w.fd = open(w.temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    w.fd = tb_spare_open(w.temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+                         0600);
     if (w.fd < 0) {
         rc = tb_fail_errno(err, errno, "%s", w.temporary);
         goto done;
@@ -391,7 +393,7 @@ static tb_rc read_values(work *w, const tb_checkpoint *c, tb_sum *sum,
 /* Opens the file and reads its head. */
 static tb_rc open_head(work *w, tb_checkpoint *c, tb_err *err)
 {
-    w->fd = open(c->path, O_RDONLY | O_CLOEXEC);
+    w->fd = tb_spare_open(c->path, O_RDONLY | O_CLOEXEC, 0);
     tb_rc rc = w->fd >= 0 ? read_record(w, c, NULL, err)
                           : tb_fail_errno(err, errno, "%s", c->path);
     return rc == TB_OK ? read_head(w, c, err) : rc;

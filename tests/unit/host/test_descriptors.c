@@ -1,6 +1,11 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include "base/spare.h"
 #include "host/descriptors.h"
 #include "support/check.h"
 
@@ -36,7 +41,7 @@ static void too_low_a_limit_is_refused_with_what_helps(void **state)
     CHECK(strstr(err.text, "LimitNOFILE") != NULL);
 }
 
-static void the_soft_limit_is_raised_to_the_hard_one(void **state)
+static void the_soft_limit_is_raised_to_near_the_hard_one(void **state)
 {
     (void)state;
     struct rlimit files;
@@ -48,8 +53,44 @@ static void the_soft_limit_is_raised_to_the_hard_one(void **state)
     tb_err err;
     CHECK_OK(tb_descriptors_prepare(&d, 0, &err), err);
     CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0);
-    CHECK(files.rlim_cur == hard);
+    rlim_t expected = hard < 1u << 24 ? hard : 1u << 24;
+    CHECK(files.rlim_cur == expected - d.reserved / 2);
     CHECK(d.connections > 256 - 64);
+}
+
+static void our_opens_find_a_descriptor_when_all_others_are_gone(void **state)
+{
+    (void)state;
+    struct rlimit files;
+    CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0);
+    files.rlim_cur = files.rlim_max = 128; /* of which 32 are kept back */
+    CHECK(setrlimit(RLIMIT_NOFILE, &files) == 0);
+    tb_descriptors d;
+    tb_err err;
+    CHECK_OK(tb_descriptors_prepare(&d, 0, &err), err);
+    int last = -1;
+    for (int fd; (fd = dup(0)) >= 0;) {
+        last = fd;
+    }
+    CHECK(errno == EMFILE && last == 111);
+    int pair[2] = {-1, -1};
+    CHECK(pipe(pair) != 0);
+    DIR *dir = tb_spare_opendir("/");
+    CHECK(dir != NULL);
+    char path[] = "/tmp/spare-XXXXXX";
+    CHECK(tb_spare_temporary(path) == 113 && unlink(path) == 0);
+    for (int i = 1; i < 15; i++) {
+        CHECK(tb_spare_open("/dev/null", O_RDONLY, 0) == 113 + i);
+        CHECK(dup(0) < 0); /* still none for others */
+    }
+    CHECK(tb_spare_open("/dev/null", O_RDONLY, 0) < 0 && errno == EMFILE);
+    CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur == 112);
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+    for (int fd = 3; fd < 128; fd++) {
+        (void)close(fd);
+    }
 }
 
 int main(void)
@@ -57,7 +98,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_quarter_at_most_256_is_kept_back),
         cmocka_unit_test(too_low_a_limit_is_refused_with_what_helps),
-        cmocka_unit_test(the_soft_limit_is_raised_to_the_hard_one),
+        cmocka_unit_test(the_soft_limit_is_raised_to_near_the_hard_one),
+        cmocka_unit_test(our_opens_find_a_descriptor_when_all_others_are_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
