@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "base/spare.h"
 
 bool tb_folder_is(const char *path)
 {
@@ -51,7 +52,7 @@ tb_rc tb_folder_match(tb_matches *out, const char *dir,
                       const void *arg, tb_err *err)
 {
     *out = (tb_matches){0};
-    DIR *d = opendir(dir);
+    DIR *d = tb_spare_opendir(dir);
     if (d == NULL) {
         return tb_fail_errno(err, errno, "%s", dir);
     }

@@ -11,6 +11,7 @@
 #include <zlib.h>
 
 #include "base/mem.h"
+#include "base/spare.h"
 
 #define CHUNK_BYTES    ((size_t)1 << 16)
 #define DEFLATE_MAX    1032
@@ -101,7 +102,7 @@ static tb_source *source_new(const char *name)
 static tb_rc open_file(tb_source *s, tb_err *err)
 {
     struct stat st;
-    s->fd = open(s->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    s->fd = tb_spare_open(s->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     if (s->fd < 0 || fstat(s->fd, &st) != 0) {
         return tb_fail_errno(err, errno, "%s", s->name);
     }
