@@ -133,7 +133,7 @@ static tb_rc unpack_file(tb_blobs *b, const tb_blob_ref *ref, int to,
     char *path = NULL;
     stream s = {0};
     tb_rc rc = tb_blob_stored_path(b, &ref->stored, &path, err);
-    int from = rc == TB_OK ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    int from = rc == TB_OK ? tb_spare_open(path, O_RDONLY | O_CLOEXEC, 0) : -1;
     if (rc == TB_OK && from < 0) {
         rc = tb_fail_errno(err, errno, "%s", path);
     }
@@ -240,7 +240,8 @@ static tb_rc pack_file(const tb_blob_edit *edit, const char *path, int level,
                        tb_blob_ref *ref, tb_err *err)
 {
     stream s = {0};
-    int to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int to =
+        tb_spare_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (to < 0) {
         return tb_fail_errno(err, errno, "%s", path);
     }
