@@ -17,9 +17,10 @@ make_parts 3
 job "rounds: 2" "model: {new: mlp:784-200-200-10}"
 daemon
 fleet 3
-# Room for less than the three updates of 0.8 MB.
+# Room for less than the three updates of 0.8 MB: without --force the job would
+# not begin.
 head -c 3200000 /dev/zero >"$tmp/small/ballast"
-tributaryd start "$tmp/job.yaml" >/dev/null
+tributaryd start "$tmp/job.yaml" --force >/dev/null
 waits() {
     tributaryd status | grep -i "full\|room\|space"
 }
