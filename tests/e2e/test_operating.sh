@@ -84,8 +84,8 @@ log=$tmp/log/fleet.log
 until_ok 20 grep -q 'event=reload result=done' "$log"
 grep -q '"setting":"workers","result":"kept","why":"needs a restart"' \
     "$log.1" || fail "a restart is needed and not said"
-heard 'RELOADING=1' || fail "a reload is not told"
-times_heard 'READY=1' 2 || fail "the end of a reload is not told"
+until_ok 20 heard 'RELOADING=1' || fail "a reload is not told"
+until_ok 20 times_heard 'READY=1' 2 || fail "the end of a reload is not told"
 echo 'log_level: loud' >>"$tmp/settings.yaml"
 reload
 until_ok 20 grep -q 'settings.yaml:5:12: log_level.*settings="as before"' "$log"
