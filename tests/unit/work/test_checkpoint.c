@@ -7,160 +7,16 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "crypto/crypto.h"
-#include "crypto/seal.h"
-#include "fed/update.h"
 #include "support/check.h"
 #include "support/folder.h"
+#include "support/sealed.h"
 #include "work/checkpoint.h"
-
-#define N_VALUES                                                               \
-    (TB_BLOCK_VALUES + 10u) /* two blocks of values, and the head */
-#define N_BLOCKS 3u
-
-typedef struct fixture {
-    tb_round_config config;
-    tb_hash hash;
-    tb_box_key *key;
-    tb_sign_key *client_key;
-    tb_intake *intake;
-    const char *dir;
-} fixture;
-
-/* A client's update: what it sends. */
-typedef struct sent {
-    tb_order order; /* with header, ids and signature */
-    uint8_t *block[N_BLOCKS];
-    size_t len[N_BLOCKS];
-} sent;
-
-static void open_intake(fixture *f)
-{
-    tb_err err;
-    tb_intake_options options = {
-        .config = &f->config, .hash = f->hash, .max_updates = 4, .key = f->key};
-    CHECK_OK(
-        tb_spool_open(&options.spool, f->dir, &f->config.run, &f->hash, &err),
-        err);
-    CHECK_OK(tb_intake_new(&f->intake, &options, &err), err);
-}
-
-static void setup(fixture *f, const char *dir)
-{
-    tb_err err;
-    memset(f, 0, sizeof *f);
-    f->dir = dir;
-    f->hash = tb_hash_of("round", 5);
-    f->config.max_abs = 4.0F;
-    f->config.max_weight = 1000;
-    f->config.n_sections = 1;
-    f->config.sections[0].n_values = N_VALUES;
-    f->config.sections[0].weighted = true;
-    CHECK(tb_name_set(&f->config.codec, "f32"));
-    CHECK(tb_name_set(&f->config.sections[0].name, "parameters"));
-    CHECK_OK(tb_crypto_init(&err), err);
-    CHECK_OK(
-        tb_sum_fraction_bits(&f->config.fraction_bits, 4, 1000, 4.0F, &err),
-        err);
-    CHECK_OK(tb_box_key_new(&f->key, &err), err);
-    CHECK_OK(tb_sign_key_new(&f->client_key, &err), err);
-    open_intake(f);
-}
-
-static void teardown(fixture *f)
-{
-    tb_intake_free(&f->intake);
-    tb_box_key_free(&f->key);
-    tb_sign_key_free(&f->client_key);
-}
-
-/* Every value is `value`, but for the first of the last block. */
-static void fill(float *values, float value, float odd)
-{
-    for (size_t i = 0; i < N_VALUES; i++) {
-        values[i] = value;
-    }
-    values[TB_BLOCK_VALUES] = odd;
-}
-
-/* Seals as a client would, but without its own checks: odd may be NaN. */
-static sent seal(const fixture *f, const char *client, uint32_t weight,
-                 float value, float odd)
-{
-    sent s = {0};
-    tb_err err;
-    tb_sealer *sealer = NULL;
-    tb_seal_binding to = {f->hash, client};
-    float *values = tb_mem_array(N_VALUES, sizeof *values);
-    fill(values, value, 0.0F);
-    CHECK_OK(
-        tb_sealer_new(&sealer, tb_box_key_public(f->key), &to, N_BLOCKS, &err),
-        err);
-    for (uint32_t i = 0; i < N_BLOCKS; i++) {
-        size_t n = tb_update_block_bytes(&f->config, i);
-        s.len[i] = n + TB_SEAL_TAG_BYTES;
-        s.block[i] = tb_mem_array(s.len[i], 1);
-        CHECK_OK(tb_update_block_encode(&f->config, i, values, weight,
-                                        s.block[i], &err),
-                 err);
-        if (i == 2) {
-            memcpy(s.block[i], &odd, sizeof odd); /* f32 little-endian */
-        }
-        CHECK_OK(tb_sealer_next(sealer, s.block[i], n, s.block[i], &err), err);
-    }
-    tb_order *o = &s.order;
-    o->upload.key = 1 + (uint64_t)client[0];
-    o->upload.config = f->hash;
-    o->upload.n_blocks = N_BLOCKS;
-    o->weight = weight;
-    o->full = weight;
-    o->into = f->hash;
-    CHECK(tb_name_set(&o->upload.client, client));
-    memcpy(o->upload.header, tb_sealer_header(sealer), TB_UPLOAD_HEADER_BYTES);
-    memcpy(o->upload.upload.bytes, o->upload.header + 36, TB_UPLOAD_ID_BYTES);
-    CHECK_OK(tb_sealer_end(sealer, &o->update, &err), err);
-    tb_update_sign(o->signature, f->client_key, &f->hash, &o->update);
-    tb_sealer_free(&sealer);
-    tb_mem_free(values);
-    return s;
-}
-
-static void release(sent *s)
-{
-    for (uint32_t i = 0; i < N_BLOCKS; i++) {
-        tb_mem_free(s->block[i]);
-    }
-}
-
-static tb_verdict add_block(fixture *f, sent *s, uint32_t index)
-{
-    tb_verdict v = {0};
-    s->order.index = index;
-    tb_intake_add(f->intake, &s->order, s->block[index], s->len[index], &v);
-    return v;
-}
-
-static tb_verdict end(fixture *f, sent *s)
-{
-    tb_verdict v = {0};
-    tb_intake_end(f->intake, &s->order, tb_sign_key_public(f->client_key), &v);
-    return v;
-}
-
-static void send_all(fixture *f, sent *s)
-{
-    for (uint32_t i = 0; i < N_BLOCKS; i++) {
-        tb_verdict v = add_block(f, s, i);
-        CHECK(v.rc == TB_OK);
-        CHECK(i > 0 || v.weight == s->order.full);
-    }
-    CHECK(end(f, s).rc == TB_OK);
-}
 
 /* --- the checkpoint ------------------------------------------------------- */
 
 static tb_master_key *master;
 
-static tb_checkpoint place(const fixture *f)
+static tb_checkpoint place(const sealed_round *f)
 {
     static char path[1024]; /* outlives those of tb_test_folder_path */
     (void)snprintf(path, sizeof path, "%s/c.sum", f->dir);
@@ -192,12 +48,12 @@ static tb_rc fits(void *arg, const tb_checkpoint *c, const tb_counted *counted,
     return a->answer == TB_OK ? TB_OK : tb_fail(err, a->answer, "fits not");
 }
 
-static tb_hash hash_of(const fixture *f)
+static tb_hash hash_of(const sealed_round *f)
 {
     return tb_sum_hash(tb_intake_sum(f->intake));
 }
 
-static bool is_empty(const fixture *f)
+static bool is_empty(const sealed_round *f)
 {
     size_t n = 0;
     uint8_t value[8];
@@ -215,25 +71,25 @@ static bool is_empty(const fixture *f)
 }
 
 /* An intake after a restart. */
-static void reopen(fixture *f)
+static void reopen(sealed_round *f)
 {
     tb_intake_free(&f->intake);
-    open_intake(f);
+    sealed_open(f);
 }
 
 /* Two updates in and two blocks of a third; settled and written. */
-static tb_hash write_two(fixture *f, sent *a, sent *b)
+static tb_hash write_two(sealed_round *f, sealed_update *a, sealed_update *b)
 {
     tb_err err = {0};
-    setup(f, f->dir);
-    *a = seal(f, "a", 300, 1.0F, 3.0F);
-    *b = seal(f, "b", 100, -1.0F, 1.0F);
-    sent half = seal(f, "c", 50, 2.0F, 2.0F);
-    send_all(f, a);
-    send_all(f, b);
+    sealed_setup(f, f->dir);
+    *a = sealed_make(f, "a", 300, 1.0F, 3.0F);
+    *b = sealed_make(f, "b", 100, -1.0F, 1.0F);
+    sealed_update half = sealed_make(f, "c", 50, 2.0F, 2.0F);
+    sealed_send(f, a);
+    sealed_send(f, b);
     tb_hash two = hash_of(f);
-    CHECK(add_block(f, &half, 0).rc == TB_OK);
-    CHECK(add_block(f, &half, 1).rc == TB_OK);
+    CHECK(sealed_add(f, &half, 0).rc == TB_OK);
+    CHECK(sealed_add(f, &half, 1).rc == TB_OK);
     tb_hash with_half = hash_of(f);
     CHECK(!tb_hash_equal(&two, &with_half));
     CHECK_OK(tb_intake_settle(f->intake, &err), err);
@@ -241,11 +97,11 @@ static tb_hash write_two(fixture *f, sent *a, sent *b)
     CHECK(tb_hash_equal(&two, &settled));
     tb_checkpoint c = place(f);
     CHECK_OK(tb_checkpoint_write(&c, f->intake, INT64_MAX, &err), err);
-    release(&half);
+    sealed_release(&half);
     return two;
 }
 
-static void begin_test(fixture *f, void **state)
+static void begin_test(sealed_round *f, void **state)
 {
     tb_err err = {0};
     memset(f, 0, sizeof *f);
@@ -254,18 +110,18 @@ static void begin_test(fixture *f, void **state)
     CHECK_OK(tb_master_key_new(&master, &err), err);
 }
 
-static void end_test(fixture *f, sent *a, sent *b)
+static void end_test(sealed_round *f, sealed_update *a, sealed_update *b)
 {
-    release(a);
-    release(b);
-    teardown(f);
+    sealed_release(a);
+    sealed_release(b);
+    sealed_teardown(f);
     tb_master_key_free(&master);
 }
 
 static void a_restart_has_the_same_sum_without_the_spool(void **state)
 {
-    fixture f;
-    sent a, b;
+    sealed_round f;
+    sealed_update a, b;
     tb_err err = {0};
     asked q = {.answer = TB_OK};
     begin_test(&f, state);
@@ -289,17 +145,17 @@ static void a_restart_has_the_same_sum_without_the_spool(void **state)
     tb_intake_add_stored(f.intake, f.intake, &b.order, &v);
     now = hash_of(&f);
     CHECK(v.rc == TB_OK && tb_hash_equal(&two, &now));
-    sent third = seal(&f, "d", 10, 1.0F, 1.0F);
-    send_all(&f, &third);
+    sealed_update third = sealed_make(&f, "d", 10, 1.0F, 1.0F);
+    sealed_send(&f, &third);
     CHECK(tb_sum_updates(tb_intake_sum(f.intake)) == 3);
-    release(&third);
+    sealed_release(&third);
     end_test(&f, &a, &b);
 }
 
 static void an_update_with_other_weights_is_not_the_one_in_it(void **state)
 {
-    fixture f;
-    sent a, b;
+    sealed_round f;
+    sealed_update a, b;
     tb_err err = {0};
     asked q = {.answer = TB_OK};
     begin_test(&f, state);
@@ -318,8 +174,8 @@ static void an_update_with_other_weights_is_not_the_one_in_it(void **state)
 
 static void each_altered_byte_and_each_cut_is_found(void **state)
 {
-    fixture f;
-    sent a, b;
+    sealed_round f;
+    sealed_update a, b;
     tb_err err = {0};
     tb_buf file;
     begin_test(&f, state);
@@ -355,8 +211,8 @@ static void each_altered_byte_and_each_cut_is_found(void **state)
 
 static void what_does_not_fit_is_not_used(void **state)
 {
-    fixture f;
-    sent a, b;
+    sealed_round f;
+    sealed_update a, b;
     tb_err err = {0};
     asked q = {.answer = TB_E_MISMATCH};
     tb_master_key *other = NULL;
@@ -386,8 +242,8 @@ static void what_does_not_fit_is_not_used(void **state)
 
 static void no_time_leaves_no_file(void **state)
 {
-    fixture f;
-    sent a, b;
+    sealed_round f;
+    sealed_update a, b;
     tb_err err = {0};
     begin_test(&f, state);
     (void)write_two(&f, &a, &b);
