@@ -82,6 +82,9 @@ static tb_rc take_row(void *arg, const tb_row *row, tb_err *err)
     if (rc == TB_OK) {
         rc = tb_check_note_round(c, &record, err);
     }
+    if (rc == TB_OK) {
+        rc = tb_check_note_signer(c, &record, row->seq, err);
+    }
     if (rc == TB_OK && record.kind == TB_REC_ACCEPTED) {
         rc = check_acceptance(c, &record.u.accepted, err);
     }
@@ -193,6 +196,9 @@ static tb_rc check_parts(tb_checker *c, const tb_check_options *o, tb_err *err)
     if (rc == TB_OK && (o->parts & TB_CHECK_SUMS) != 0) {
         rc = tb_check_sums(c, err);
     }
+    if (rc == TB_OK && o->receipts != NULL && c->whole) {
+        rc = tb_check_receipts(c, o->receipts, err);
+    }
     return rc;
 }
 
@@ -213,6 +219,7 @@ static tb_rc look(tb_check *out, const tb_check_options *o, bool *in_use,
     }
     *in_use = c.in_use;
     tb_check_free_rounds(&c);
+    tb_mem_free(c.epochs);
     tb_marks_release(&c.marks);
     tb_master_key_free(&c.master);
     tb_blobs_close(&c.blobs);

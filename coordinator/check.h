@@ -32,7 +32,9 @@ typedef struct tb_check {
     /* what was looked at, and held up */
     uint64_t n_rows, n_blobs, blob_bytes, n_keys, n_run_files;
     uint64_t n_segments, n_updates, n_sums;
-    uint64_t n_loose; /* files of blobs that nothing names */
+    uint64_t n_loose;    /* files of blobs that nothing names */
+    uint64_t n_receipts; /* of clients */
+    uint64_t n_outdated; /* receipts of a time that a restore gave up */
 } tb_check;
 
 typedef enum tb_check_part {
@@ -50,10 +52,14 @@ typedef struct tb_check_options {
     const char *master_key; /* NULL: beside the folder */
     bool no_master;         /* run keys are not opened, and that is fine */
     unsigned parts;         /* tb_check_part; the journal is always read */
+    /* A client's folder, a folder of such folders, or a client's file `state`:
+     * their receipts are compared with the journal. NULL: none. */
+    const char *receipts;
 } tb_check_options;
 
 /* Looks; what is wrong with the folder is a finding, not an error. On TB_OK the
- * caller releases *out. Errors: as tb_folder_open, NOMEM. */
+ * caller releases *out. Errors: as tb_folder_open, NOT_FOUND (there is no
+ * receipt), NOMEM. */
 tb_rc tb_check_run(tb_check *out, const tb_check_options *options, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 

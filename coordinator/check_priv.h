@@ -1,10 +1,11 @@
 /* coordinator/check_priv.h - what the parts of a check share: check.c
  * (journal), check_files.c (keys, runs, blobs), check_spool.c, check_sums.c
- * (checkpoints). */
+ * (checkpoints), check_receipts.c (what clients hold). */
 #ifndef TB_COORDINATOR_CHECK_PRIV_H
 #define TB_COORDINATOR_CHECK_PRIV_H
 
 #include "check.h"
+#include "crypto/cert.h"
 #include "crypto/keys.h"
 #include "host/store.h"
 #include "marks.h"
@@ -28,6 +29,13 @@ typedef struct tb_kept_round {
     size_t n, cap;
 } tb_kept_round;
 
+/* The journal was restored here. */
+typedef struct tb_check_epoch {
+    uint32_t epoch;
+    uint8_t id[TB_EPOCH_ID_BYTES];
+    uint64_t row;
+} tb_check_epoch;
+
 typedef struct tb_checker {
     tb_check *out;
     tb_folder *folder;
@@ -40,6 +48,9 @@ typedef struct tb_checker {
     tb_kept_round *rounds; /* owned; in the order of the journal */
     size_t n_rounds, cap_rounds;
     uint64_t n_acceptances;
+    tb_check_epoch *epochs; /* owned; in the order of the journal */
+    size_t n_epochs, cap_epochs;
+    tb_certificate moved; /* of the last change of keys; zeros: none */
 } tb_checker;
 
 /* Adds a finding whose text is that of an error. Errors: NOMEM. */
@@ -53,6 +64,16 @@ tb_rc tb_check_runs(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 tb_rc tb_check_blobs(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 tb_rc tb_check_spool(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 tb_rc tb_check_sums(tb_checker *c, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Compares what clients hold with the journal (tb_check_options). Errors: also
+ * NOT_FOUND: no client's state is there. */
+tb_rc tb_check_receipts(tb_checker *c, const char *at, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* Takes the next row into what receipts are held against: epochs, and the key
+ * that signs. Errors: NOMEM. */
+tb_rc tb_check_note_signer(tb_checker *c, const tb_record *record, uint64_t row,
+                           tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Takes the next row into the list of rounds. Errors: NOMEM. */
 tb_rc tb_check_note_round(tb_checker *c, const tb_record *record, tb_err *err)

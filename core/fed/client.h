@@ -124,6 +124,18 @@ tb_rc tb_client_new(tb_client **out, const tb_client_params *params,
                     const uint8_t *state, size_t n_state, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* What a client's saved state says of its coordinator. */
+typedef struct tb_client_past {
+    tb_msg_receipt receipt; /* the last one; sequence 0: none */
+    uint32_t epoch;
+    uint8_t epoch_id[TB_EPOCH_ID_BYTES];
+} tb_client_past;
+
+/* Reads it. On failure *out is unchanged. Errors: MALFORMED, UNSUPPORTED. */
+tb_rc tb_client_past_read(tb_client_past *out, const uint8_t *state,
+                          size_t n_state, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* Frees and nulls. NULL is fine. */
 void tb_client_free(tb_client **client) TB_NONNULL(1);
 

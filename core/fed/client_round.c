@@ -88,6 +88,9 @@ static bool same_epoch(tb_client *cl, const tb_round_config *c)
                         : "");
     cl->epoch = c->epoch;
     memcpy(cl->epoch_id, c->epoch_id, sizeof cl->epoch_id);
+    if (lost) {
+        cl->receipt = (tb_msg_receipt){0}; /* nobody will honour it */
+    }
     save(cl);
     return true;
 }

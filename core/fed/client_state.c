@@ -100,7 +100,7 @@ size_t tb_cl_state_encode(const tb_client *cl,
     return FIELDS_BYTES + TB_HASH_BYTES;
 }
 
-tb_rc tb_cl_state_decode(tb_client *cl, const uint8_t *bytes, size_t len,
+static tb_rc read_fields(state *s, const uint8_t *bytes, size_t len,
                          tb_err *err)
 {
     static const char mend[] = "remove it: an update that was not sent yet is "
@@ -110,17 +110,27 @@ tb_rc tb_cl_state_decode(tb_client *cl, const uint8_t *bytes, size_t len,
                        mend);
     }
     tb_hash hash = tb_hash_of(bytes, FIELDS_BYTES);
-    state s;
     walk w = {.in = bytes};
-    fields(&w, &s);
+    fields(&w, s);
     if (memcmp(hash.bytes, bytes + FIELDS_BYTES, TB_HASH_BYTES) != 0 ||
-        memcmp(s.magic, magic, sizeof magic) != 0) {
+        memcmp(s->magic, magic, sizeof magic) != 0) {
         return tb_fail(err, TB_E_MALFORMED, "client state: altered; %s", mend);
     }
-    if (s.version != STATE_VERSION ||
-        (s.flags & ~(HAS_SEALED | HAS_RECEIPT)) != 0) {
+    if (s->version != STATE_VERSION ||
+        (s->flags & ~(HAS_SEALED | HAS_RECEIPT)) != 0) {
         return tb_fail(err, TB_E_UNSUPPORTED, "client state: version %u; %s",
-                       s.version, mend);
+                       s->version, mend);
+    }
+    return TB_OK;
+}
+
+tb_rc tb_cl_state_decode(tb_client *cl, const uint8_t *bytes, size_t len,
+                         tb_err *err)
+{
+    state s;
+    tb_rc rc = read_fields(&s, bytes, len, err);
+    if (rc != TB_OK) {
+        return rc;
     }
     cl->has_sealed = (s.flags & HAS_SEALED) != 0;
     cl->sealed_for = s.sealed_for;
@@ -129,4 +139,16 @@ tb_rc tb_cl_state_decode(tb_client *cl, const uint8_t *bytes, size_t len,
     cl->epoch = s.epoch;
     memcpy(cl->epoch_id, s.epoch_id, sizeof cl->epoch_id);
     return TB_OK;
+}
+
+tb_rc tb_client_past_read(tb_client_past *out, const uint8_t *bytes, size_t len,
+                          tb_err *err)
+{
+    state s;
+    tb_rc rc = read_fields(&s, bytes, len, err);
+    if (rc == TB_OK) {
+        *out = (tb_client_past){.receipt = s.receipt, .epoch = s.epoch};
+        memcpy(out->epoch_id, s.epoch_id, sizeof out->epoch_id);
+    }
+    return rc;
 }

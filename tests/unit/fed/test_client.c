@@ -214,6 +214,15 @@ static void check_note(const bench *b, const char *part, bool is_there)
     CHECK((strstr(status.epoch_note, part) != NULL) == is_there);
 }
 
+/* The row of the receipt that is on its disk; 0: none. */
+static uint64_t receipt_kept(const bench *b)
+{
+    tb_err err = {0};
+    tb_client_past past;
+    CHECK_OK(tb_client_past_read(&past, b->state, b->n_state, &err), err);
+    return past.receipt.sequence;
+}
+
 static void
 a_restored_coordinator_is_followed_and_its_loss_is_said(void **state)
 {
@@ -230,10 +239,12 @@ a_restored_coordinator_is_followed_and_its_loss_is_said(void **state)
     CHECK(said(&b, TB_MSG_ACCEPT) && count(&b, TB_CACT_SAVE) == 1);
     check_note(&b, "epoch 1, from row 10", true);
     check_note(&b, "lost", false);
+    CHECK(receipt_kept(&b) == 9);
     offer = offer_of_epoch(&b, 2, 9); /* but not any more */
     tell(&b, &offer);
     CHECK(said(&b, TB_MSG_ACCEPT));
     check_note(&b, "lost the update", true);
+    CHECK(receipt_kept(&b) == 0); /* it is nothing to hold against anyone */
     tear_down(&b);
 }
 
