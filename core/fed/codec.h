@@ -26,6 +26,11 @@ typedef struct tb_codec {
     /* Reads exactly bytes(n) untrusted bytes into x [n]. Errors: MALFORMED (a
      * value would not be finite). x is undefined after a failure. */
     tb_rc (*decode)(float *x, size_t n, const uint8_t *bytes, tb_err *err);
+
+    /* The values where they lie, for a caller that looks at each itself: they
+     * may be anything. NULL: bytes at this place must be decoded. The entry is
+     * NULL for a codec of which all must be. */
+    const float *(*view)(const uint8_t *bytes);
 } tb_codec;
 
 /* All codecs, in a fixed order; NULL at index n and beyond. */

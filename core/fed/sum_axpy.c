@@ -11,13 +11,25 @@
 /* Adding 1.5 * 2^52 to |v| < 2^51 leaves round-half-even(v) in the low bits. */
 #define ROUNDER 0x1.8p52
 
+#define SIGN    0x80000000u
+
+static uint32_t bits_of(float x)
+{
+    uint32_t bits = 0;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* Without their sign, floats are in the order of their bits; infinity and then
+ * NaN come last. */
 IN_PLACE bool fits(const float *x, size_t n, float max_abs)
 {
-    int bad = 0;
+    uint32_t top = 0;
     for (size_t i = 0; i < n; i++) {
-        bad |= !(fabsf(x[i]) <= max_abs); /* NaN compares false */
+        uint32_t bits = bits_of(x[i]) & ~SIGN;
+        top = top > bits ? top : bits;
     }
-    return bad == 0;
+    return top <= bits_of(max_abs);
 }
 
 IN_PLACE void axpy(int64_t *acc, const float *x, size_t n, double scale,

@@ -14,7 +14,8 @@ typedef struct tb_sum_kernel {
     const char *name;
     bool (*usable)(void); /* on this CPU */
 
-    /* Whether all |x| <= max_abs (so also: all are finite). */
+    /* Whether all |x| <= max_abs, which is finite and over 0 (so also: all are
+     * finite). */
     bool (*fits)(const float *x, size_t n, float max_abs);
 
     /* acc[i] += weight * round-half-even(x[i] * scale), modulo 2^64. scale is a

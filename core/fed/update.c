@@ -129,57 +129,66 @@ tb_rc tb_update_head_decode(const tb_round_config *config, const uint8_t *bytes,
     return rc;
 }
 
+/* The values of a block, in the scratch or where they lie. Unless they were
+ * decoded nobody has looked at them. */
+typedef struct values {
+    const float *x; /* [n] */
+    size_t n;
+} values;
+
 static tb_rc decode(const tb_update_sink *sink, uint32_t index,
-                    const uint8_t *bytes, size_t len, tb_err *err)
+                    const uint8_t *bytes, size_t len, values *v, tb_err *err)
 {
     const tb_codec *codec = NULL;
     tb_rc rc = find_codec(&codec, sink->config, err);
     if (rc != TB_OK) {
         return rc;
     }
-    size_t n = tb_update_block_values(sink->config, index);
-    if (n == 0 || len != codec->bytes(n)) {
+    v->n = tb_update_block_values(sink->config, index);
+    if (v->n == 0 || len != codec->bytes(v->n)) {
         return tb_fail(err, TB_E_MISMATCH,
                        "update: block %u has %zu bytes, not %zu", index, len,
-                       n == 0 ? 0 : codec->bytes(n));
+                       v->n == 0 ? 0 : codec->bytes(v->n));
     }
-    return codec->decode(sink->scratch, n, bytes, err);
+    v->x = codec->view != NULL ? codec->view(bytes) : NULL;
+    if (v->x != NULL) {
+        return TB_OK;
+    }
+    v->x = sink->scratch;
+    return codec->decode(sink->scratch, v->n, bytes, err);
 }
 
 tb_rc tb_update_block_add(const tb_update_sink *sink, uint32_t index,
                           const uint8_t *bytes, size_t len, uint32_t weight,
                           tb_err *err)
 {
-    tb_rc rc = decode(sink, index, bytes, len, err);
-    if (rc == TB_OK) {
-        rc = tb_sum_add(sink->sum, tb_update_block_offset(index), sink->scratch,
-                        tb_update_block_values(sink->config, index), weight,
-                        err);
-    }
-    return rc;
+    values v = {NULL, 0};
+    tb_rc rc = decode(sink, index, bytes, len, &v, err);
+    return rc == TB_OK ? tb_sum_add(sink->sum, tb_update_block_offset(index),
+                                    v.x, v.n, weight, err)
+                       : rc;
 }
 
 tb_rc tb_update_block_check(const tb_update_sink *sink, uint32_t index,
                             const uint8_t *bytes, size_t len, tb_err *err)
 {
-    tb_rc rc = decode(sink, index, bytes, len, err);
-    return rc == TB_OK ? tb_sum_check_values(
-                             sink->config->max_abs, sink->scratch,
-                             tb_update_block_values(sink->config, index), err)
-                       : rc;
+    values v = {NULL, 0};
+    tb_rc rc = decode(sink, index, bytes, len, &v, err);
+    return rc == TB_OK
+               ? tb_sum_check_values(sink->config->max_abs, v.x, v.n, err)
+               : rc;
 }
 
 tb_rc tb_update_block_subtract(const tb_update_sink *sink, uint32_t index,
                                const uint8_t *bytes, size_t len,
                                uint32_t weight, tb_err *err)
 {
-    tb_rc rc = decode(sink, index, bytes, len, err);
-    if (rc == TB_OK) {
-        rc = tb_sum_subtract(
-            sink->sum, tb_update_block_offset(index), sink->scratch,
-            tb_update_block_values(sink->config, index), weight, err);
-    }
-    return rc;
+    values v = {NULL, 0};
+    tb_rc rc = decode(sink, index, bytes, len, &v, err);
+    return rc == TB_OK
+               ? tb_sum_subtract(sink->sum, tb_update_block_offset(index), v.x,
+                                 v.n, weight, err)
+               : rc;
 }
 
 tb_refusal tb_update_refusal(uint32_t index, tb_rc rc)

@@ -82,6 +82,31 @@ static void values_come_back_within_a_step(void **state)
     each(settles);
 }
 
+/* Seen where they lie, values are those that are decoded; at an odd address
+ * nothing is seen. */
+static void viewed(const tb_codec *codec)
+{
+    static float x[N_MAX];
+    static float y[N_MAX];
+    static _Alignas(float) uint8_t bytes[4 * N_MAX + 65];
+    tb_err err = {0};
+    if (codec->view == NULL) {
+        return;
+    }
+    fill(x, N_MAX);
+    CHECK_OK(codec->encode(x, N_MAX, bytes, &err), err);
+    CHECK_OK(codec->decode(y, N_MAX, bytes, &err), err);
+    const float *seen = codec->view(bytes);
+    CHECK(seen == NULL || memcmp(seen, y, sizeof y) == 0);
+    CHECK(codec->view(bytes + 1) == NULL);
+}
+
+static void a_view_shows_what_is_decoded(void **state)
+{
+    (void)state;
+    each(viewed);
+}
+
 static void zeros(const tb_codec *codec)
 {
     float x[7] = {0};
@@ -180,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_is_found_by_its_name),
         cmocka_unit_test(values_come_back_within_a_step),
+        cmocka_unit_test(a_view_shows_what_is_decoded),
         cmocka_unit_test(zeros_stay_zeros),
         cmocka_unit_test(what_is_not_finite_is_not_encoded),
         cmocka_unit_test(any_bytes_decode_to_finite_values_or_are_refused),

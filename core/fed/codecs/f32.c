@@ -1,5 +1,6 @@
 /* core/fed/codecs/f32.c - values as they are: float32 little-endian [n]. */
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -85,5 +86,14 @@ static tb_rc decode(float *x, size_t n, const uint8_t *in, tb_err *err)
     return check(x, n, err);
 }
 
-const tb_codec tb_codec_f32 = {
-    .name = "f32", .bytes = bytes, .encode = encode, .decode = decode};
+static const float *view(const uint8_t *in)
+{
+    bool fits = LITTLE_ENDIAN_HERE && (uintptr_t)in % _Alignof(float) == 0;
+    return fits ? (const float *)(const void *)in : NULL;
+}
+
+const tb_codec tb_codec_f32 = {.name = "f32",
+                               .bytes = bytes,
+                               .encode = encode,
+                               .decode = decode,
+                               .view = view};
