@@ -142,38 +142,43 @@ void tb_watchdog_delivered(tb_link *link, size_t frame_bytes)
     link->delivered += n + (n > SHORT_FRAME_BYTES ? 9 : 2);
 }
 
-/* Bytes that libzmq has taken from the socket; 0 when that is not known. What
- * still lies in the kernel is asked for second: what arrives in between makes
- * the answer too small, never too large. */
-static uint64_t taken(int fd)
+/* Bytes that the kernel has received; 0 when that is not known. */
+static uint64_t received(int fd)
 {
     struct tcp_info info;
     socklen_t len = sizeof info;
-    int waiting = 0;
     memset(&info, 0, sizeof info);
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
-        ioctl(fd, SIOCINQ, &waiting) != 0) {
-        return 0;
-    }
-    uint64_t received = info.tcpi_bytes_received;
-    uint64_t kernel = (uint64_t)(waiting > 0 ? waiting : 0);
-    return received > kernel ? received - kernel : 0;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0
+               ? info.tcpi_bytes_received
+               : 0;
 }
 
-/* Whether the connection is beyond its credit or its time. */
-static bool is_over(tb_link *link, int fd, int64_t now_ms)
+/* Those of them that libzmq has taken from the socket. What still lies in the
+ * kernel is asked for second: what arrives in between makes the answer too
+ * small, never too large. */
+static uint64_t taken(int fd, uint64_t bytes)
 {
-    uint64_t age_s = (uint64_t)(now_ms - link->since_ms) / 1000;
-    uint64_t bytes = taken(fd);
+    int waiting = 0;
+    if (ioctl(fd, SIOCINQ, &waiting) != 0) {
+        return 0;
+    }
+    uint64_t kernel = (uint64_t)(waiting > 0 ? waiting : 0);
+    return bytes > kernel ? bytes - kernel : 0;
+}
+
+/* Whether the connection is beyond its credit or its time. Nearly all are not,
+ * and one call tells. */
+static bool is_over(const tb_link *link, int fd, int64_t now_ms)
+{
     if (tb_door_is_enrol(link->door) &&
         now_ms - link->since_ms > ENROL_TIME_MS) {
         return true;
     }
-    if (link->delivered > bytes) {
-        return false;
-    }
-    return bytes - link->delivered >
-           CREDIT_BYTES + age_s * HEARTBEAT_BYTES_A_SECOND;
+    uint64_t age_s = (uint64_t)(now_ms - link->since_ms) / 1000;
+    uint64_t most =
+        link->delivered + CREDIT_BYTES + age_s * HEARTBEAT_BYTES_A_SECOND;
+    uint64_t bytes = received(fd);
+    return bytes > most && taken(fd, bytes) > most;
 }
 
 static uint64_t resident_bytes(void)
@@ -195,18 +200,17 @@ static uint64_t resident_bytes(void)
 bool tb_watchdog_sweep(tb_watchdog *dog, int64_t now_ms)
 {
     uint64_t resident = resident_bytes();
-    size_t n = SWEEP_LINKS;
     bool grown = resident > dog->resident_bytes + GROWTH_BYTES;
+    size_t n = grown ? dog->cap : SWEEP_LINKS; /* find who makes us grow now */
     if (grown || resident < dog->resident_bytes) {
-        n = dog->cap; /* somebody makes us grow: find him now */
         dog->resident_bytes = resident;
     }
     for (size_t i = 0; i < n && i < dog->cap; i++) {
         size_t fd = dog->sweep_at < dog->cap ? dog->sweep_at : 0;
         tb_link *link = &dog->links[fd];
         dog->sweep_at = fd + 1;
-        if (link->open && cookie_of((int)fd) == link->cookie &&
-            is_over(link, (int)fd, now_ms)) {
+        if (link->open && is_over(link, (int)fd, now_ms) &&
+            cookie_of((int)fd) == link->cookie) {
             tb_log(TB_LOG_WARN,
                    "event=cut connection=%" PRIu64
                    " reason=%s delivered_bytes=%" PRIu64,
