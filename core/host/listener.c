@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "crypto/guarded.h"
 #include "host/zsock.h"
 
 #define IO_THREADS        2
@@ -110,6 +111,7 @@ static tb_rc open_pair(tb_listener *l, tb_err *err)
 /* The one who says who may come in is there before any door opens. */
 static tb_rc open_all(tb_listener *l, tb_err *err)
 {
+    tb_guarded_reuse();
     l->context = zmq_ctx_new();
     if (l->context == NULL ||
         zmq_ctx_set(l->context, ZMQ_IO_THREADS, IO_THREADS) != 0) {
