@@ -58,16 +58,21 @@ static tb_rc put_result(order_task *t, const tb_buf *bytes, tb_err *err)
     return rc;
 }
 
-/* The round's new model, from the old one's file: no model is in memory. */
+/* The round's new model, from the old one's file: no model is in memory. After
+ * a restart it is found out first where values lie. */
 static tb_rc move_model(order_task *t, const tb_work_round *round, tb_err *err)
 {
     tb_blob_ref ref = tb_state_ref(&t->order->model);
     tb_blobs *blobs = t->daemon->state.blobs;
+    tb_live *live = t->live;
     tb_blob_edit *edit = NULL;
     tb_rc rc = tb_blobs_edit(&edit, blobs, &ref, err);
+    int fd = rc == TB_OK ? tb_blob_edit_fd(edit) : -1;
+    if (rc == TB_OK && live->patch == NULL) {
+        rc = tb_patch_new(&live->patch, &live->job, fd, err);
+    }
     if (rc == TB_OK) {
-        rc = tb_patch_apply(t->live->patch, tb_blob_edit_fd(edit), round,
-                            &t->verdict.metrics, err);
+        rc = tb_patch_apply(live->patch, fd, round, &t->verdict.metrics, err);
     }
     if (rc == TB_OK) {
         rc = tb_blobs_put_edit(blobs, edit, TB_BLOB_LEVEL_FAST, &ref, err);
@@ -79,16 +84,12 @@ static tb_rc move_model(order_task *t, const tb_work_round *round, tb_err *err)
     return rc;
 }
 
-/* The same in memory. After a restart it also finds out where values lie. */
+/* The same in memory, for jobs that do more than move values. */
 static tb_rc make_model(order_task *t, const tb_work_round *round,
                         tb_buf *result, tb_err *err)
 {
     tb_buf model = {0};
-    tb_err ignored;
     tb_rc rc = load_model(t, &t->order->model, &model, err);
-    if (rc == TB_OK && tb_patch_fits(&t->live->job, &t->live->params)) {
-        (void)!tb_patch_new(&t->live->patch, &t->live->job, &model, &ignored);
-    }
     if (rc == TB_OK) {
         rc = tb_work_aggregate(result, &t->verdict.metrics, round, &model, err);
     }
@@ -110,8 +111,9 @@ static void aggregate(order_task *t)
     v->metrics = tb_metrics_none();
     switch (t->order->task) {
     case TB_TASK_TRAIN:
-        rc = t->live->patch != NULL ? move_model(t, &round, &err)
-                                    : make_model(t, &round, &result, &err);
+        rc = tb_patch_fits(&t->live->job, &t->live->params)
+                 ? move_model(t, &round, &err)
+                 : make_model(t, &round, &result, &err);
         break;
     case TB_TASK_EVALUATE:
         tb_work_summed_metrics(&v->metrics, &round);

@@ -8,7 +8,8 @@
 #include "base/text.h"
 #include "daemon.h"
 #include "disk.h"
-#include "model/params.h"
+#include "model/onnx.h"
+#include "model_blobs.h"
 #include "wire/manifest.h"
 #include "work/finish.h"
 #include "work/model.h"
@@ -22,7 +23,7 @@ typedef struct start_task {
     uint64_t asker;         /* control connection */
     bool force;             /* whatever room the disk has */
     tb_job job;             /* owned */
-    tb_buf file;            /* owned: the model's file, or empty */
+    tb_buf list;            /* owned: the model's files, or empty */
     tb_rec_version version; /* to start from; sequence 0: none */
     tb_live *live;          /* owned: what came of it */
     tb_rc rc;
@@ -35,103 +36,130 @@ static void free_task(start_task *t)
 {
     tb_live_free(&t->live);
     tb_job_release(&t->job);
-    tb_buf_release(&t->file);
+    tb_buf_release(&t->list);
     tb_mem_free(t);
 }
 
 /* --- on a thread of the pool ---------------------------------------------- */
 
-/* The fp32 form of a version: what can be trained on. */
-static tb_rc read_version(start_task *t, tb_buf *out, tb_err *err)
+/* The files of the version to start from. */
+static tb_rc find_version_blobs(start_task *t, tb_model_blobs *out, tb_err *err)
 {
     tb_manifest m = {0};
     tb_buf bytes;
-    const tb_rec_version *v = &t->version;
     tb_buf_init(&bytes, TB_MANIFEST_BYTES_MAX);
-    tb_rc rc = tb_state_blob_find(&t->daemon->state, &v->manifest, &bytes, err);
+    tb_rc rc = tb_state_blob_find(&t->daemon->state, &t->version.manifest,
+                                  &bytes, err);
     if (rc == TB_OK) {
         rc = tb_manifest_decode(&m, bytes.data, bytes.len, err);
     }
-    const tb_artefact *a =
-        rc == TB_OK ? tb_manifest_artefact(&m, TB_ARTEFACT_FP32) : NULL;
-    if (rc == TB_OK && a == NULL) {
-        rc = tb_fail(err, TB_E_UNSUPPORTED,
-                     "version %llu of %s has no fp32 form, and the others are "
-                     "not trained on: start from another version",
-                     (unsigned long long)v->sequence, v->model.text);
-    }
-    if (rc == TB_OK && a != NULL) {
-        tb_blob_ref ref = {a->raw, a->raw_bytes, a->stored, a->stored_bytes};
-        rc = tb_blobs_load(t->daemon->state.blobs, &ref, out, err);
+    if (rc == TB_OK) {
+        rc = tb_model_blobs_of(out, &m, err);
     }
     tb_manifest_release(&m);
     tb_buf_release(&bytes);
     return rc;
 }
 
-/* The model that the run starts from, stored; what the machine must know. */
-static tb_rc put_model(start_task *t, tb_buf *onnx, tb_err *err)
+/* The job's model as it was given: *graph stays NULL where the job makes it. */
+static tb_rc read_model(start_task *t, tb_graph **graph, tb_err *err)
 {
-    tb_blob_ref ref;
+    const tb_job *job = &t->live->job;
+    tb_blobs *blobs = t->daemon->state.blobs;
+    tb_model_blobs model;
+    if (job->model.make[0] != '\0') {
+        return TB_OK;
+    }
+    tb_rc rc = t->version.sequence > 0
+                   ? find_version_blobs(t, &model, err)
+                   : tb_model_blobs_read(&model, &t->list, blobs, err);
+    if (rc == TB_OK) {
+        rc = tb_model_blobs_graph(graph, &model, blobs, err);
+        rc = rc == TB_OK ? rc
+                         : tb_err_prefix(err, rc, "%s%s", job->model.file,
+                                         job->model.version);
+    }
+    return rc;
+}
+
+/* Writes the model that the run starts from. */
+static tb_rc write_model(start_task *t, int fd, tb_err *err)
+{
     tb_graph *graph = NULL;
-    tb_live *live = t->live;
-    tb_rc rc = TB_OK;
-    if (t->version.sequence > 0) {
-        tb_buf_init(&t->file, TB_BLOB_BYTES_MAX);
-        rc = read_version(t, &t->file, err);
+    tb_rc rc = read_model(t, &graph, err);
+    if (rc == TB_OK) {
+        rc = tb_work_prepare_graph(&graph, &t->live->job, err);
     }
     if (rc == TB_OK) {
-        rc = tb_work_prepare(onnx, &live->job, t->file.data, t->file.len, err);
+        rc = tb_onnx_write_fd(fd, graph, err);
     }
-    if (rc == TB_OK) {
-        rc = tb_work_check_publish(&live->params, onnx, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_work_read(&graph, &live->job, onnx, err);
-    }
+    tb_graph_free(&graph);
+    return rc;
+}
+
+/* What the machine must know of it, and whether it could be published. */
+static tb_rc look_at_model(tb_live *live, int fd, tb_err *err)
+{
+    tb_graph *graph = NULL;
+    tb_rc rc =
+        tb_work_read_fd(&graph, &live->job, fd, TB_ONNX_VALUES_NONE, err);
     if (rc == TB_OK) {
         rc = tb_work_count(&live->params, &live->job, graph, err);
     }
-    tb_graph_free(&graph);
     if (rc == TB_OK && tb_patch_fits(&live->job, &live->params)) {
-        tb_err ignored; /* then its rounds have the model in memory */
-        (void)!tb_patch_new(&live->patch, &live->job, onnx, &ignored);
+        rc = tb_patch_new(&live->patch, &live->job, fd, err);
     }
     if (rc == TB_OK) {
-        rc = tb_blobs_put(t->daemon->state.blobs, onnx->data, onnx->len,
-                          TB_BLOB_LEVEL_FAST, &ref, err);
+        rc = tb_work_check_publish(&live->params, &graph, err);
     }
-    if (rc == TB_OK) {
-        live->params.model = tb_state_model(&ref);
-    }
+    tb_graph_free(&graph);
     return rc;
 }
 
 /* The model, measured once before it starts: what does not fit is said now, and
  * not by every client. */
-static tb_rc check_fit(const tb_live *live, const tb_buf *onnx, tb_err *err)
+static tb_rc check_fit(const tb_live *live, int fd, tb_err *err)
 {
     tb_metrics ignored;
     const tb_dataset *data =
         live->evaluate != NULL ? live->evaluate : live->calibrate;
     return data == NULL
                ? TB_OK
-               : tb_work_evaluate(&ignored, &live->job, onnx, data, err);
+               : tb_work_evaluate_fd(&ignored, &live->job, fd, data, err);
+}
+
+/* The model that the run starts from, stored. */
+static tb_rc put_model(start_task *t, tb_err *err)
+{
+    tb_blob_ref ref;
+    tb_blob_edit *edit = NULL;
+    tb_blobs *blobs = t->daemon->state.blobs;
+    tb_rc rc = tb_blobs_edit_new(&edit, blobs, err);
+    int fd = rc == TB_OK ? tb_blob_edit_fd(edit) : -1;
+    if (rc == TB_OK) {
+        rc = write_model(t, fd, err);
+    }
+    if (rc == TB_OK) {
+        rc = look_at_model(t->live, fd, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_blobs_put_edit(blobs, edit, TB_BLOB_LEVEL_FAST, &ref, err);
+    }
+    if (rc == TB_OK) {
+        t->live->params.model = tb_state_model(&ref);
+        rc = check_fit(t->live, fd, err);
+    }
+    tb_blob_edit_free(&edit);
+    return rc;
 }
 
 static void prepare(void *arg)
 {
     start_task *t = arg;
-    tb_buf onnx;
-    tb_buf_init(&onnx, TB_BLOB_BYTES_MAX);
     t->rc = tb_live_prepare(&t->live, &t->job, &t->why);
     if (t->rc == TB_OK) {
-        t->rc = put_model(t, &onnx, &t->why);
+        t->rc = put_model(t, &t->why);
     }
-    if (t->rc == TB_OK) {
-        t->rc = check_fit(t->live, &onnx, &t->why);
-    }
-    tb_buf_release(&onnx);
     tb_mailbox_post(t->daemon->mailbox, &t->errand.letter);
 }
 
@@ -307,7 +335,7 @@ tb_rc tb_daemon_start(tb_daemon *d, tb_control_request *request, tb_err *err)
     tb_rc rc = check(d, t, request, &why);
     if (rc == TB_OK) {
         if (request->n_attachments > 1) {
-            t->file = request->attachments[1];
+            t->list = request->attachments[1];
             request->attachments[1] = (tb_buf){0};
         }
         rc = tb_pool_submit(d->pool, prepare, t, &why);

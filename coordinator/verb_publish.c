@@ -4,13 +4,10 @@
 #include <string.h>
 
 #include "ask.h"
-#include "base/file.h"
-#include "base/mem.h"
 #include "base/text.h"
 #include "crypto/crypto.h"
-#include "host/blob.h"
 #include "host/folder.h"
-#include "model/onnx.h"
+#include "model_blobs.h"
 #include "verbs.h"
 #include "wire/manifest.h"
 #include "work/finish.h"
@@ -46,93 +43,37 @@ static const tb_setting_table table = {.env = "TRIBUTARY_",
                                        .n_rows = sizeof rows / sizeof *rows,
                                        .bytes = sizeof(options)};
 
-/* A file that the model names. */
-static tb_rc add_file(void *arg, const char *name, tb_err *err)
+/* Plans it as a client would, so that what is published can be used. */
+static tb_rc inspect(tb_manifest *m, tb_graph **graph_take, tb_err *err)
 {
-    tb_manifest *m = arg;
-    if (m->n_files == TB_FILES_MAX) {
-        return tb_fail(err, TB_E_LIMIT, "tensor data in more than %u files",
-                       TB_FILES_MAX);
-    }
-    if (!tb_name_set(&m->files[m->n_files].name, name)) {
-        return tb_fail(err, TB_E_UNSUPPORTED,
-                       "tensor data in \"%.64s\": to be published a file has "
-                       "a name of letters, digits, . _ - beside the model",
-                       name);
-    }
-    m->n_files++;
-    return TB_OK;
-}
-
-/* Reads it as a client would, so that what is published can be used. */
-static tb_rc inspect(tb_manifest *m, const char *path, tb_err *err)
-{
-    tb_graph *graph = NULL;
     tb_predictor *predictor = NULL;
-    tb_rc rc = tb_onnx_read_beside(&graph, path, add_file, m, err);
-    if (rc == TB_OK) {
-        rc = tb_predictor_of(&predictor, &graph, err);
-    }
+    tb_rc rc = tb_predictor_of(&predictor, graph_take, err);
     if (rc == TB_OK) {
         rc = tb_work_put_spec(m, predictor, err);
     }
     tb_predictor_free(&predictor);
-    tb_graph_free(&graph);
     return rc;
 }
 
-/* "folder of the model/name", for the caller to free. */
-static tb_rc beside(char **out, const char *path, const char *name, tb_err *err)
+static void name_blobs(tb_manifest *m, const tb_model_blobs *model)
 {
-    char *dir = tb_mem_text(path);
-    char *slash = dir != NULL ? strrchr(dir, '/') : NULL;
-    if (slash != NULL) {
-        *slash = '\0';
-    }
-    *out = dir != NULL ? tb_file_join(slash != NULL ? dir : ".", name) : NULL;
-    tb_mem_free(dir);
-    return *out != NULL ? TB_OK : tb_fail(err, TB_E_NOMEM, "%s", name);
+    m->artefacts[0] = (tb_artefact){.role = TB_ARTEFACT_FP32,
+                                    .raw = model->onnx.raw,
+                                    .raw_bytes = model->onnx.raw_bytes,
+                                    .stored = model->onnx.stored,
+                                    .stored_bytes = model->onnx.stored_bytes};
+    m->n_files = model->n_files;
+    memcpy(m->files, model->files, sizeof m->files);
 }
 
-static tb_rc put_blobs(tb_manifest *m, const char *path, tb_blobs *blobs,
-                       tb_err *err)
-{
-    tb_blob_ref ref;
-    tb_rc rc = TB_OK;
-    for (uint32_t i = 0; i < m->n_files && rc == TB_OK; i++) {
-        tb_model_file *f = &m->files[i];
-        char *file = NULL;
-        rc = beside(&file, path, f->name.text, err);
-        if (rc == TB_OK) {
-            rc = tb_blobs_put_file(blobs, file, TB_BLOB_LEVEL_FAST, &ref, err);
-        }
-        if (rc == TB_OK) {
-            f->raw = ref.raw;
-            f->raw_bytes = ref.raw_bytes;
-            f->stored = ref.stored;
-            f->stored_bytes = ref.stored_bytes;
-        }
-        tb_mem_free(file);
-    }
-    if (rc == TB_OK) {
-        rc = tb_blobs_put_file(blobs, path, TB_BLOB_LEVEL_FAST, &ref, err);
-    }
-    if (rc == TB_OK) {
-        m->artefacts[0] = (tb_artefact){.role = TB_ARTEFACT_FP32,
-                                        .raw = ref.raw,
-                                        .raw_bytes = ref.raw_bytes,
-                                        .stored = ref.stored,
-                                        .stored_bytes = ref.stored_bytes};
-    }
-    return rc;
-}
-
-/* All that the daemon does not know better. */
-static tb_rc prepare(tb_manifest *m, const options *o, const char *path,
-                     tb_err *err)
+/* All that the daemon does not know better. The blobs are held, since nobody
+ * names them yet. */
+static tb_rc prepare(tb_manifest *m, tb_blobs **blobs, const options *o,
+                     const char *path, tb_err *err)
 {
     tb_folder *folder = NULL;
-    tb_blobs *blobs = NULL;
+    tb_graph *graph = NULL;
+    tb_model_blobs model;
     *m = (tb_manifest){.name = o->name,
                        .sequence = 1,
                        .software = "tributary " TB_VERSION,
@@ -145,15 +86,24 @@ static tb_rc prepare(tb_manifest *m, const options *o, const char *path,
                             TB_FOLDER_READ, err);
     }
     if (rc == TB_OK) {
-        rc = inspect(m, path, err);
+        rc = tb_model_blobs_look(&model, &graph, path, err);
     }
     if (rc == TB_OK) {
-        rc = tb_blobs_open(&blobs, tb_folder_path(folder, TB_ITEM_BLOBS), err);
+        rc = inspect(m, &graph, err);
     }
     if (rc == TB_OK) {
-        rc = put_blobs(m, path, blobs, err);
+        rc = tb_blobs_open(blobs, tb_folder_path(folder, TB_ITEM_BLOBS), err);
     }
-    tb_blobs_close(&blobs);
+    if (rc == TB_OK) {
+        rc = tb_blobs_hold(*blobs, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_model_blobs_put(&model, path, *blobs, err);
+    }
+    if (rc == TB_OK) {
+        name_blobs(m, &model);
+    }
+    tb_graph_free(&graph);
     tb_folder_close(&folder);
     return rc;
 }
@@ -194,10 +144,12 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     const options *o = call->values[0];
     tb_manifest m = {0};
     tb_json *reply = NULL;
-    tb_rc rc = prepare(&m, o, call->args[0], err);
+    tb_blobs *blobs = NULL;
+    tb_rc rc = prepare(&m, &blobs, o, call->args[0], err);
     if (rc == TB_OK) {
         rc = ask_daemon(&reply, o, &m, err);
     }
+    tb_blobs_close(&blobs);
     if (rc == TB_OK && call->json) {
         rc = tb_json_print(reply, err);
     } else if (rc == TB_OK) {

@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include "ask.h"
-#include "base/file.h"
+#include "crypto/crypto.h"
+#include "host/folder.h"
 #include "host/job.h"
+#include "model_blobs.h"
 #include "verbs.h"
 
 typedef struct from_flags {
@@ -30,8 +32,6 @@ static const tb_setting_table from_table = {.env = "TRIBUTARY_",
                                             .n_rows = sizeof from_rows /
                                                       sizeof *from_rows,
                                             .bytes = sizeof(from_flags)};
-
-#define MODEL_BYTES_MAX ((size_t)1 << 30)
 
 /* The daemon has another working folder: paths go to it whole. */
 static tb_rc make_absolute(char *path, size_t size, tb_err *err)
@@ -66,18 +66,52 @@ static tb_rc make_paths_absolute(tb_job *job, tb_err *err)
     return rc;
 }
 
-/* Attachment 0: the whole job in canonical text; 1: the model's bytes. */
-static tb_rc attach(tb_control_request *request, const tb_job *job, tb_err *err)
+/* The model's files go into the folder's blobs, and what they are called there
+ * into the request. They are held until the daemon has read them. */
+static tb_rc put_model(tb_buf *list, tb_blobs **blobs, const char *dir,
+                       const char *path, tb_err *err)
+{
+    tb_folder *folder = NULL;
+    tb_graph *graph = NULL;
+    tb_model_blobs model;
+    tb_rc rc = tb_crypto_init(err);
+    if (rc == TB_OK) {
+        rc = tb_model_blobs_look(&model, &graph, path, err);
+    }
+    tb_graph_free(&graph);
+    if (rc == TB_OK) {
+        rc = tb_folder_open(&folder, dir, TB_FOLDER_COORDINATOR, TB_FOLDER_READ,
+                            err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_blobs_open(blobs, tb_folder_path(folder, TB_ITEM_BLOBS), err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_blobs_hold(*blobs, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_model_blobs_put(&model, path, *blobs, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_model_blobs_list(&model, list, err);
+    }
+    tb_folder_close(&folder);
+    return rc;
+}
+
+/* Attachment 0: the whole job in canonical text; 1: its model's files. */
+static tb_rc attach(tb_control_request *request, tb_blobs **blobs,
+                    const tb_job *job, const char *dir, tb_err *err)
 {
     tb_buf *text = &request->attachments[0];
-    tb_buf *model = &request->attachments[1];
+    tb_buf *list = &request->attachments[1];
     tb_buf_init(text, TB_SETTINGS_FILE_BYTES_MAX);
     request->n_attachments = 1;
     tb_rc rc = tb_job_encode(job, TB_JOB_ALL, text, err);
     if (rc == TB_OK && job->model.file[0] != '\0') {
-        tb_buf_init(model, MODEL_BYTES_MAX);
+        tb_buf_init(list, TB_MODEL_LIST_BYTES_MAX);
         request->n_attachments = 2;
-        rc = tb_file_read(model, job->model.file, err);
+        rc = put_model(list, blobs, dir, job->model.file, err);
     }
     return rc;
 }
@@ -106,6 +140,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     const tb_job *job = call->values[1];
     const from_flags *flags = call->values[2];
     tb_json *reply = NULL;
+    tb_blobs *blobs = NULL;
     tb_control_request request;
     tb_rc rc = tb_control_request_init(&request, "start", err);
     if (rc != TB_OK) {
@@ -113,7 +148,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     }
     rc = read_job(call, err);
     if (rc == TB_OK) {
-        rc = attach(&request, job, err);
+        rc = attach(&request, &blobs, job, at->dir, err);
     }
     if (rc == TB_OK && flags->force) {
         rc = tb_control_arg_add(&request, "force", "1", err);
@@ -121,6 +156,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     if (rc == TB_OK) {
         rc = tb_ask_once(&reply, at, &request, err);
     }
+    tb_blobs_close(&blobs);
     if (rc == TB_OK && call->json) {
         rc = tb_json_print(reply, err);
     } else if (rc == TB_OK) {

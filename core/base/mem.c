@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static atomic_long fail_after = -1;
 static atomic_size_t live;
@@ -130,6 +132,36 @@ void tb_mem_free(void *p)
         uncount_bytes(malloc_usable_size(p));
         free(p);
     }
+}
+
+/* What lies in front of an offset in its page. */
+static size_t ahead_of(uint64_t offset)
+{
+    return (size_t)(offset % (uint64_t)sysconf(_SC_PAGESIZE));
+}
+
+void *tb_mem_map(int fd, uint64_t offset, size_t bytes)
+{
+    size_t ahead = ahead_of(offset);
+    size_t whole = 0;
+    if (bytes == 0 || tb_mem_add(&whole, bytes, ahead) != 0 || must_fail()) {
+        return NULL;
+    }
+    int kind = MAP_PRIVATE | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
+    uint8_t *p = mmap(NULL, whole, PROT_READ | PROT_WRITE, kind, fd,
+                      (off_t)(offset - ahead));
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    return p + ahead;
+}
+
+void tb_mem_unmap(void *p, size_t bytes)
+{
+    size_t ahead = ahead_of((uintptr_t)p);
+    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    (void)munmap((uint8_t *)p - ahead, bytes + ahead);
 }
 
 void tb_mem_fail_after(long k)

@@ -5,6 +5,7 @@
 #define TB_BASE_MEM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 
@@ -26,6 +27,14 @@ char *tb_mem_text(const char *text) TB_MUST_CHECK TB_NONNULL(1);
 
 /* Gives back memory of any function above; NULL is fine. */
 void tb_mem_free(void *p);
+
+/* Bytes of a file from offset on, as memory that is read when it is looked at;
+ * what is written stays here. Nobody may cut the file meanwhile. fd -1: zeros,
+ * which take no memory until they are written. NULL: it cannot be had. */
+void *tb_mem_map(int fd, uint64_t offset, size_t bytes) TB_MUST_CHECK;
+
+/* Gives that back: bytes as they were asked for. */
+void tb_mem_unmap(void *p, size_t bytes) TB_NONNULL(1);
 
 /* After k more allocations every further one fails, until k < 0 is set. */
 void tb_mem_fail_after(long k);

@@ -1,8 +1,10 @@
 #include "host/blob.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/spare.h"
 #include "host/blob_priv.h"
 
 #define NAME_BYTES (4 + 3 + TB_HASH_HEX_BYTES) /* "raw/aa/<hash>" */
@@ -28,9 +31,41 @@ tb_rc tb_blobs_open(tb_blobs **out, const char *dir, tb_err *err)
         tb_mem_free(b);
         return tb_fail(err, TB_E_NOMEM, "%s", dir);
     }
+    b->hold = -1;
     (void)pthread_mutex_init(&b->lock, NULL);
     *out = b;
     return TB_OK;
+}
+
+tb_rc tb_blob_lock(const tb_blobs *b, int how, int *fd, tb_err *err)
+{
+    int got = -1;
+    *fd = tb_spare_open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (*fd >= 0) {
+        do {
+            got = flock(*fd, how);
+        } while (got != 0 && errno == EINTR);
+    }
+    if (got == 0) {
+        return TB_OK;
+    }
+    tb_rc rc = errno == EWOULDBLOCK
+                   ? tb_fail(err, TB_E_BUSY,
+                             "%s: a command is putting a model there: try "
+                             "again when it is done",
+                             b->dir)
+                   : tb_fail_errno(err, errno, "%s", b->dir);
+    if (*fd >= 0) {
+        (void)close(*fd);
+    }
+    *fd = -1;
+    return rc;
+}
+
+tb_rc tb_blobs_hold(tb_blobs *blobs, tb_err *err)
+{
+    return blobs->hold >= 0 ? TB_OK
+                            : tb_blob_lock(blobs, LOCK_SH, &blobs->hold, err);
 }
 
 void tb_blobs_close(tb_blobs **blobs)
@@ -38,6 +73,9 @@ void tb_blobs_close(tb_blobs **blobs)
     tb_blobs *b = *blobs;
     *blobs = NULL;
     if (b != NULL) {
+        if (b->hold >= 0) {
+            (void)close(b->hold);
+        }
         tb_blob_parts_release(b);
         tb_mem_free(b->pins);
         (void)pthread_mutex_destroy(&b->lock);

@@ -28,6 +28,11 @@ tb_rc tb_blobs_open(tb_blobs **out, const char *dir, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 void tb_blobs_close(tb_blobs **blobs) TB_NONNULL(1);
 
+/* Until it is closed, no sweep takes what nobody names yet, whatever process
+ * wants it: for a command that puts blobs in which a daemon will name. Waits
+ * for a sweep that is going on. Errors: IO. */
+tb_rc tb_blobs_hold(tb_blobs *blobs, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
 /* Stores len raw bytes, synced; what is there already stays and is named again.
  * It is pinned: nothing removes it until it is settled as often as it was put.
  * level: of zstd. Errors: FULL, LIMIT, IO, NOMEM; nothing is left behind. */
@@ -88,6 +93,10 @@ typedef struct tb_blob_edit tb_blob_edit;
  * verified. Errors: NOT_FOUND, MISMATCH, MALFORMED, FULL, IO, NOMEM. */
 tb_rc tb_blobs_edit(tb_blob_edit **out, tb_blobs *blobs, const tb_blob_ref *ref,
                     tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* An empty one, to be written. Errors: FULL, IO, NOMEM. */
+tb_rc tb_blobs_edit_new(tb_blob_edit **out, tb_blobs *blobs, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* The file, to read and write with offsets (pread, pwrite). */
 int tb_blob_edit_fd(const tb_blob_edit *edit) TB_NONNULL(1);
@@ -155,8 +164,8 @@ typedef struct tb_blob_sweep {
 } tb_blob_sweep;
 
 /* Removes every file that belongs to no blob that is kept or pinned. Errors:
- * MALFORMED (the index of a kept blob is damaged: nothing was removed), IO,
- * NOMEM. */
+ * BUSY (somebody holds them), MALFORMED (the index of a kept blob is damaged):
+ * nothing was removed; IO, NOMEM. */
 tb_rc tb_blobs_sweep(tb_blobs *blobs, tb_blob_sweep *sweep, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 

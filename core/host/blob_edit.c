@@ -154,8 +154,7 @@ static tb_rc unpack_file(tb_blobs *b, const tb_blob_ref *ref, int to,
     return rc;
 }
 
-tb_rc tb_blobs_edit(tb_blob_edit **out, tb_blobs *blobs, const tb_blob_ref *ref,
-                    tb_err *err)
+tb_rc tb_blobs_edit_new(tb_blob_edit **out, tb_blobs *blobs, tb_err *err)
 {
     *out = NULL;
     tb_blob_edit *edit = tb_mem_array(1, sizeof *edit);
@@ -164,14 +163,23 @@ tb_rc tb_blobs_edit(tb_blob_edit **out, tb_blobs *blobs, const tb_blob_ref *ref,
     }
     edit->fd = -1;
     tb_rc rc = open_unnamed(blobs, &edit->fd, err);
-    if (rc == TB_OK) {
-        rc = unpack_file(blobs, ref, edit->fd, err);
+    if (rc != TB_OK) {
+        tb_blob_edit_free(&edit);
     }
+    *out = edit;
+    return rc;
+}
+
+tb_rc tb_blobs_edit(tb_blob_edit **out, tb_blobs *blobs, const tb_blob_ref *ref,
+                    tb_err *err)
+{
+    tb_rc rc = tb_blobs_edit_new(out, blobs, err);
     if (rc == TB_OK) {
-        *out = edit;
-        edit = NULL;
+        rc = unpack_file(blobs, ref, (*out)->fd, err);
     }
-    tb_blob_edit_free(&edit);
+    if (rc != TB_OK) {
+        tb_blob_edit_free(out);
+    }
     return rc;
 }
 

@@ -38,7 +38,12 @@ struct tb_blobs {
     tb_blob_piece pieces[TB_BLOB_PIECES]; /* those that were read last */
     tb_hash *pins; /* raw hashes of what was put and not yet settled */
     size_t n_pins, cap_pins;
+    int hold; /* the folder, locked by tb_blobs_hold; -1: not */
 };
+
+/* flock(2) of the folder until *fd is closed. Errors: BUSY (LOCK_NB), IO. */
+tb_rc tb_blob_lock(const tb_blobs *blobs, int how, int *fd, tb_err *err)
+    TB_NONNULL(1, 3) TB_MUST_CHECK;
 
 /* blob_part.c: closes and frees all of them. */
 void tb_blob_parts_release(tb_blobs *blobs) TB_NONNULL(1);

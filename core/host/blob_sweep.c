@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -188,10 +189,15 @@ static tb_rc sweep_file(void *arg, const tb_blob_file *file, tb_err *err)
 tb_rc tb_blobs_sweep(tb_blobs *blobs, tb_blob_sweep *sweep, tb_err *err)
 {
     sweeper s = {.blobs = blobs, .sweep = sweep};
+    int fd = -1;
     sweep->n = 0;
     sweep->bytes = 0;
+    tb_rc rc = tb_blob_lock(blobs, LOCK_EX | LOCK_NB, &fd, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
     (void)pthread_mutex_lock(&blobs->lock);
-    tb_rc rc = tb_blobs_each(blobs, note, &s, err);
+    rc = tb_blobs_each(blobs, note, &s, err);
     if (rc == TB_OK && s.n > 0) {
         qsort(s.stay, s.n, sizeof *s.stay, by_bytes);
     }
@@ -199,6 +205,7 @@ tb_rc tb_blobs_sweep(tb_blobs *blobs, tb_blob_sweep *sweep, tb_err *err)
         rc = tb_blobs_each(blobs, sweep_file, &s, err);
     }
     (void)pthread_mutex_unlock(&blobs->lock);
+    (void)close(fd);
     tb_mem_free(s.stay);
     return rc;
 }

@@ -325,6 +325,21 @@ tb_rc tb_graph_add_data(tb_graph *graph, tb_value_id *out, const char *name,
     return rc;
 }
 
+tb_rc tb_graph_take_data(tb_graph *graph, tb_value_id *out, const char *name,
+                         tb_role role, tb_tensor *data_take, tb_err *err)
+{
+    const tb_value value = {.role = role,
+                            .dtype = data_take->dtype,
+                            .dims = dims_of(&data_take->shape),
+                            .producer = TB_ID_NONE,
+                            .data = *data_take};
+    tb_rc rc = add_value(graph, out, name, &value, err);
+    if (rc == TB_OK) {
+        *data_take = (tb_tensor){0};
+    }
+    return rc;
+}
+
 tb_rc tb_graph_set_data(tb_graph *graph, tb_value_id id, const tb_tensor *data,
                         tb_err *err)
 {

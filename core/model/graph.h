@@ -202,6 +202,11 @@ tb_rc tb_graph_add_data(tb_graph *graph, tb_value_id *out, const char *name,
                         tb_role role, const tb_tensor *data, tb_err *err)
     TB_NONNULL(1, 2, 3, 5) TB_MUST_CHECK;
 
+/* The same with data that is taken: *data_take is empty then, on TB_OK. */
+tb_rc tb_graph_take_data(tb_graph *graph, tb_value_id *out, const char *name,
+                         tb_role role, tb_tensor *data_take, tb_err *err)
+    TB_NONNULL(1, 2, 3, 5) TB_MUST_CHECK;
+
 /* Other data (any shape and dtype) for an initialiser; it keeps its place in
  * the order of initialisers. */
 tb_rc tb_graph_set_data(tb_graph *graph, tb_value_id id, const tb_tensor *data,

@@ -38,6 +38,28 @@ tb_rc tb_onnx_read(tb_graph **out, const uint8_t *bytes, size_t len,
                    const tb_onnx_limits *limits, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
+/* How large tensors in files are taken. */
+typedef enum tb_onnx_values {
+    TB_ONNX_VALUES_READ,   /* into memory */
+    TB_ONNX_VALUES_MAPPED, /* left in their file where they lie well: for files
+                            * that nobody else can cut, as long as the graph */
+    TB_ONNX_VALUES_NONE    /* zeros instead: the graph without its values */
+} tb_onnx_values;
+
+/* A model whose files are open: its ONNX, of any size, and those that it names.
+ * All borrowed. */
+typedef struct tb_onnx_files {
+    int fd;
+    size_t n_beside;
+    const char *const *names; /* [n_beside] as the model spells them */
+    const int *fds;           /* [n_beside] */
+} tb_onnx_files;
+
+/* Reads such a model; limits are the local ones. Errors: as below. */
+tb_rc tb_onnx_read_files(tb_graph **out, const tb_onnx_files *files,
+                         tb_onnx_values values, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* Reads a model file, and tensor data from the files beside it that it names.
  * limits NULL: the local ones. bytes may be NULL, else the model file's bytes
  * are appended. Errors: as above, as tb_file_read; MALFORMED also for a name
@@ -46,8 +68,9 @@ tb_rc tb_onnx_read_file(tb_graph **out, const char *path,
                         const tb_onnx_limits *limits, tb_buf *bytes,
                         tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* The same, and the names of the files beside it, as the model spells them. A
- * code other than TB_OK of each ends it. */
+/* The same without the values of large tensors, which are zeros then: to look
+ * at a model of any size. And the names of the files beside it, as the model
+ * spells them; a code other than TB_OK of each ends it. */
 typedef tb_rc tb_onnx_beside_fn(void *arg, const char *name, tb_err *err);
 tb_rc tb_onnx_read_beside(tb_graph **out, const char *path,
                           tb_onnx_beside_fn *each, void *arg, tb_err *err)
@@ -60,6 +83,19 @@ tb_rc tb_onnx_read_beside(tb_graph **out, const char *path,
  * of TB_DOMAIN_GRAD), LIMIT (out->max), NOMEM. */
 tb_rc tb_onnx_write(tb_buf *out, const tb_graph *graph, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* The same bytes into a file that is open, from where it stands: of any size,
+ * in little memory beside the graph. Errors: UNSUPPORTED, FULL, IO, NOMEM. */
+tb_rc tb_onnx_write_fd(int fd, const tb_graph *graph, tb_err *err)
+    TB_NONNULL(2) TB_MUST_CHECK;
+
+/* Tells for each initialiser of a model's file where its bytes lie in it (bytes
+ * 0: they do not lie there as they are). A code other than TB_OK of each ends
+ * it. Errors: MALFORMED, LIMIT, IO, NOMEM. */
+typedef tb_rc tb_onnx_locate_fn(void *arg, const char *name, uint64_t offset,
+                                uint64_t bytes, tb_err *err);
+tb_rc tb_onnx_locate(int fd, tb_onnx_locate_fn *each, void *arg, tb_err *err)
+    TB_NONNULL(2) TB_MUST_CHECK;
 
 /* Writes a model file, atomically. When its initialisers pass inline_max bytes
  * (at most TB_ONNX_INLINE_MAX) the larger ones go into "<path>.data", which is

@@ -32,7 +32,7 @@ tb_rc tb_onnx_folder_open(tb_onnx_folder *folder, const char *path, tb_err *err)
 
 static void close_data(tb_onnx_folder *folder)
 {
-    if (folder->open_fd >= 0) {
+    if (folder->open_fd >= 0 && !folder->files[folder->open].given) {
         (void)close(folder->open_fd);
     }
     folder->open_fd = -1;
@@ -58,6 +58,9 @@ void tb_onnx_folder_close(tb_onnx_folder *folder)
 static tb_rc check_location(const char *location, tb_err *err)
 {
     const char *at = location;
+    if (strcmp(location, TB_ONNX_EXTERNAL_SELF) == 0) {
+        return TB_OK; /* of no use, unless such a file was given */
+    }
     if (location[0] == '\0' || location[0] == '/') {
         return tb_fail(err, TB_E_MALFORMED,
                        "external data at \"%s\": the name of a file beside "
@@ -155,7 +158,22 @@ static tb_rc open_file(tb_onnx_folder *folder, size_t i, tb_err *err)
         return TB_OK;
     }
     close_data(folder);
-    tb_rc rc = open_below(&folder->open_fd, folder->fd, file->location, err);
+    tb_rc rc = TB_OK;
+    if (file->given) {
+        folder->open_fd = file->fd;
+    } else if (strcmp(file->location, TB_ONNX_EXTERNAL_SELF) == 0) {
+        rc = tb_fail(err, TB_E_MALFORMED,
+                     "external data at \"%s\": the name of a file beside the "
+                     "model is expected",
+                     file->location);
+    } else if (folder->fd < 0) {
+        rc = tb_fail(err, TB_E_NOT_FOUND,
+                     "external data at \"%s\": no such file came with the "
+                     "model",
+                     file->location);
+    } else {
+        rc = open_below(&folder->open_fd, folder->fd, file->location, err);
+    }
     if (rc != TB_OK) {
         return rc;
     }
@@ -170,6 +188,20 @@ static tb_rc open_file(tb_onnx_folder *folder, size_t i, tb_err *err)
     }
     file->bytes = (size_t)st.st_size;
     return TB_OK;
+}
+
+tb_rc tb_onnx_folder_give(tb_onnx_folder *folder, const char *location, int fd,
+                          tb_err *err)
+{
+    tb_rc rc = check_location(location, err);
+    if (rc == TB_OK) {
+        rc = add_file(folder, location, err);
+    }
+    if (rc == TB_OK) {
+        folder->files[folder->n_files - 1].given = true;
+        folder->files[folder->n_files - 1].fd = fd;
+    }
+    return rc;
 }
 
 /* --- ranges --------------------------------------------------------------- */

@@ -11,6 +11,8 @@
 #define TB_ONNX_EXTERNAL_FILES 4096
 #define TB_ONNX_EXTERNAL_ALIGN 64   /* of each tensor in a file that we write */
 #define TB_ONNX_EXTERNAL_MIN   1024 /* smaller ones stay in the model */
+#define TB_ONNX_EXTERNAL_LARGE 65536 /* bytes: not read where it need not be */
+#define TB_ONNX_EXTERNAL_SELF  "/"   /* as a name: the model's own file */
 
 struct Onnx__TensorProto; /* of the generated code */
 
@@ -19,11 +21,13 @@ typedef struct tb_onnx_data_file {
     char *location; /* owned, as the model spells it */
     size_t bytes;   /* of the file */
     size_t taken;   /* of them, by tensors so far */
+    bool given;     /* it is open already */
+    int fd;         /* then */
 } tb_onnx_data_file;
 
 /* The folder that a model's tensors may come from. */
 typedef struct tb_onnx_folder {
-    int fd;
+    int fd;                   /* -1: only files that were given */
     tb_onnx_data_file *files; /* owned */
     size_t n_files;
     size_t open; /* which of files is open as open_fd; n_files: none */
@@ -35,6 +39,11 @@ typedef struct tb_onnx_folder {
 tb_rc tb_onnx_folder_open(tb_onnx_folder *folder, const char *path, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 void tb_onnx_folder_close(tb_onnx_folder *folder) TB_NONNULL(1);
+
+/* Lets a name stand for a file that is open already: fd is borrowed. Errors:
+ * as tb_onnx_external_find of a name; LIMIT (files), IO, NOMEM. */
+tb_rc tb_onnx_folder_give(tb_onnx_folder *folder, const char *location, int fd,
+                          tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Whether a tensor's data lie in another file. */
 bool tb_onnx_is_external(const struct Onnx__TensorProto *tensor) TB_NONNULL(1);
@@ -59,6 +68,14 @@ tb_rc tb_onnx_external_find(tb_onnx_range *out, tb_onnx_folder *folder,
 tb_rc tb_onnx_external_read(void *to, tb_onnx_folder *folder,
                             const tb_onnx_range *range, size_t bytes,
                             tb_err *err) TB_NONNULL(2, 3) TB_MUST_CHECK;
+
+/* A model's message out of the file fd, but for the bytes of its initialisers
+ * of min bytes and more: those are external data of the file itself then, under
+ * the name TB_ONNX_EXTERNAL_SELF. So neither memory nor protobuf's 2 GB bound
+ * what a file may hold. Appends to out. Errors: MALFORMED, LIMIT (out->max),
+ * IO, NOMEM. */
+tb_rc tb_onnx_lift(tb_buf *out, int fd, size_t min, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
 
 /* The file that a writer puts tensors into, one behind the other. */
 typedef struct tb_onnx_layout {

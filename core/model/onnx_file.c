@@ -1,7 +1,10 @@
 /* core/model/onnx_file.c - models as files: one, or one with tensor data in a
  * second one beside it. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -24,27 +27,71 @@ static tb_rc read_in(tb_graph **out, const char *path, tb_onnx_source *source,
     return rc;
 }
 
+/* Reads a model that is open as fd. */
+static tb_rc read_fd(tb_graph **out, int fd, tb_onnx_source *source,
+                     tb_err *err)
+{
+    tb_buf file;
+    tb_buf_init(&file, source->limits->bytes);
+    tb_rc rc = tb_onnx_lift(&file, fd, TB_ONNX_EXTERNAL_LARGE, err);
+    if (rc == TB_OK) {
+        rc =
+            tb_onnx_folder_give(source->folder, TB_ONNX_EXTERNAL_SELF, fd, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_onnx_read_source(out, file.data, file.len, source, err);
+    }
+    tb_buf_release(&file);
+    return rc;
+}
+
+tb_rc tb_onnx_read_files(tb_graph **out, const tb_onnx_files *files,
+                         tb_onnx_values values, tb_err *err)
+{
+    tb_onnx_folder folder = {.fd = -1, .open_fd = -1};
+    tb_onnx_source source = {
+        .limits = &tb_onnx_limits_local, .folder = &folder, .values = values};
+    tb_rc rc = TB_OK;
+    *out = NULL;
+    for (size_t i = 0; i < files->n_beside && rc == TB_OK; i++) {
+        rc = tb_onnx_folder_give(&folder, files->names[i], files->fds[i], err);
+    }
+    if (rc == TB_OK) {
+        rc = read_fd(out, files->fd, &source, err);
+    }
+    tb_onnx_folder_close(&folder);
+    return rc;
+}
+
 tb_rc tb_onnx_read_beside(tb_graph **out, const char *path,
                           tb_onnx_beside_fn *each, void *arg, tb_err *err)
 {
     tb_onnx_folder folder;
     tb_onnx_source source = {.limits = &tb_onnx_limits_local,
-                             .folder = &folder};
-    tb_buf file;
+                             .folder = &folder,
+                             .values = TB_ONNX_VALUES_NONE};
     *out = NULL;
-    tb_buf_init(&file, source.limits->bytes);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     tb_rc rc = tb_onnx_folder_open(&folder, path, err);
+    if (rc == TB_OK && fd < 0) {
+        rc = tb_fail_errno(err, errno, "%s", path);
+    }
     if (rc == TB_OK) {
-        rc = read_in(out, path, &source, &file, err);
+        rc = read_fd(out, fd, &source, err);
+        rc = rc == TB_OK ? rc : tb_err_prefix(err, rc, "%s", path);
     }
     for (size_t i = 0; i < folder.n_files && rc == TB_OK; i++) {
-        rc = each(arg, folder.files[i].location, err);
+        if (!folder.files[i].given) {
+            rc = each(arg, folder.files[i].location, err);
+        }
     }
     if (rc != TB_OK) {
         tb_graph_free(out);
     }
     tb_onnx_folder_close(&folder);
-    tb_buf_release(&file);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
     return rc;
 }
 

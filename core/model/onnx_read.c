@@ -224,8 +224,8 @@ static tb_rc read_input(reader *r, const Onnx__ValueInfoProto *info,
         tb_graph_add_input(r->graph, &id, info->name, dtype, &dims, err), err);
 }
 
-static tb_rc add_data(reader *r, const char *name, const tb_tensor *data,
-                      tb_err *err)
+/* data is empty afterwards, on TB_OK. */
+static tb_rc add_data(reader *r, const char *name, tb_tensor *data, tb_err *err)
 {
     tb_value_id id = TB_ID_NONE;
     r->total_bytes += tb_tensor_bytes(data);
@@ -234,7 +234,7 @@ static tb_rc add_data(reader *r, const char *name, const tb_tensor *data,
                        r->limits->total_bytes);
     }
     return from_file(
-        tb_graph_add_data(r->graph, &id, name, TB_ROLE_CONST, data, err), err);
+        tb_graph_take_data(r->graph, &id, name, TB_ROLE_CONST, data, err), err);
 }
 
 static tb_rc read_initialiser(reader *r, const Onnx__TensorProto *from,

@@ -174,6 +174,28 @@ static tb_rc copy_raw(tb_tensor *out, const Onnx__TensorProto *from,
     return check_flags(out, err);
 }
 
+/* Large tensors need not be read: they may stay in their file, where one lies
+ * as in memory, or be zeros. */
+static tb_rc take_external(tb_tensor *out, const tb_tensor *type,
+                           const tb_onnx_source *source,
+                           const tb_onnx_range *range, tb_err *err)
+{
+    size_t bytes = tb_tensor_bytes(type);
+    bool large = bytes >= TB_ONNX_EXTERNAL_LARGE;
+    if (large && source->values == TB_ONNX_VALUES_NONE) {
+        return tb_tensor_map(out, type->dtype, &type->shape, -1, 0, err);
+    }
+    if (large && source->values == TB_ONNX_VALUES_MAPPED &&
+        range->offset % TB_ONNX_EXTERNAL_ALIGN == 0) {
+        return tb_tensor_map(out, type->dtype, &type->shape,
+                             source->folder->open_fd, range->offset, err);
+    }
+    tb_rc rc = tb_tensor_init(out, type->dtype, &type->shape, err);
+    return rc == TB_OK ? tb_onnx_external_read(out->data, source->folder, range,
+                                               bytes, err)
+                       : rc;
+}
+
 /* Elements that lie in another file: found first, then given memory. */
 static tb_rc read_external(tb_tensor *out, const Onnx__TensorProto *from,
                            const tb_tensor *type, const tb_onnx_source *source,
@@ -183,11 +205,7 @@ static tb_rc read_external(tb_tensor *out, const Onnx__TensorProto *from,
     size_t bytes = tb_tensor_bytes(type);
     tb_rc rc = tb_onnx_external_find(&range, source->folder, from, bytes, err);
     if (rc == TB_OK) {
-        rc = tb_tensor_init(out, type->dtype, &type->shape, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_onnx_external_read(out->data, source->folder, &range, bytes,
-                                   err);
+        rc = take_external(out, type, source, &range, err);
     }
     return rc == TB_OK ? check_flags(out, err) : rc;
 }

@@ -14,6 +14,7 @@ struct Onnx__NodeProto;
 typedef struct tb_onnx_source {
     const tb_onnx_limits *limits;
     tb_onnx_folder *folder; /* borrowed; NULL: the model is one file */
+    tb_onnx_values values;  /* of tensors in files: how they are taken */
 } tb_onnx_source;
 
 /* tb_onnx_read from a source. Errors: as there, and of the folder's files. */

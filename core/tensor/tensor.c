@@ -39,6 +39,28 @@ tb_rc tb_tensor_init_from(tb_tensor *out, tb_dtype dtype, const tb_shape *shape,
     return rc;
 }
 
+tb_rc tb_tensor_map(tb_tensor *out, tb_dtype dtype, const tb_shape *shape,
+                    int fd, uint64_t offset, tb_err *err)
+{
+    size_t n = 0;
+    size_t bytes = 0;
+    *out = (tb_tensor){0};
+    tb_rc rc = tb_shape_count(&n, shape, err);
+    if (rc == TB_OK && tb_mem_mul(&bytes, n, tb_dtype_bytes(dtype)) != 0) {
+        rc = tb_fail(err, TB_E_LIMIT, "tensor: %zu elements", n);
+    }
+    void *data = rc == TB_OK ? tb_mem_map(fd, offset, bytes) : NULL;
+    if (rc == TB_OK && data == NULL) {
+        rc = tb_fail(err, TB_E_NOMEM, "tensor: %zu elements of a file", n);
+    }
+    if (rc == TB_OK) {
+        *out = tb_tensor_view(dtype, shape, data);
+        out->owns = true;
+        out->mapped = true;
+    }
+    return rc;
+}
+
 tb_rc tb_tensor_copy(tb_tensor *out, const tb_tensor *from, tb_err *err)
 {
     if (from->data == NULL) {
@@ -55,7 +77,9 @@ tb_tensor tb_tensor_view(tb_dtype dtype, const tb_shape *shape, void *data)
 
 void tb_tensor_release(tb_tensor *t)
 {
-    if (t->owns) {
+    if (t->owns && t->mapped) {
+        tb_mem_unmap(t->data, tb_tensor_bytes(t));
+    } else if (t->owns) {
         tb_mem_free(t->data);
     }
     *t = (tb_tensor){0};

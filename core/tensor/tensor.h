@@ -10,8 +10,9 @@
 typedef struct tb_tensor {
     tb_dtype dtype; /* NONE: no tensor at all */
     tb_shape shape;
-    void *data; /* NULL: only dtype and shape are known */
-    bool owns;  /* tb_tensor_release frees data */
+    void *data;  /* NULL: only dtype and shape are known */
+    bool owns;   /* tb_tensor_release frees data */
+    bool mapped; /* and it came from tb_mem_map */
 } tb_tensor;
 
 /* A zeroed tensor with its own memory. Errors: UNSUPPORTED (dtype without a
@@ -22,6 +23,14 @@ tb_rc tb_tensor_init(tb_tensor *out, tb_dtype dtype, const tb_shape *shape,
 /* The same with elements copied from data. */
 tb_rc tb_tensor_init_from(tb_tensor *out, tb_dtype dtype, const tb_shape *shape,
                           const void *data, tb_err *err)
+    TB_NONNULL(1, 3) TB_MUST_CHECK;
+
+/* A tensor whose elements lie in a file from offset on, and are read when they
+ * are looked at; what is written stays in memory. Nobody may cut the file
+ * meanwhile. fd -1: zeros. Errors: as above; NOMEM also when the file cannot be
+ * mapped. At least one element. */
+tb_rc tb_tensor_map(tb_tensor *out, tb_dtype dtype, const tb_shape *shape,
+                    int fd, uint64_t offset, tb_err *err)
     TB_NONNULL(1, 3) TB_MUST_CHECK;
 
 /* A copy with its own memory; data may be NULL in both. */

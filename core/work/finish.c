@@ -199,7 +199,7 @@ static tb_rc put_all(tb_buf *out, const tb_work_finish *f,
     return rc;
 }
 
-tb_rc tb_work_check_publish(const tb_run_params *params, const tb_buf *onnx,
+tb_rc tb_work_check_publish(const tb_run_params *params, tb_graph **graph_take,
                             tb_err *err)
 {
     tb_manifest m = {.name = params->name,
@@ -209,9 +209,14 @@ tb_rc tb_work_check_publish(const tb_run_params *params, const tb_buf *onnx,
                      .n_artefacts = 1};
     tb_buf bytes;
     m.artefacts[0] = (tb_artefact){
-        .role = TB_ARTEFACT_FP32, .raw_bytes = onnx->len, .stored_bytes = 1};
+        .role = TB_ARTEFACT_FP32, .raw_bytes = 1, .stored_bytes = 1};
     tb_buf_init(&bytes, TB_MANIFEST_BYTES_MAX);
-    tb_rc rc = put_spec(&m, onnx, err);
+    tb_predictor *predictor = NULL;
+    tb_rc rc = tb_predictor_of(&predictor, graph_take, err);
+    if (rc == TB_OK) {
+        rc = tb_work_put_spec(&m, predictor, err);
+    }
+    tb_predictor_free(&predictor);
     if (rc == TB_OK) {
         rc = tb_manifest_encode(&m, &bytes, err);
     }

@@ -37,11 +37,11 @@ typedef struct tb_work_finish {
 tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
                          tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Whether a run that starts from this prepared model could publish what comes
- * of it, so that it is said before the first round. Errors: MISMATCH,
- * MALFORMED, LIMIT, UNSUPPORTED (its input, output or class names do not fit a
- * manifest), NOMEM. */
-tb_rc tb_work_check_publish(const tb_run_params *params, const tb_buf *onnx,
+/* Whether a run that starts from this prepared model, which is taken and need
+ * not have its values, could publish what comes of it, so that it is said
+ * before the first round. Errors: MISMATCH, MALFORMED, LIMIT, UNSUPPORTED (its
+ * input, output or class names do not fit a manifest), NOMEM. */
+tb_rc tb_work_check_publish(const tb_run_params *params, tb_graph **graph_take,
                             tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* What a model takes and gives, for its manifest, which then owns class names

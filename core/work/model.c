@@ -25,24 +25,16 @@ static tb_rc assign(tb_graph *graph, const tb_job *job, tb_err *err)
     return tb_params_assign(graph, &rule, err);
 }
 
-static tb_rc start_graph(tb_graph **out, const tb_job *job, const uint8_t *file,
-                         size_t n, tb_err *err)
+/* The job's own graph, or its model's file or version as it is wanted. */
+static tb_rc start_graph(tb_graph **graph, const tb_job *job, tb_err *err)
 {
     if (job->model.make[0] != '\0') {
-        return tb_build_new(out, job->model.make, job->seed, NULL, err);
-    }
-    tb_rc rc = tb_onnx_read(out, file, n, NULL, err);
-    if (rc != TB_OK) {
-        return tb_err_prefix(err, rc, "%s%s", job->model.file,
-                             job->model.version);
+        return tb_build_new(graph, job->model.make, job->seed, NULL, err);
     }
     if (job->model.version[0] != '\0') {
-        tb_preprocess_scores(*out);
+        tb_preprocess_scores(*graph);
     }
-    if (job->model.fresh) {
-        rc = tb_build_init(*out, job->seed, err);
-    }
-    return rc;
+    return job->model.fresh ? tb_build_init(*graph, job->seed, err) : TB_OK;
 }
 
 /* Scaling is written in front unless there is nothing to do: a model that takes
@@ -85,21 +77,33 @@ static tb_rc check_scaling(const tb_graph *graph, const tb_job *job,
                  : TB_OK;
 }
 
+tb_rc tb_work_prepare_graph(tb_graph **graph, const tb_job *job, tb_err *err)
+{
+    tb_rc rc = start_graph(graph, job, err);
+    if (rc == TB_OK) {
+        rc = job->model.version[0] != '\0' ? check_scaling(*graph, job, err)
+                                           : put_scaling(*graph, job, err);
+    }
+    if (rc == TB_OK && job->data.classes.n > 0) {
+        rc = tb_preprocess_set_classes(*graph, list_of(&job->data.classes),
+                                       job->data.classes.n, err);
+    }
+    return rc == TB_OK ? assign(*graph, job, err) : rc;
+}
+
 tb_rc tb_work_prepare(tb_buf *onnx, const tb_job *job, const uint8_t *file,
                       size_t n, tb_err *err)
 {
     tb_graph *graph = NULL;
-    tb_rc rc = start_graph(&graph, job, file, n, err);
-    if (rc == TB_OK) {
-        rc = job->model.version[0] != '\0' ? check_scaling(graph, job, err)
-                                           : put_scaling(graph, job, err);
-    }
-    if (rc == TB_OK && job->data.classes.n > 0) {
-        rc = tb_preprocess_set_classes(graph, list_of(&job->data.classes),
-                                       job->data.classes.n, err);
+    tb_rc rc = TB_OK;
+    if (job->model.make[0] == '\0') {
+        rc = tb_onnx_read(&graph, file, n, NULL, err);
+        rc = rc == TB_OK ? rc
+                         : tb_err_prefix(err, rc, "%s%s", job->model.file,
+                                         job->model.version);
     }
     if (rc == TB_OK) {
-        rc = assign(graph, job, err);
+        rc = tb_work_prepare_graph(&graph, job, err);
     }
     if (rc == TB_OK) {
         rc = tb_onnx_write(onnx, graph, err);
@@ -108,17 +112,28 @@ tb_rc tb_work_prepare(tb_buf *onnx, const tb_job *job, const uint8_t *file,
     return rc;
 }
 
+static tb_rc assign_read(tb_graph **graph, const tb_job *job, tb_err *err)
+{
+    tb_rc rc = assign(*graph, job, err);
+    if (rc != TB_OK) {
+        tb_graph_free(graph);
+    }
+    return rc;
+}
+
 tb_rc tb_work_read(tb_graph **out, const tb_job *job, const tb_buf *onnx,
                    tb_err *err)
 {
     tb_rc rc = tb_onnx_read(out, onnx->data, onnx->len, NULL, err);
-    if (rc == TB_OK) {
-        rc = assign(*out, job, err);
-        if (rc != TB_OK) {
-            tb_graph_free(out);
-        }
-    }
-    return rc;
+    return rc == TB_OK ? assign_read(out, job, err) : rc;
+}
+
+tb_rc tb_work_read_fd(tb_graph **out, const tb_job *job, int fd,
+                      tb_onnx_values values, tb_err *err)
+{
+    const tb_onnx_files files = {.fd = fd};
+    tb_rc rc = tb_onnx_read_files(out, &files, values, err);
+    return rc == TB_OK ? assign_read(out, job, err) : rc;
 }
 
 /* The label that does not count. */

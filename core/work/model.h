@@ -7,7 +7,7 @@
 #include "data/dataset.h"
 #include "fed/run.h"
 #include "host/job.h"
-#include "model/graph.h"
+#include "model/onnx.h"
 #include "train/evaluate.h"
 #include "train/trainer.h"
 
@@ -19,10 +19,21 @@
 tb_rc tb_work_prepare(tb_buf *onnx, const tb_job *job, const uint8_t *file,
                       size_t n, tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* The same on a graph: *graph is the job's model as it was read, or NULL for
+ * its `new`, and the one to start from afterwards. The caller frees it. */
+tb_rc tb_work_prepare_graph(tb_graph **graph, const tb_job *job, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* Reads a model of a run, with what the job freezes and trains. Errors: as
  * tb_onnx_read, tb_params_assign. */
 tb_rc tb_work_read(tb_graph **out, const tb_job *job, const tb_buf *onnx,
                    tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
+/* The same of a file, with its values or without (model/onnx.h): of any size.
+ * Errors: as tb_onnx_read_files, tb_params_assign. */
+tb_rc tb_work_read_fd(tb_graph **out, const tb_job *job, int fd,
+                      tb_onnx_values values, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Reads samples at path with the job's reader, columns and classes. Errors: as
  * tb_dataset_read. */

@@ -13,10 +13,6 @@
 
 #define TILE 16384 /* values in memory at a time */
 
-/* Two ways to number values, each giving every one another bit pattern. */
-#define FIRST_MARK  2654435761u /* odd: no two are equal modulo 2^32 */
-#define SECOND_MARK 2246822519u
-
 /* One initialiser in the file. */
 typedef struct place {
     tb_value_id value;
@@ -74,136 +70,62 @@ static tb_rc list_places(tb_patch *p, const tb_graph *graph, tb_err *err)
     return rc;
 }
 
-static void mark(float *values, size_t n, uint32_t first, uint32_t step)
+/* What locates them: a patch in the making, and its graph. */
+typedef struct search {
+    tb_patch *patch;
+    const tb_graph *graph;
+} search;
+
+static tb_rc note_place(void *arg, const char *name, uint64_t offset,
+                        uint64_t bytes, tb_err *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits = step * (first + (uint32_t)i + 1);
-        memcpy(&values[i], &bits, sizeof bits);
+    const search *s = arg;
+    const place key = {.value = tb_graph_find(s->graph, name)};
+    place *at =
+        bsearch(&key, s->patch->places, s->patch->n, sizeof key, by_value);
+    if (at == NULL) {
+        return TB_OK; /* a constant */
     }
+    if (bytes != 4 * (uint64_t)at->n ||
+        s->graph->values[at->value]->dtype != TB_F32) {
+        return tb_fail(err, TB_E_UNSUPPORTED,
+                       "the values of \"%s\" do not lie in its file as they "
+                       "are",
+                       name);
+    }
+    at->at = offset;
+    return TB_OK;
 }
 
-/* The file of the graph with its values numbered. */
-static tb_rc write_marked(tb_buf *out, tb_graph *graph, uint32_t step,
-                          tb_err *err)
+static tb_rc locate(tb_patch *p, const tb_graph *graph, int fd, tb_err *err)
 {
-    size_t n_params = tb_params_count(graph);
-    size_t n_buffers = tb_buffers_count(graph);
-    size_t n = n_params > n_buffers ? n_params : n_buffers;
-    float *values = tb_mem_array(n, sizeof *values);
-    if (values == NULL || n_params + n_buffers >= UINT32_MAX) {
-        tb_mem_free(values);
-        return tb_fail(err, TB_E_NOMEM, "%zu values", n);
+    search s = {p, graph};
+    off_t size = lseek(fd, 0, SEEK_END);
+    tb_rc rc = size >= 0 ? tb_onnx_locate(fd, note_place, &s, err)
+                         : tb_fail_errno(err, errno, "a model's file");
+    for (size_t i = 0; rc == TB_OK && i < p->n; i++) {
+        if (p->places[i].at == 0) {
+            rc = tb_fail(err, TB_E_UNSUPPORTED,
+                         "a parameter does not lie in the model's file");
+        }
     }
-    mark(values, n_params, 0, step);
-    tb_rc rc = tb_params_set(graph, values, n_params, err);
-    if (rc == TB_OK) {
-        mark(values, n_buffers, (uint32_t)n_params, step);
-        rc = tb_buffers_set(graph, values, n_buffers, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_onnx_write(out, graph, err);
-    }
-    tb_mem_free(values);
+    p->bytes = (uint64_t)size;
     return rc;
 }
 
-/* Number of a place's first value. */
-static uint32_t first_of(const place *at, size_t n_params)
-{
-    return (uint32_t)(at->offset + (at->statistics ? n_params : 0));
-}
-
-static bool is_marked(const uint8_t *bytes, const place *at, uint32_t first,
-                      uint32_t step)
-{
-    for (size_t i = 0; i < at->n; i++) {
-        uint32_t bits = 0;
-        memcpy(&bits, bytes + 4 * i, sizeof bits);
-        if (bits != step * (first + (uint32_t)i + 1)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Finds all places, one behind the other. */
-static bool find_all(tb_patch *p, const tb_buf *file, size_t n_params)
-{
-    size_t from = 0;
-    for (size_t i = 0; i < p->n; i++) {
-        place *at = &p->places[i];
-        uint32_t first = first_of(at, n_params);
-        size_t most = file->len >= 4 * at->n ? file->len - 4 * at->n : 0;
-        while (from <= most &&
-               !is_marked(file->data + from, at, first, FIRST_MARK)) {
-            from++;
-        }
-        if (from > most) {
-            return false;
-        }
-        at->at = from;
-        from += 4 * at->n;
-    }
-    return true;
-}
-
-/* Whether another numbering is found at the same places, and all else is the
- * same. */
-static bool confirms(const tb_patch *p, const tb_buf *one, const tb_buf *two,
-                     size_t n_params)
-{
-    size_t from = 0;
-    if (one->len != two->len) {
-        return false;
-    }
-    for (size_t i = 0; i < p->n; i++) {
-        const place *at = &p->places[i];
-        if (memcmp(one->data + from, two->data + from, at->at - from) != 0 ||
-            !is_marked(two->data + at->at, at, first_of(at, n_params),
-                       SECOND_MARK)) {
-            return false;
-        }
-        from = (size_t)at->at + 4 * at->n;
-    }
-    return memcmp(one->data + from, two->data + from, one->len - from) == 0;
-}
-
-static tb_rc locate(tb_patch *p, tb_graph *graph, size_t bytes, tb_err *err)
-{
-    tb_buf one;
-    tb_buf two;
-    tb_buf_init(&one, bytes);
-    tb_buf_init(&two, bytes);
-    tb_rc rc = write_marked(&one, graph, FIRST_MARK, err);
-    if (rc == TB_OK) {
-        rc = write_marked(&two, graph, SECOND_MARK, err);
-    }
-    size_t n_params = tb_params_count(graph);
-    if (rc == TB_E_LIMIT ||
-        (rc == TB_OK && (one.len != bytes || !find_all(p, &one, n_params) ||
-                         !confirms(p, &one, &two, n_params)))) {
-        rc = tb_fail(err, TB_E_UNSUPPORTED,
-                     "the model's values do not lie apart in its file");
-    }
-    tb_buf_release(&one);
-    tb_buf_release(&two);
-    return rc;
-}
-
-tb_rc tb_patch_new(tb_patch **out, const tb_job *job, const tb_buf *onnx,
-                   tb_err *err)
+tb_rc tb_patch_new(tb_patch **out, const tb_job *job, int fd, tb_err *err)
 {
     tb_graph *graph = NULL;
     tb_patch *p = tb_mem_array(1, sizeof *p);
     *out = NULL;
-    tb_rc rc = p != NULL ? tb_work_read(&graph, job, onnx, err)
-                         : tb_fail(err, TB_E_NOMEM, "a layout");
+    tb_rc rc = p != NULL
+                   ? tb_work_read_fd(&graph, job, fd, TB_ONNX_VALUES_NONE, err)
+                   : tb_fail(err, TB_E_NOMEM, "a layout");
     if (rc == TB_OK) {
-        p->bytes = onnx->len;
         rc = list_places(p, graph, err);
     }
     if (rc == TB_OK) {
-        rc = locate(p, graph, onnx->len, err);
+        rc = locate(p, graph, fd, err);
     }
     tb_graph_free(&graph);
     if (rc == TB_OK) {

@@ -11,11 +11,11 @@
 typedef struct tb_patch tb_patch;
 
 /* Finds out where the parameters and the averaged statistics lie in the models
- * of this job, of which onnx is one as tb_work_prepare or tb_work_aggregate
- * wrote it. Errors: UNSUPPORTED (they cannot be told apart), NOMEM, and those
- * of tb_work_read. */
-tb_rc tb_patch_new(tb_patch **out, const tb_job *job, const tb_buf *onnx,
-                   tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+ * of this job, of which the file fd is one as tb_work_prepare or
+ * tb_work_aggregate wrote it. Errors: UNSUPPORTED (they do not lie there as
+ * they are), NOMEM, and those of tb_work_read_fd. */
+tb_rc tb_patch_new(tb_patch **out, const tb_job *job, int fd, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Frees and nulls. NULL is fine. */
 void tb_patch_free(tb_patch **patch) TB_NONNULL(1);

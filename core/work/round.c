@@ -197,20 +197,40 @@ tb_rc tb_work_ranges(tb_buf *out, const tb_work_round *round, tb_err *err)
     return rc;
 }
 
-tb_rc tb_work_evaluate(tb_metrics *metrics, const tb_job *job,
-                       const tb_buf *model, const tb_dataset *data, tb_err *err)
+static tb_rc evaluate(tb_metrics *metrics, const tb_job *job,
+                      const tb_graph *graph, const tb_dataset *data,
+                      tb_err *err)
 {
-    tb_graph *graph = NULL;
     tb_score score = {0};
-    tb_rc rc = tb_work_read(&graph, job, model, err);
-    if (rc == TB_OK) {
-        rc = tb_work_score(&score, job, graph, data, err);
-    }
+    tb_rc rc = tb_work_score(&score, job, graph, data, err);
     if (rc == TB_OK) {
         *metrics = tb_metrics_none();
         metrics->samples = score.n_rows;
         metrics->loss = tb_score_loss(&score);
         metrics->accuracy = tb_work_accuracy(&score);
+    }
+    return rc;
+}
+
+tb_rc tb_work_evaluate(tb_metrics *metrics, const tb_job *job,
+                       const tb_buf *model, const tb_dataset *data, tb_err *err)
+{
+    tb_graph *graph = NULL;
+    tb_rc rc = tb_work_read(&graph, job, model, err);
+    if (rc == TB_OK) {
+        rc = evaluate(metrics, job, graph, data, err);
+    }
+    tb_graph_free(&graph);
+    return rc;
+}
+
+tb_rc tb_work_evaluate_fd(tb_metrics *metrics, const tb_job *job, int fd,
+                          const tb_dataset *data, tb_err *err)
+{
+    tb_graph *graph = NULL;
+    tb_rc rc = tb_work_read_fd(&graph, job, fd, TB_ONNX_VALUES_READ, err);
+    if (rc == TB_OK) {
+        rc = evaluate(metrics, job, graph, data, err);
     }
     tb_graph_free(&graph);
     return rc;

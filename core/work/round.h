@@ -45,4 +45,9 @@ tb_rc tb_work_evaluate(tb_metrics *metrics, const tb_job *job,
                        const tb_buf *model, const tb_dataset *data, tb_err *err)
     TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
 
+/* The same of a model in a file, of any size. */
+tb_rc tb_work_evaluate_fd(tb_metrics *metrics, const tb_job *job, int fd,
+                          const tb_dataset *data, tb_err *err)
+    TB_NONNULL(1, 2, 4) TB_MUST_CHECK;
+
 #endif

@@ -348,6 +348,31 @@ static tb_rc put_and_load(void *arg, tb_err *err)
     return rc;
 }
 
+static bool keep_none(const void *arg, const tb_hash *blob)
+{
+    (void)arg;
+    (void)blob;
+    return false;
+}
+
+static void no_sweep_takes_what_a_command_puts_in(void **state)
+{
+    tb_err err;
+    tb_blob_ref ref;
+    tb_blobs *daemon = open_blobs(*state);
+    tb_blobs *command = open_blobs(*state);
+    tb_blob_sweep sweep = {.keep = keep_none};
+    CHECK_OK(tb_blobs_hold(command, &err), err);
+    CHECK_OK(tb_blobs_put(command, raw, 100, 3, &ref, &err), err);
+    CHECK_ERR(tb_blobs_sweep(daemon, &sweep, &err), TB_E_BUSY, err,
+              "a command is putting a model there");
+    CHECK_OK(tb_blobs_check(daemon, &ref, &err), err);
+    tb_blobs_close(&command);
+    CHECK_OK(tb_blobs_sweep(daemon, &sweep, &err), err);
+    CHECK(sweep.n == 2);
+    tb_blobs_close(&daemon);
+}
+
 static void storing_survives_each_allocation_failing(void **state)
 {
     CHECK(tb_check_each_allocation(put_and_load, *state) > 5);
@@ -371,6 +396,7 @@ int main(void)
         IN_FOLDER(stored_bytes_that_were_received_are_kept_only_when_true),
         IN_FOLDER(an_altered_file_is_an_error_that_names_it),
         IN_FOLDER(a_write_that_fails_leaves_nothing_behind),
+        IN_FOLDER(no_sweep_takes_what_a_command_puts_in),
         IN_FOLDER(storing_survives_each_allocation_failing),
     };
     fill_raw();

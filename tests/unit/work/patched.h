@@ -19,9 +19,9 @@ static void check_patched(const tb_work_round *round, const tb_buf *model,
     tb_metrics metrics;
     FILE *file = tmpfile();
     CHECK(file != NULL);
-    CHECK_OK(tb_patch_new(&patch, round->job, model, &err), err);
     CHECK_OK(tb_file_write_fd(fileno(file), model->data, model->len, &err),
              err);
+    CHECK_OK(tb_patch_new(&patch, round->job, fileno(file), &err), err);
     CHECK_OK(tb_patch_apply(patch, fileno(file), round, &metrics, &err), err);
     rewind(file);
     for (size_t i = 0; i < next->len; i++) {

@@ -11,7 +11,7 @@ static tb_rc check(const char *classes, tb_err *err)
 {
     char text[512];
     tb_job job = {0};
-    tb_buf onnx;
+    tb_graph *graph = NULL;
     tb_run_params *params = tb_mem_array(1, sizeof *params);
     int n = snprintf(text, sizeof text,
                      "name: small\nmodel: {new: mlp:6-5-3}\n"
@@ -21,10 +21,9 @@ static tb_rc check(const char *classes, tb_err *err)
                      classes);
     CHECK(params != NULL && tb_name_set(&params->name, "small"));
     CHECK_OK(tb_job_read(&job, text, (size_t)n, "job", err), *err);
-    tb_buf_init(&onnx, 1 << 20);
-    CHECK_OK(tb_work_prepare(&onnx, &job, NULL, 0, err), *err);
-    tb_rc rc = tb_work_check_publish(params, &onnx, err);
-    tb_buf_release(&onnx);
+    CHECK_OK(tb_work_prepare_graph(&graph, &job, err), *err);
+    tb_rc rc = tb_work_check_publish(params, &graph, err);
+    tb_graph_free(&graph);
     tb_job_release(&job);
     tb_mem_free(params);
     return rc;
