@@ -1,95 +1,52 @@
 # kills.sh BIN SANITIZERS KILL_AT WHO [EVERY [FIRST]]: kills one program of a small
 # federation with SIGKILL at every call that changes its folder, and looks what
-# became of the run. WHO: daemon, client (one of three), join or init. EVERY k:
-# only every k-th call, from the FIRST-th on.
+# became of the run. EVERY k: only every k-th call, from the FIRST-th on. WHO:
+#   daemon, client (one of three), join, init   in a run of two rounds
+#   operated   the daemon of a fleet that stands, in two jobs, stopped with SIGTERM
+#              in the middle of a round, while it is backed up, while its keys
+#              change, and while gc removes what is old
+#   async      the same in an asynchronous run, stopped with SIGTERM while a buffer
+#              is half full
 #
-# A first run without a kill counts the calls and gives the model's hash. Then,
-# for each n, a new federation is made, its victim dies before its n-th call
+# A first run without a kill counts the calls and gives the models' hashes. Then,
+# for each n, a federation is made anew, its victim dies before its n-th call
 # (half of the write is made first when n is even) and is started again at once;
 # it dies a second time early in that start, and the third start is left alone.
-# In the end the model's hash must be that of the unkilled run, the journal must
-# hold each client's update of each round exactly once, replay must make the
-# same hash from it, check must find nothing, and no client may hold a receipt
-# for more.
-. "$(dirname "$0")/../e2e/lib.sh"
+# In the end the models' hashes must be those of the unkilled run (asynchronous:
+# those that replay makes, as who comes first is chance), the journal must hold
+# each client's update of each round exactly once, replay must make the same
+# hashes from it, check must find nothing, also not in what the clients hold, and
+# no client may have heard of an acceptance that the journal has not.
+. "$(dirname "$0")/lib.sh"
 
-preload=$(realpath "$3")
-who=$4
-every=${5-1}
-first=${6-1}
-rounds=2
-n_clients=3
-margin=5
-# Both stand behind our preloaded functions, not before them.
-export ASAN_OPTIONS=${ASAN_OPTIONS-}:verify_asan_link_order=0
-
-# nap SECONDS: without a process of its own.
-exec {never}<> <(:)
-nap() {
-    read -rt "$1" -u "$never" || true
-}
-
-# rows SEED N: points in three heaps, one row each.
-rows() {
-    awk -v seed="$1" -v n="$2" 'BEGIN {
-        srand(seed)
-        print "a,b,c,d,y"
-        for (i = 0; i < n; i++) {
-            y = int(rand() * 3)
-            printf "%.4f,%.4f,%.4f,%.4f,%d\n",
-                rand() + y, rand() - y, rand() * (y + 1), rand(), y
-        }
-    }'
-}
-
-for ((i = 0; i < n_clients; i++)); do
-    rows "$i" 60 >"$tmp/client-0$i.csv"
-done
-rows 9 40 >"$tmp/held-out.csv"
-# Wide enough for an update of a head and two blocks.
-cat >"$tmp/job.yaml" <<YAML
-name: small
-model: {new: "mlp:4-256-256-3"}
-data:
-  set: numbers
-  reader: csv
-loss: softmax_cross_entropy
-batch: 32
-rounds: $rounds
-cohort:
-  target: $n_clients
-  minimum: $n_clients
-seed: 1
-evaluate: held-out.csv
-YAML
+make_data
+victim=$who daemon_flags=()
+case $who in
+async)
+    victim=daemon
+    rounds=3 counted=6 jobs=(small)
+    job_file small 1 "rounds: $rounds" "mode: async" "buffer: 2" \
+        "max_staleness: 4"
+    sed -i "s/minimum: .*/minimum: 2/" "$tmp/small.yaml"
+    ;;
+operated)
+    victim=daemon
+    rounds=2 counted=6 jobs=(small other)
+    job_file small 1 "rounds: $rounds"
+    job_file other 2 "rounds: $rounds"
+    daemon_flags=(--keep-checkpoints 1)
+    ;;
+*)
+    rounds=2 counted=6 jobs=(small)
+    job_file small 1 "rounds: $rounds"
+    ;;
+esac
 
 # --- the federation of one point ---------------------------------------------
 
-# What the victim's coming starts are killed at; empty: nothing, and at -1 it
-# writes down its calls.
-declare -a plan
-kills=0
-
-# as_victim NAME FOLDER COMMAND...: runs it, under the next kill of the plan
-# when NAME is the victim.
-as_victim() {
-    local name=$1 folder=$2 at=${plan[0]-0}
-    shift 2
-    if [ "$name" != "$who" ]; then
-        exec "$@"
-    fi
-    [ "$at" -ne -1 ] || {
-        export KILL_LOG=$tmp/calls
-        at=0
-    }
-    [ $((at % 2)) -eq 1 ] || export KILL_HALF=1
-    export KILL_DIR=$folder KILL_AT=$at LD_PRELOAD=$preload
-    exec "$@"
-}
-
 start_daemon() {
     as_victim daemon "$TRIBUTARY_DIR" tributaryd run --keep-updates \
-        >>"$point/daemon.log" 2>&1 &
+        ${daemon_flags[@]+"${daemon_flags[@]}"} >>"$point/daemon.log" 2>&1 &
     pid[daemon]=$!
 }
 
@@ -158,7 +115,7 @@ attempt() {
 
 # insist COMMAND...: until it works.
 insist() {
-    local tries=$((1000 * slowness)) code=0
+    local tries=$((600 * slowness)) code=0
     until code=0 && attempt "$@"; do
         [ "$?" -ne 2 ] || return 1
         tries=$((tries - 1))
@@ -166,26 +123,7 @@ insist() {
             echo "never worked: $*: $(cat "$point/out")"
             return 1
         }
-        nap 0.01
-    done
-}
-
-# start_over VERB FOLDER COMMAND...: a verb that may be the victim itself, until
-# it works.
-start_over() {
-    local code=137
-    while [ "$code" -eq 137 ]; do
-        code=0
-        (as_victim "$@") >"$point/out" 2>&1 || code=$?
-        if [ "$code" -eq 137 ]; then
-            kills=$((kills + 1))
-            plan=("${plan[@]:1}")
-        elif [ "$code" -eq 5 ] && [ -e "$2/$(whole_with "$1")" ]; then
-            code=0 # it was killed with its work done
-        elif [ "$code" -ne 0 ]; then
-            echo "$1: code $code: $(cat "$point/out")"
-            return 1
-        fi
+        nap 0.03
     done
 }
 
@@ -213,30 +151,133 @@ enrol() {
     fi
 }
 
-# Started, whether or not the answer of a start came through.
+# started JOB: whether or not the answer of a start came through.
 started() {
-    tributaryd status --json | grep -q '"job": "small"\|"last_job": "small"' ||
-        tributaryd start "$tmp/job.yaml"
+    tributaryd jobs --json | grep -q "\"job\": \"$1\"" ||
+        tributaryd start "$tmp/$1.yaml"
 }
 
 is_over() {
-    tributaryd watch --json
+    tributaryd watch "$1" --json
 }
 
-# One federation from its first file to its last. What went wrong is printed.
-whole_run() {
-    local i name
+endpoint() {
+    tributaryd status --json | json_field endpoint
+}
+
+backed_up() {
+    [ -d "$point/backup" ] || tributaryd backup "$TRIBUTARY_DIR" "$point/backup"
+}
+
+rotated() {
+    tributaryd rotate || [ $? -eq 8 ] # begun before the kill
+}
+
+# Whether all clients were welcomed behind the new doors.
+moved() {
+    [ "$(grep -l "^endpoint: \"\{0,1\}$(endpoint)" "$point"/*.home/federation |
+        xargs -r grep -L endpoint_before | wc -l)" -eq $n_clients ]
+}
+
+old_doors_closed() {
+    tributaryd rotate --finish >"$point/finish" 2>&1 ||
+        grep -q "no change of keys" "$point/finish"
+}
+
+collected() {
+    tributaryd gc
+}
+
+# half N: until N updates are in, or the kill has come.
+half() {
+    local before=$kills tries=$((300 * slowness))
+    until [ "$kills" -gt "$before" ] ||
+        [ "$(tributaryd status --json | json_field accepted)" = "$1" ]; do
+        revive || return
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || break
+        nap 0.05
+    done
+}
+
+# Stopped in the middle, with what N clients sent; the others are frozen.
+stopped_half_way() {
+    local name
+    for name in "${@:2}"; do
+        kill -STOP "${pid[$name]}"
+    done
+    insist started small && half "$1" && stop_daemon || return
+    start_daemon
+    for name in "${@:2}"; do
+        kill -CONT "${pid[$name]}"
+    done
+    insist running
+}
+
+story() {
+    case $who in
+    operated)
+        stopped_half_way 2 client-02 &&
+            insist started other && insist backed_up && insist rotated &&
+            insist is_over small && insist is_over other && insist moved &&
+            insist old_doors_closed && insist collected
+        ;;
+    async)
+        stopped_half_way 1 client-01 client-02 && insist is_over small
+        ;;
+    *)
+        insist started small && insist is_over small
+        ;;
+    esac
+}
+
+# A fleet that has enrolled, and its daemon.
+founded() {
+    local i
     start_over init "$TRIBUTARY_DIR" tributaryd init "$TRIBUTARY_DIR" || return
     start_daemon
     insist running || return
     for ((i = 0; i < n_clients; i++)); do
-        name=client-0$i
-        enrol "$name" || return
-        start_client "$name"
+        enrol "client-0$i" || return
+        start_client "client-0$i"
     done
-    insist started || return
-    insist is_over || return
-    stop_daemon
+}
+
+# The same as it was put aside, whose first files are no points.
+found_again() {
+    local i
+    cp -a "$tmp/founded/." "$point/"
+    start_daemon
+    insist running || return
+    for ((i = 0; i < n_clients; i++)); do
+        start_client "client-0$i"
+    done
+    insist all_here
+}
+
+all_here() {
+    [ "$(tributaryd status --json | json_field connected)" = $n_clients ]
+}
+
+put_aside() {
+    point=$tmp/founded
+    mkdir "$point"
+    export TRIBUTARY_DIR=$point/fleet
+    plan=()
+    victim=nobody
+    founded || fail "no fleet was founded"
+    victim=daemon
+    stop_all
+    rm -f "$point"/*.log "$point/invite" "$point/out"
+}
+
+# One federation from its first file to its last. What went wrong is printed.
+whole_run() {
+    if [ -d "$tmp/founded" ]; then
+        found_again
+    else
+        founded
+    fi && story && stop_daemon
 }
 
 # Stops the daemon as an operator does; false: it was killed on the way.
@@ -276,85 +317,106 @@ stop_all() {
 
 # --- what must hold -------------------------------------------------------------
 
-# receipts LOG: of how many rounds. A client that was killed may hear of one again.
-receipts() {
-    sed -n 's/.*event=round_over accepted=yes config=//p' "$1" | sort -u | wc -l
+# unknown LOG...: acceptances that clients have heard of and the journal has not.
+unknown() {
+    python3 - "$TRIBUTARY_DIR/journal.sqlite" "$@" <<'PY'
+import os, re, sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+rows = {(config.hex(), client)
+        for config, client in db.execute("select config, client from acceptance")}
+for log in sys.argv[2:]:
+    name = os.path.basename(log).removesuffix(".log")
+    heard = re.findall(r"event=round_over accepted=yes config=(\w+)", open(log).read())
+    for config in heard:
+        if (config, name) not in rows:
+            print(name, config)
+PY
 }
 
-# Of the folder as it lies there, and the clients' logs.
-look() {
-    local check replay hash updates name n
-    check=$(tributaryd check 2>&1) || {
-        echo "check: $check"
+# of_run JOB: its run's id.
+of_run() {
+    tributaryd jobs --json | tr -d '\n ' | tr '{' '\n' | grep "\"job\":\"$1\"" |
+        json_field run
+}
+
+# look_at JOB: replayed, it has the hash and the number of updates of the run.
+look_at() {
+    local replay hash updates made
+    replay=$(tributaryd replay "$(of_run "$1")" --json 2>&1) || {
+        echo "replay of $1: $replay"
         return 1
     }
-    replay=$(tributaryd replay --json 2>&1) || {
-        echo "replay: $replay"
-        return 1
-    }
+    made=$(tributaryd watch "$1" --json |
+        sed -n 's/.*"model": *"\([0-9a-f]*\)".*/\1/p' | tail -n 1)
     hash=$(json_field hash <<<"$replay")
     updates=$(json_field updates <<<"$replay")
-    [ "$hash" = "$(network_hash)" ] || {
-        echo "replay makes another hash than the run"
+    [ "$hash" = "$made" ] || {
+        echo "replay of $1 makes another hash than the run"
         return 1
     }
-    [ "$updates" = $((rounds * n_clients)) ] || {
-        [ "$updates" -gt $((rounds * n_clients)) ] && double=$((double + 1)) ||
+    [ "$updates" = "$counted" ] || {
+        [ "$updates" -gt "$counted" ] && double=$((double + 1)) ||
             lost=$((lost + 1))
-        echo "$updates updates are in the journal, not $((rounds * n_clients))"
+        echo "$1: $updates updates are in the journal, not $counted"
         return 1
     }
-    for name in client-00 client-01 client-02; do
-        n=$(receipts "$point/$name.log")
-        [ "$n" -le $rounds ] || {
-            lost=$((lost + 1))
-            echo "$name holds $n receipts"
+    [ "$who" = async ] || echo "$hash" >>"$point/hash"
+}
+
+# Of the folder as it lies there, and of what the clients know.
+look() {
+    local said name
+    said=$(tributaryd check "$TRIBUTARY_DIR" --receipts "$point" 2>&1) || {
+        echo "check: $said"
+        return 1
+    }
+    if [ -d "$point/backup" ]; then
+        said=$(tributaryd check "$point/backup" --master-key \
+            "$TRIBUTARY_DIR.master-key" 2>&1) || {
+            echo "check of the backup: $said"
+            return 1
+        }
+    fi
+    : >"$point/hash"
+    for name in "${jobs[@]}"; do
+        look_at "$name" || return
+    done
+    said=$(unknown "$point"/client-0?.log 2>&1)
+    [ -z "$said" ] || {
+        lost=$((lost + 1))
+        echo "accepted, and not in the journal: $said"
+        return 1
+    }
+}
+
+# told_all: whether the unkilled run had in it what the head of this file says.
+told_all() {
+    local event
+    case $who in
+    operated) set -- 'checkpoint result=used .* updates=2' keys_rotated \
+        'gc blobs=[1-9]' ;;
+    async) set -- 'checkpoint result=used .* updates=1' ;;
+    *) set -- ;;
+    esac
+    for event; do
+        grep -q "event=$event" "$point/daemon.log" || {
+            echo "no event=$event in the log"
             return 1
         }
     done
-    echo "$hash" >"$point/hash"
 }
 
-# one_point N: the whole story of one kill. Prints nothing when all is well.
+# one_point: the whole story of one kill.
 one_point() {
     point=$tmp/point
     rm -rf "$point"
     mkdir "$point"
     export TRIBUTARY_DIR=$point/fleet
-    whole_run && look
+    whole_run && look && { [ "${plan[0]-}" != -1 ] || told_all; }
     local code=$?
     stop_all
     return $code
 }
 
-# --- all points -----------------------------------------------------------------
-
-lost=0
-double=0
-equal=0
-points=0
-failed=()
-plan=(-1)
-one_point >"$tmp/said" 2>"$tmp/noise" || fail "the unkilled run: $(cat "$tmp/said")"
-want=$(cat "$point/hash")
-mv "$tmp/calls" "$tmp/first"
-count=$(wc -l <"$tmp/first")
-[ "$count" -gt 0 ] || fail "no call was counted"
-for ((n = first; n <= count + margin; n += every)); do
-    plan=("$n" $((1 + n % 20)))
-    points=$((points + 1))
-    if ! one_point >"$tmp/said" 2>"$tmp/noise"; then
-        failed+=("$n")
-        echo "$who, call $n: $(cat "$tmp/said")"
-    elif [ "$(cat "$point/hash")" = "$want" ]; then
-        equal=$((equal + 1))
-    else
-        failed+=("$n")
-        echo "$who, call $n: hash $(cat "$point/hash"), not $want"
-    fi
-done
-echo "$who: $count calls: $(cut -d' ' -f2 "$tmp/first" | sort | uniq -c |
-    awk '{ printf "%s%s %s", (NR > 1 ? ", " : ""), $1, $2 }')"
-echo "$who: $points points, $kills kills; lost $lost, double $double," \
-    "hashes equal $equal of $points"
-[ ${#failed[@]} -eq 0 ] || fail "at calls ${failed[*]}"
+[ "$victim" = "$who" ] || put_aside
+every_point "$tmp/point/hash"
