@@ -1,94 +1,14 @@
 #include "model/build.h"
 
 #include <ctype.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/stream.h"
 #include "base/text.h"
-#include "model/op.h"
-#include "model/params.h"
+#include "model/init.h"
 
 #define MLP        "mlp:"
 #define NAME_BYTES 32
-
-/* --- initial values ------------------------------------------------------- */
-
-/* Uniform in +-1/sqrt(n_in), from the parameter's own stream. */
-static void draw(tb_value *value, size_t n_in, uint64_t seed)
-{
-    tb_stream stream;
-    float *to = value->data.data;
-    size_t n = tb_tensor_count(&value->data);
-    double bound = n_in > 0 ? 1 / sqrt((double)n_in) : 0;
-    tb_stream_init(&stream, seed, 0, "init", value->name);
-    for (size_t i = 0; i < n; i++) {
-        to[i] = (float)((2 * tb_stream_uniform(&stream) - 1) * bound);
-    }
-}
-
-/* How many numbers flow into one output of a weight at input `at` of node. */
-static size_t fan_in(const tb_node *node, const tb_value *weight, size_t at)
-{
-    const tb_shape *shape = &weight->data.shape;
-    if (shape->rank < 2) {
-        return tb_tensor_count(&weight->data);
-    }
-    bool trans = tb_node_int(node, at == 0 ? "transA" : "transB", 0) != 0;
-    bool columns = at == 0 ? !trans : trans; /* which extent is summed over */
-    return shape->dim[shape->rank - (columns ? 1 : 2)];
-}
-
-/* Fan-in of the weight beside a bias, or of the MatMul that a bias follows. */
-static size_t fan_in_of_bias(const tb_graph *graph, const tb_node *node,
-                             size_t at)
-{
-    if (strcmp(node->op, "Add") == 0) {
-        const tb_value *other = tb_graph_value(graph, node->in[1 - at]);
-        node = other != NULL ? tb_graph_node(graph, other->producer) : NULL;
-    }
-    for (size_t i = 2; node != NULL && i-- > 0;) {
-        const tb_value *weight =
-            i < node->n_in ? tb_graph_value(graph, node->in[i]) : NULL;
-        if (weight != NULL && weight->data.data != NULL) {
-            return fan_in(node, weight, i);
-        }
-    }
-    return 0;
-}
-
-static void draw_param(const tb_graph *graph, tb_value_id id, uint64_t seed)
-{
-    tb_value *value = graph->values[id];
-    const tb_node *node = tb_graph_node(graph, tb_graph_first_use(graph, id));
-    size_t at = 0;
-    size_t n_in = 0;
-    while (node != NULL && node->in[at] != id) {
-        at++;
-    }
-    if (node != NULL && (at == 2 || strcmp(node->op, "Add") == 0)) {
-        n_in = fan_in_of_bias(graph, node, at);
-    } else if (node != NULL) {
-        n_in = fan_in(node, value, at);
-    }
-    draw(value, n_in > 0 ? n_in : tb_tensor_count(&value->data), seed);
-}
-
-tb_rc tb_build_init(tb_graph *graph, uint64_t seed, tb_err *err)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < graph->n_values; i++) {
-        const tb_value *value = graph->values[i];
-        if (value != NULL && value->role == TB_ROLE_PARAM) {
-            draw_param(graph, (tb_value_id)i, seed);
-            n++;
-        }
-    }
-    return n > 0 ? TB_OK
-                 : tb_fail(err, TB_E_MISMATCH,
-                           "the model has no parameter to train");
-}
 
 /* --- mlp ------------------------------------------------------------------ */
 
@@ -270,7 +190,7 @@ tb_rc tb_build_new(tb_graph **out, const char *text, uint64_t seed,
         rc = tb_graph_add_output(graph, x, err);
     }
     if (rc == TB_OK) {
-        rc = tb_build_init(graph, seed, err);
+        rc = tb_init_fresh(graph, seed, err);
     }
     if (rc == TB_OK) {
         *out = graph;

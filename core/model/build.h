@@ -12,20 +12,12 @@
 #define TB_BUILD_WIDTH_MAX  1000000
 #define TB_BUILD_PARAMS_MAX ((size_t)1 << 28)
 
-/* seed: initial weights and biases are uniform in +-1/sqrt(n_in), PyTorch's
- * default for Linear (kaiming_uniform_ with a = sqrt 5), drawn from the stream
- * (seed, 0, "init", parameter name). input_shape: a sample's shape, such as
- * [28, 28]; NULL: [first width]. Errors: USAGE (says what the text should look
- * like), LIMIT (parameters), MISMATCH (input_shape against the first width),
- * NOMEM. */
+/* seed: of the first weights and biases, drawn as by tb_init_fresh (init.h).
+ * input_shape: a sample's shape, such as [28, 28]; NULL: [first width]. Errors:
+ * USAGE (says what the text should look like), LIMIT (parameters), MISMATCH
+ * (input_shape against the first width), NOMEM. */
 tb_rc tb_build_new(tb_graph **out, const char *text, uint64_t seed,
                    const tb_shape *input_shape, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
-
-/* Draws every PARAM anew by the same rule (job's `init: fresh`): weights of two
- * or more dimensions by their fan-in, a bias by the fan-in of the weight of
- * its node. */
-tb_rc tb_build_init(tb_graph *graph, uint64_t seed, tb_err *err)
-    TB_NONNULL(1) TB_MUST_CHECK;
 
 #endif

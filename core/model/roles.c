@@ -26,8 +26,7 @@ static bool one_of(const char *op, const char *const *names, size_t n)
     return false;
 }
 
-/* Operators that hand on the numbers of their first input (Concat: of all). */
-static bool moves(const tb_node *node)
+bool tb_roles_hands_on(const tb_node *node)
 {
     static const char *const names[] = {
         "Identity",  "Transpose", "Reshape", "Flatten", "Squeeze",
@@ -52,8 +51,9 @@ static bool made_by(const tb_graph *graph, tb_value_id id, const char *op)
 static const tb_node *real_maker(const tb_graph *graph, tb_value_id *id)
 {
     const tb_node *node = maker(graph, *id);
-    for (size_t i = 0;
-         i < MAX_DEPTH && node != NULL && moves(node) && node->n_in > 0; i++) {
+    for (size_t i = 0; i < MAX_DEPTH && node != NULL &&
+                       tb_roles_hands_on(node) && node->n_in > 0;
+         i++) {
         *id = node->in[0];
         node = maker(graph, *id);
     }
@@ -191,7 +191,7 @@ tb_rc tb_roles_assign(tb_graph *graph, tb_err *err)
     for (size_t i = n; rc == TB_OK && i > 0; i--) {
         const tb_node *node = graph->nodes[order[i - 1]];
         mark_operands(&m, node);
-        if (moves(node)) {
+        if (tb_roles_hands_on(node)) {
             hand_on(&m, node);
         }
     }

@@ -16,4 +16,8 @@
  * NOMEM. */
 tb_rc tb_roles_assign(tb_graph *graph, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
+/* Whether a node only hands on the numbers of its first input (Concat: of all),
+ * in another place or shape. */
+bool tb_roles_hands_on(const tb_node *node) TB_NONNULL(1);
+
 #endif

@@ -4,6 +4,7 @@
 #include "compress/calibrate.h"
 #include "data/read.h"
 #include "model/build.h"
+#include "model/init.h"
 #include "model/onnx.h"
 #include "model/params.h"
 #include "model/preprocess.h"
@@ -34,7 +35,7 @@ static tb_rc start_graph(tb_graph **graph, const tb_job *job, tb_err *err)
     if (job->model.version[0] != '\0') {
         tb_preprocess_scores(*graph);
     }
-    return job->model.fresh ? tb_build_init(*graph, job->seed, err) : TB_OK;
+    return job->model.fresh ? tb_init_fresh(*graph, job->seed, err) : TB_OK;
 }
 
 /* Scaling is written in front unless there is nothing to do: a model that takes

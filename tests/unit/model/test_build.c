@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "model/build.h"
+#include "model/init.h"
 #include "model/onnx.h"
 #include "model/preprocess.h"
 #include "model/text.h"
@@ -74,7 +75,7 @@ static void the_seed_alone_decides_the_start(void **state)
     CHECK_OK(tb_build_new(&b, "mlp:3-4-1", 6, NULL, &err), err);
     CHECK_OK(tb_params_get(b, pb, 21, &err), err);
     CHECK(memcmp(pa, pb, 21 * sizeof pa[0]) != 0);
-    CHECK_OK(tb_build_init(b, 5, &err), err);
+    CHECK_OK(tb_init_fresh(b, 5, &err), err);
     CHECK_OK(tb_params_get(b, pb, 21, &err), err);
     CHECK(memcmp(pa, pb, 21 * sizeof pa[0]) == 0);
     CHECK_ERR(tb_params_set(b, pa, 22, &err), TB_E_MISMATCH, err,
