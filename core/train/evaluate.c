@@ -11,12 +11,25 @@ struct tb_evaluator {
     tb_graph *graph; /* owned */
     tb_evaluator_options options;
     tb_exec *exec;
+    size_t batch; /* rows of a run */
     tb_loss_layout layout;
     tb_tally *tally; /* borrowed, or NULL */
     void *y;         /* targets of a batch; no more than outputs */
     float *scratch;  /* as the output: where the loss puts a gradient that
                      * nobody reads */
 };
+
+/* As many rows as fit, by what one takes; one row in any case. */
+static tb_rc choose_batch(tb_evaluator *e, tb_err *err)
+{
+    tb_exec_cost one;
+    tb_rc rc = tb_exec_measure_new(&one, e->graph, 1, err);
+    e->batch = TB_EVAL_BATCH_MAX;
+    while (e->batch > 1 && one.bytes > TB_EVAL_BYTES / e->batch) {
+        e->batch /= 2;
+    }
+    return rc;
+}
 
 tb_rc tb_evaluator_new(tb_evaluator **out, const tb_graph *graph,
                        const tb_evaluator_options *options, tb_err *err)
@@ -30,7 +43,10 @@ tb_rc tb_evaluator_new(tb_evaluator **out, const tb_graph *graph,
     e->options = *options;
     tb_rc rc = tb_head_new(&e->graph, graph, loss, err);
     if (rc == TB_OK) {
-        rc = tb_exec_new(&e->exec, e->graph, TB_EVAL_BATCH, err);
+        rc = choose_batch(e, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_exec_new(&e->exec, e->graph, e->batch, err);
     }
     if (rc == TB_OK) {
         const tb_head_ends ends = {tb_exec_input(e->exec, 0),
@@ -88,20 +104,19 @@ static tb_rc score_batch(tb_evaluator *e, const tb_dataset *data, size_t from,
                          size_t n, tb_score *score, tb_err *err)
 {
     const tb_tensor *in = tb_exec_input(e->exec, 0);
-    size_t row_bytes = tb_tensor_bytes(in) / TB_EVAL_BATCH;
-    uint32_t rows[TB_EVAL_BATCH];
+    size_t row_bytes = tb_tensor_bytes(in) / e->batch;
+    uint32_t rows[TB_EVAL_BATCH_MAX];
     for (size_t i = 0; i < n; i++) {
         rows[i] = (uint32_t)(from + i);
     }
     const tb_loss *loss = e->options.loss;
     tb_dataset_batch(data, rows, n, in->data, e->y);
     tb_fit_targets(tb_dataset_spec(data), loss, e->y, n);
-    memset((uint8_t *)in->data + n * row_bytes, 0,
-           (TB_EVAL_BATCH - n) * row_bytes);
+    memset((uint8_t *)in->data + n * row_bytes, 0, (e->batch - n) * row_bytes);
     tb_loss_batch b = {.out = tb_exec_output(e->exec, 0)->data,
                        .y = e->y,
                        .n_rows = n,
-                       .n_padded = TB_EVAL_BATCH,
+                       .n_padded = e->batch,
                        .layout = e->layout,
                        .options = &e->options.loss_options,
                        .grad = e->scratch};
@@ -133,10 +148,9 @@ tb_rc tb_evaluate(tb_evaluator *e, const float *params, const tb_dataset *data,
                        tb_dataset_rows(data));
     }
     tb_exec_set_params(e->exec, params);
-    for (size_t at = from; at < to && rc == TB_OK; at += TB_EVAL_BATCH) {
+    for (size_t at = from; at < to && rc == TB_OK; at += e->batch) {
         size_t left = to - at;
-        rc = score_batch(e, data, at,
-                         left < TB_EVAL_BATCH ? left : TB_EVAL_BATCH, score,
+        rc = score_batch(e, data, at, left < e->batch ? left : e->batch, score,
                          err);
     }
     return rc;

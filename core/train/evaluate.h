@@ -1,6 +1,6 @@
 /* core/train/evaluate.h - loss and accuracy of a model over a dataset. Rows run
- * in batches of a fixed size, so the result never depends on who evaluates.
- * One owner at a time. */
+ * in batches whose size the model alone decides, so the result never depends on
+ * who evaluates. One owner at a time. */
 #ifndef TB_TRAIN_EVALUATE_H
 #define TB_TRAIN_EVALUATE_H
 
@@ -8,7 +8,9 @@
 #include "train/loss.h"
 #include "train/tally.h"
 
-#define TB_EVAL_BATCH 256
+/* A batch: as many rows, a power of two, as run within these bytes. */
+#define TB_EVAL_BATCH_MAX 256
+#define TB_EVAL_BYTES     ((size_t)256 << 20)
 
 typedef struct tb_evaluator tb_evaluator;
 
