@@ -1,6 +1,5 @@
 #include "api/api_priv.h"
 #include "base/mem.h"
-#include "model/params.h"
 
 struct tributary_trainer {
     tb_trainer *trainer; /* owned */
@@ -83,25 +82,6 @@ tributary_status tributary_trainer_set_lr(tributary_trainer *trainer, double lr,
     return tb_api_status(rc, &err, error);
 }
 
-/* Running statistics of the trainer to another graph, if it has some. */
-static tb_rc store_buffers(tb_graph *to, const tb_graph *from, tb_err *err)
-{
-    size_t n = tb_buffers_count(from);
-    if (n == 0) {
-        return TB_OK;
-    }
-    float *buffers = tb_mem_array(n, sizeof *buffers);
-    if (buffers == NULL) {
-        return tb_fail(err, TB_E_NOMEM, "%zu statistics", n);
-    }
-    tb_rc rc = tb_buffers_get(from, buffers, n, err);
-    if (rc == TB_OK) {
-        rc = tb_buffers_set(to, buffers, n, err);
-    }
-    tb_mem_free(buffers);
-    return rc;
-}
-
 tributary_status tributary_trainer_store(const tributary_trainer *trainer,
                                          tributary_model *model,
                                          tributary_error *error)
@@ -111,19 +91,8 @@ tributary_status tributary_trainer_store(const tributary_trainer *trainer,
     if (rc == TB_OK) {
         rc = tb_api_need(model, "trainer_store", "model", &err);
     }
-    size_t n = rc == TB_OK ? tb_trainer_n_params(trainer->trainer) : 0;
-    if (rc == TB_OK && n != tb_params_count(model->graph)) {
-        rc = tb_fail(&err, TB_E_MISMATCH,
-                     "%zu parameters learnt, the model has %zu", n,
-                     tb_params_count(model->graph));
-    }
     if (rc == TB_OK) {
-        rc = store_buffers(model->graph, tb_trainer_graph(trainer->trainer),
-                           &err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_params_set(model->graph, tb_trainer_params(trainer->trainer), n,
-                           &err);
+        rc = tb_trainer_store(trainer->trainer, model->graph, &err);
     }
     return tb_api_status(rc, &err, error);
 }

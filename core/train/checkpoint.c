@@ -24,25 +24,6 @@ enum {
     N_PROGRESS
 };
 
-tb_rc tb_trainer_store(const tb_trainer *t, tb_graph *graph, tb_err *err)
-{
-    size_t n = tb_buffers_count(graph);
-    tb_rc rc = tb_params_set(graph, t->params, t->slots.n_floats, err);
-    if (rc != TB_OK || n == 0) {
-        return rc;
-    }
-    float *buffers = tb_mem_array(n, sizeof *buffers);
-    if (buffers == NULL) {
-        return tb_fail(err, TB_E_NOMEM, "%zu running statistics", n);
-    }
-    rc = tb_buffers_get(t->graph, buffers, n, err);
-    if (rc == TB_OK) {
-        rc = tb_buffers_set(graph, buffers, n, err);
-    }
-    tb_mem_free(buffers);
-    return rc;
-}
-
 /* --- writing -------------------------------------------------------------- */
 
 static tb_rc put(tb_archive_writer *w, const char *name, tb_dtype dtype,

@@ -54,9 +54,4 @@ tb_rc tb_checkpoint_restore(const tb_checkpoint *c, tb_trainer *t, tb_err *err)
 /* Frees what it owns; safe twice and on a zeroed one. */
 void tb_checkpoint_release(tb_checkpoint *c) TB_NONNULL(1);
 
-/* Puts the trainer's parameters and statistics into the model it was made from.
- * Errors: MISMATCH, NOMEM. */
-tb_rc tb_trainer_store(const tb_trainer *t, tb_graph *graph, tb_err *err)
-    TB_NONNULL(1, 2) TB_MUST_CHECK;
-
 #endif

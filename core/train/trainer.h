@@ -70,6 +70,12 @@ const tb_graph *tb_trainer_graph(const tb_trainer *t) TB_NONNULL(1);
 tb_rc tb_trainer_set_buffers(tb_trainer *t, const float *from, size_t n,
                              tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
+/* Puts the trainer's parameters and statistics into the model it was made from,
+ * or one like it. Errors: MISMATCH (not as many of either), NOMEM; the model is
+ * as it was then. */
+tb_rc tb_trainer_store(const tb_trainer *t, tb_graph *graph, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* Name, shape and offset of each parameter in the vector. */
 const tb_slots *tb_trainer_slots(const tb_trainer *t) TB_NONNULL(1);
 

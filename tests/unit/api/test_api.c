@@ -166,7 +166,7 @@ static void what_is_frozen_stays_and_thaws_again(void **state)
     ok(tributary_model_freeze(model, NULL, 0, &error), &error);
     CHECK(tributary_model_n_floats(model, PARAMS) == 9);
     refused(tributary_trainer_store(trainer, model, &error), TRIBUTARY_MISMATCH,
-            &error, "3 parameters learnt");
+            &error, "3 numbers for a model of");
     const char *const unknown = "fc1.weigth";
     refused(tributary_model_freeze(model, &unknown, 1, &error),
             TRIBUTARY_NOT_FOUND, &error, "did you mean \"fc1.weight\"?");

@@ -91,11 +91,37 @@ static void a_look_at_the_gradient_moves_none(void **state)
     CHECK(tb_mem_live() == 0);
 }
 
+/* Where the statistics have no place, the parameters stay too. */
+static void a_model_of_other_statistics_is_left_as_it_was(void **state)
+{
+    tb_trainer *t = new_trainer();
+    tb_graph *held = NULL;
+    float before[2], after[2];
+    tb_err err;
+    (void)state;
+    CHECK_OK(tb_graph_clone(&held, tb_trainer_graph(t), &err), err);
+    held->values[tb_graph_find(held, "variance")]->role = TB_ROLE_CONST;
+    CHECK_OK(tb_params_get(held, before, 2, &err), err);
+    CHECK_OK(tb_trainer_step(t, x, target, 4, NULL, &err), err);
+    CHECK_ERR(tb_trainer_store(t, held, &err), TB_E_MISMATCH, err,
+              "running statistics");
+    CHECK_OK(tb_params_get(held, after, 2, &err), err);
+    CHECK(before[0] == after[0] && before[1] == after[1]);
+    held->values[tb_graph_find(held, "variance")]->role = TB_ROLE_BUFFER;
+    CHECK_OK(tb_trainer_store(t, held, &err), err);
+    CHECK_OK(tb_params_get(held, after, 2, &err), err);
+    CHECK(before[1] != after[1]);
+    tb_graph_free(&held);
+    tb_trainer_free(&t);
+    CHECK(tb_mem_live() == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_moves_running_statistics_as_onnx_says),
         cmocka_unit_test(a_look_at_the_gradient_moves_none),
+        cmocka_unit_test(a_model_of_other_statistics_is_left_as_it_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
