@@ -12,6 +12,8 @@
 #include "train_flags.h"
 #include "verbs.h"
 
+#define SHOW_EVERY_MS 200 /* the progress line, on a terminal */
+
 typedef struct options {
     data_options data;
     loss_flags loss;
@@ -115,6 +117,7 @@ typedef struct training {
     tb_score before;  /* of this run, at the start of this epoch */
     tb_score carried; /* of this epoch, before this run */
     int64_t began_ms;
+    int64_t shown_ms; /* since then: the line that stands there */
 } training;
 
 /* --- progress ------------------------------------------------------------- */
@@ -199,16 +202,18 @@ static bool after_step(void *arg, size_t done, size_t total,
     int64_t ms = tb_clock_ms() - t->began_ms;
     double speed = (double)so_far->n_rows * 1000.0 / (double)(ms > 0 ? ms : 1);
     tb_score epoch = epoch_score(t, so_far);
+    if (!isfinite(so_far->loss_sum)) {
+        return false; /* it will not come back */
+    }
     if (done % t->per_epoch == 0) {
         show_epoch(t, done, &epoch, speed);
         t->before = *so_far;
         t->carried = epoch = (tb_score){0};
-    } else if (done % 64 == 0) {
+    } else if (ms - t->shown_ms >= SHOW_EVERY_MS) {
+        t->shown_ms = ms;
         show_step(t, done, total, &epoch, speed);
     }
-    if (isfinite(so_far->loss_sum)) {
-        keep(t, done, &epoch, stop);
-    }
+    keep(t, done, &epoch, stop);
     return !stop;
 }
 
@@ -295,13 +300,14 @@ static tb_rc run_epochs(training *t, const tb_opt_config *config,
     t->carried = c->progress.epoch;
     tb_rc rc = tb_train_local(t->trainer, t->data, &local, &score, err);
     tb_term_clear(&t->term);
+    if ((rc == TB_OK || rc == TB_E_CANCELLED) && !isfinite(score.loss_sum)) {
+        return tb_fail(
+            err, TB_E_REFUSED,
+            "training diverged (the loss is no number any more): "
+            "lower --lr, or give --clip-norm 1; nothing was written");
+    }
     if (rc == TB_E_CANCELLED) {
         return saver_explain_stop(&t->saver, rc, err);
-    }
-    if (rc == TB_OK && !isfinite(score.loss_sum)) {
-        rc = tb_fail(err, TB_E_REFUSED,
-                     "training diverged (the loss is no number any more): "
-                     "lower --lr, or give --clip-norm 1; nothing was written");
     }
     return rc == TB_OK ? tb_trainer_store(t->trainer, t->graph, err) : rc;
 }

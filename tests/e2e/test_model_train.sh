@@ -80,6 +80,13 @@ expect_code 2 tributary model train start.onnx --data rows.csv --loss l3
 expect_text 'bce_with_logits'
 [ ! -e none.onnx ] || fail "a refused training wrote"
 
+# What diverges ends at once, and leaves no file.
+tributary model new mlp:4-24-1 -o value.onnx >/dev/null
+expect_code 7 timeout 60 tributary model train value.onnx --data rows.csv \
+    --values --lr 100 --epochs 1000000 -o none.onnx
+expect_text 'training diverged'
+[ ! -e none.onnx ] || fail "a training that diverged wrote"
+
 # Frozen layers do not move, all others do.
 tributary model train start.onnx --data rows.csv --freeze 'fc1.*' \
     --optimiser rmsprop -o frozen.onnx >/dev/null
