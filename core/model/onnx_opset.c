@@ -8,13 +8,14 @@
 #define SHORT (TB_TYPE_BIT(TB_U16) | TB_TYPE_BIT(TB_I16))
 
 /* What an operator may say from an opset on, without meaning something else
- * otherwise: an attribute (nonzero: at another value than 0), an element type
- * of an input or (made) of output 0, an input behind the first n_in. From the
- * changelog of ONNX's operators from opset 18 on. */
+ * otherwise: an attribute (nonzero: at another value than 0; text: at this
+ * one), an element type of an input or (made) of output 0, an input behind the
+ * first n_in. From the changelog of ONNX's operators from opset 18 on. */
 typedef struct need {
     const char *op;
     int since;
     const char *attr;
+    const char *text;
     bool nonzero;
     uint32_t types;
     uint8_t input;
@@ -25,6 +26,7 @@ typedef struct need {
 static const need needs[] = {
     {"Split", 18, .attr = "num_outputs"},
     {"Pad", 18, .n_in = 3},
+    {"Pad", 19, .attr = "mode", .text = "wrap"},
     {"AveragePool", 19, .attr = "dilations"},
     {"Cast", 19, .attr = "saturate"},
     {"CastLike", 19, .attr = "saturate"},
@@ -35,6 +37,7 @@ static const need needs[] = {
     {"DequantizeLinear", 19, .types = HALF, .input = 1},
     {"ReduceMax", 20, .types = TB_TYPES_BOOL},
     {"ReduceMin", 20, .types = TB_TYPES_BOOL},
+    {"ConstantOfShape", 20, .types = TB_TYPE_BIT(TB_BF16), .made = true},
     {"QuantizeLinear", 21, .attr = "output_dtype"},
     {"QuantizeLinear", 21, .attr = "block_size"},
     {"QuantizeLinear", 21, .types = SHORT, .input = 2},
@@ -53,8 +56,12 @@ static const need needs[] = {
     {"Elu", 22, .types = TB_TYPE_BIT(TB_BF16)},
     {"HardSigmoid", 22, .types = TB_TYPE_BIT(TB_BF16)},
     {"HardSwish", 22, .types = TB_TYPE_BIT(TB_BF16)},
+    {"Mish", 22, .types = TB_TYPE_BIT(TB_BF16)},
+    {"Selu", 22, .types = TB_TYPE_BIT(TB_BF16)},
     {"Softplus", 22, .types = TB_TYPE_BIT(TB_BF16)},
-    {"Dropout", 22, .types = TB_TYPE_BIT(TB_BF16)},
+    {"Softsign", 22, .types = TB_TYPE_BIT(TB_BF16)},
+    {"ThresholdedRelu", 22, .types = TB_TYPE_BIT(TB_BF16)},
+    {"Dropout", 22, .types = TB_TYPE_BIT(TB_BF16), .input = 1},
     {"LSTM", 22, .types = TB_TYPE_BIT(TB_BF16)},
     {"GRU", 22, .types = TB_TYPE_BIT(TB_BF16)},
     {"RNN", 22, .types = TB_TYPE_BIT(TB_BF16)},
@@ -66,8 +73,10 @@ static bool has_need(const tb_node *node, const tb_value_type *types,
                      const need *n)
 {
     if (n->attr != NULL) {
-        return tb_node_attr(node, n->attr) != NULL &&
-               (!n->nonzero || tb_node_int(node, n->attr, 0) != 0);
+        const tb_attr *attr = tb_node_attr(node, n->attr);
+        return attr != NULL &&
+               (!n->nonzero || tb_node_int(node, n->attr, 0) != 0) &&
+               (n->text == NULL || strcmp(attr->s, n->text) == 0);
     }
     if (n->n_in > 0) {
         return node->n_in > n->n_in;

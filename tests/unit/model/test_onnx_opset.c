@@ -38,6 +38,8 @@ static void the_lowest_opset_that_can_say_it_is_written(void **state)
     static const int64_t twos[] = {2, 2};
     const tb_attr wide = {
         .name = "dilations", .kind = TB_ATTR_INTS, .ints = twos, .n = 2};
+    const tb_attr mode = {.name = "mode", .kind = TB_ATTR_STRING, .s = "wrap"};
+    const tb_attr edge = {.name = "mode", .kind = TB_ATTR_STRING, .s = "edge"};
     const written cases[] = {
         {7, "Relu", {0}, TB_F32, 17},
         {23, "Relu", {0}, TB_F32, 17},
@@ -48,6 +50,10 @@ static void the_lowest_opset_that_can_say_it_is_written(void **state)
         {23, "MaxPool", TB_ATTR_I("ceil_mode", 0), TB_F32, 17},
         {23, "MaxPool", TB_ATTR_I("ceil_mode", 1), TB_F32, 22},
         {13, "MaxPool", TB_ATTR_I("ceil_mode", 1), TB_F32, 17},
+        {23, "Pad", mode, TB_F32, 19},
+        {23, "Pad", edge, TB_F32, 18}, /* another operator than that of 17 */
+        {23, "Selu", {0}, TB_BF16, 22},
+        {23, "Dropout", {0}, TB_BF16, 17},
         {21, "DequantizeLinear", {0}, TB_I8, 17},
         {23, "DequantizeLinear", {0}, TB_I16, 21},
     };
