@@ -211,8 +211,11 @@ void tb_preprocess_scores(tb_graph *graph)
     tb_node_id id = graph->values[graph->outputs[0]]->producer;
     const tb_node *last = id != TB_ID_NONE ? tb_graph_node(graph, id) : NULL;
     if (last != NULL && strcmp(last->op, "Softmax") == 0) {
+        tb_value_id y = graph->outputs[0];
         tb_graph_set_output(graph, 0, last->in[0]);
-        tb_graph_remove_node(graph, id);
+        if (tb_graph_n_uses(graph, y) == 0 && !tb_graph_is_output(graph, y)) {
+            tb_graph_remove_node(graph, id);
+        }
     }
 }
 

@@ -35,7 +35,8 @@ tb_rc tb_preprocess_softmax(tb_graph *graph, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
 /* Takes such a Softmax away again: what is trained ends in scores. A model that
- * ends in none is left as it is. */
+ * ends in none is left as it is; a Softmax that is read elsewhere stays, behind
+ * the output. */
 void tb_preprocess_scores(tb_graph *graph) TB_NONNULL(1);
 
 /* Writes, and reads, the class names. A name must not be empty or hold a

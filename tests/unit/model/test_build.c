@@ -299,6 +299,36 @@ static void a_softmax_is_added_once(void **state)
     tb_graph_free(&graph);
 }
 
+/* Unless something else reads it. */
+static void a_softmax_is_taken_away_again(void **state)
+{
+    (void)state;
+    for (int read = 0; read < 2; read++) {
+        tb_graph *graph = NULL;
+        graph_run run;
+        tb_value_id log_p = TB_ID_NONE;
+        tb_err err;
+        CHECK_OK(tb_build_new(&graph, "mlp:3-4", 1, NULL, &err), err);
+        CHECK_OK(tb_preprocess_softmax(graph, &err), err);
+        tb_node_spec log = {.op = "Log", .in = &graph->outputs[0], .n_in = 1};
+        if (read) {
+            CHECK_OK(tb_graph_apply(graph, &log_p, &log, &err), err);
+            CHECK_OK(tb_graph_add_output(graph, log_p, &err), err);
+        }
+        tb_preprocess_scores(graph);
+        tb_preprocess_scores(graph); /* there is none any more */
+        CHECK(strcmp(tb_graph_node(graph,
+                                   graph->values[graph->outputs[0]]->producer)
+                         ->op,
+                     "Gemm") == 0);
+        CHECK_OK(
+            graph_run_init(&run, graph, &(tb_bind_options){.batch = 2}, &err),
+            err);
+        graph_run_release(&run);
+        tb_graph_free(&graph);
+    }
+}
+
 static void class_names_travel_in_the_file(void **state)
 {
     static const char *const names[] = {"T-shirt/top", "Trouser", "Bag"};
@@ -445,6 +475,7 @@ int main(void)
         cmocka_unit_test(scaling_that_makes_no_sense_changes_nothing),
         cmocka_unit_test(survives_each_allocation_failing),
         cmocka_unit_test(a_softmax_is_added_once),
+        cmocka_unit_test(a_softmax_is_taken_away_again),
         cmocka_unit_test(class_names_travel_in_the_file),
         cmocka_unit_test(a_listing_names_shapes_and_parameters),
         cmocka_unit_test(a_fixed_batch_can_be_opened),
