@@ -67,15 +67,17 @@ static size_t best_f32(const arg_state *s, const float *x)
 /* Whole numbers are compared as such: a double does not hold all of them. */
 static size_t best_rare(const arg_state *s, const tb_tensor *x, size_t at)
 {
-    bool whole = !tb_dtype_in(x->dtype, TB_TYPES_FLOAT) && x->dtype != TB_U64;
+    bool whole = !tb_dtype_is_float(x->dtype);
+    /* As signed ones, unsigned numbers of 64 bits keep their order so. */
+    uint64_t flip = x->dtype == TB_U64 ? UINT64_C(1) << 63 : 0;
     size_t best = 0;
     for (size_t i = 1; i < s->n; i++) {
         size_t a = at + best * s->n_inner;
         size_t b = at + i * s->n_inner;
         bool wins = false;
         if (whole) {
-            int64_t old = tb_tensor_i64_at(x, a);
-            int64_t new = tb_tensor_i64_at(x, b);
+            int64_t old = (int64_t)((uint64_t)tb_tensor_i64_at(x, a) ^ flip);
+            int64_t new = (int64_t)((uint64_t)tb_tensor_i64_at(x, b) ^ flip);
             wins = old == new ? s->last : s->least ? new < old : new > old;
         } else {
             wins = beats(s, tb_tensor_f64_at(x, a), tb_tensor_f64_at(x, b));

@@ -134,6 +134,9 @@ static const uint16_t chosen[] = {1, 9, 3};
 static const uint8_t both[] = {0, 0, 1};
 static const uint8_t other[] = {0, 1, 1};
 static const uint8_t differ[] = {1, 1, 0};
+static const uint64_t near[] = {TOP + 1, TOP + 2, TOP, 1};
+static const int64_t largest[] = {1};
+static const int64_t smallest[] = {3};
 
 static const sum sums[] = {
     {.op = "Div",
@@ -209,6 +212,8 @@ static const sum sums[] = {
      .in = {OF(TB_BOOL, choice), OF(TB_BOOL, other)},
      WANT(TB_BOOL, both)},
     {.op = "Not", .in = {OF(TB_BOOL, differ)}, WANT(TB_BOOL, both)},
+    {.op = "ArgMax", .in = {OF(TB_U64, near)}, WANT(TB_I64, largest)},
+    {.op = "ArgMin", .in = {OF(TB_U64, near)}, WANT(TB_I64, smallest)},
 };
 
 static void each_type_computes_as_its_numbers_do(void **state)
