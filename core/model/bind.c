@@ -94,7 +94,8 @@ static tb_rc bind_input(tb_binder *b, tb_value_id id, tb_err *err)
         if (dim == TB_DIM_ANY && i > 0) {
             return tb_fail(err, TB_E_UNSUPPORTED,
                            "input \"%s\": dimension %zu is open; only the "
-                           "first may be",
+                           "first may be: export the model with fixed sizes "
+                           "behind it",
                            value->name, i);
         }
         t.shape.dim[i] = dim == TB_DIM_ANY ? b->options->batch : (size_t)dim;

@@ -23,15 +23,19 @@ tb_rc tb_op_of(const tb_op **out, const tb_graph *graph, const tb_node *node,
     if (*out != NULL) {
         return TB_OK;
     }
+    int first = TB_OPSET_ANY;
     for (size_t i = 0; tb_op_list[i] != NULL; i++) {
         const tb_op *op = tb_op_list[i];
-        if (strcmp(op->name, node->op) == 0 &&
+        if (op->since < first && strcmp(op->name, node->op) == 0 &&
             strcmp(op->domain, node->domain) == 0) {
-            return tb_fail(err, TB_E_UNSUPPORTED,
-                           "operator %s (node \"%s\") in opset %d: known from "
-                           "opset %d on; export the model with that opset",
-                           node->op, node->name, graph->opset, op->since);
+            first = op->since;
         }
+    }
+    if (first < TB_OPSET_ANY) {
+        return tb_fail(err, TB_E_UNSUPPORTED,
+                       "operator %s (node \"%s\") in opset %d: known from "
+                       "opset %d on; export the model with that opset",
+                       node->op, node->name, graph->opset, first);
     }
     return tb_fail(err, TB_E_UNSUPPORTED,
                    "operator %s%s%s (node \"%s\", opset %d) is not supported",

@@ -82,7 +82,7 @@ static tb_rc read_extents(tb_rnn *s, const tb_call *call,
     int64_t said = tb_node_int(call->node, "hidden_size", 0);
     if (said != 0 && said != (int64_t)s->n_hidden) {
         return tb_fail(err, TB_E_MISMATCH,
-                       "hidden_size %lld, but TB_RNN_R has %zu",
+                       "hidden_size is %lld, but R's last dimension %zu",
                        (long long)said, s->n_hidden);
     }
     return TB_OK;

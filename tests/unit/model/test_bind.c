@@ -124,6 +124,52 @@ static void a_shape_from_data_is_refused(void **state)
     tb_graph_free(&graph);
 }
 
+static void only_the_number_of_rows_may_be_open(void **state)
+{
+    const tb_dims dims = {.rank = 2, .dim = {TB_DIM_ANY, TB_DIM_ANY}};
+    tb_value_id x = TB_ID_NONE;
+    tb_graph *graph = NULL;
+    tb_bound *bound = NULL;
+    tb_err err;
+    (void)state;
+    CHECK_OK(tb_graph_new(&graph, "test", 17, &err), err);
+    CHECK_OK(tb_graph_add_input(graph, &x, "x", TB_F32, &dims, &err), err);
+    end(graph, apply(graph, "Relu", x, TB_ID_NONE, NULL));
+    CHECK_ERR(tb_bind_new(&bound, graph, &(tb_bind_options){.batch = 2}, &err),
+              TB_E_UNSUPPORTED, err,
+              "input \"x\": dimension 1 is open; only the first may be: export "
+              "the model with fixed sizes");
+    tb_graph_free(&graph);
+}
+
+/* --- operators ------------------------------------------------------------ */
+
+/* Each has entries of several opsets; the newest is listed first. */
+static void an_operator_that_is_too_new_names_its_first_opset(void **state)
+{
+    static const struct {
+        const char *op;
+        int opset;
+        const char *first;
+    } cases[] = {
+        {"BatchNormalization", 6, "known from opset 7 on"},
+        {"GroupNormalization", 17, "known from opset 18 on"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tb_value_id x = TB_ID_NONE;
+        tb_graph *graph = start(&x);
+        tb_bound *bound = NULL;
+        tb_err err;
+        graph->opset = cases[i].opset;
+        end(graph, apply(graph, cases[i].op, x, TB_ID_NONE, NULL));
+        CHECK_ERR(
+            tb_bind_new(&bound, graph, &(tb_bind_options){.batch = 2}, &err),
+            TB_E_UNSUPPORTED, err, cases[i].first);
+        tb_graph_free(&graph);
+    }
+}
+
 /* --- what is folded ------------------------------------------------------- */
 
 /* Calls of Transpose(w), to which x is added, when w has that role. */
@@ -250,6 +296,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_shape_that_follows_the_batch_is_folded_at_any),
         cmocka_unit_test(a_shape_from_data_is_refused),
+        cmocka_unit_test(only_the_number_of_rows_may_be_open),
+        cmocka_unit_test(an_operator_that_is_too_new_names_its_first_opset),
         cmocka_unit_test(nothing_that_trains_is_folded),
         cmocka_unit_test(a_constant_index_out_of_range_names_its_node),
         cmocka_unit_test(a_promise_of_terabytes_allocates_nothing),
