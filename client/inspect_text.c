@@ -9,6 +9,7 @@
 
 #define WIDTH      80
 #define CELL_BYTES 96
+#define LISTED_MIN 5 /* numbers of a constant that has a line of its own */
 
 /* Columns of the drawing: what stands in them, and how wide they are. */
 typedef struct drawing {
@@ -292,10 +293,26 @@ static tb_rc put_classes(const tb_graph *graph, tb_buf *out, tb_err *err)
     return rc;
 }
 
+static tb_rc put_initialiser(const tb_value *value, tb_buf *out, tb_err *err)
+{
+    char shape[CELL_BYTES];
+    char name[CELL_BYTES];
+    char n[32];
+    shape_text(&value->dims, shape);
+    name_text(value->name, 40, name);
+    return tb_buf_printf(out, err, "  %-40s %-4s %-20s %10s\n", name,
+                         tb_dtype_name(value->dtype), shape,
+                         grouped(tb_tensor_count(&value->data), n));
+}
+
+/* Axes and sizes, of which an exporter writes hundreds, are only counted. A
+ * constant that may be a weight says how it is trained. */
 static tb_rc put_initialisers(const inspection *in, initialiser_kind kind,
                               tb_buf *out, tb_err *err)
 {
     char n[32];
+    size_t n_small = 0;
+    bool weights = false;
     if (in->n_of[kind] == 0) {
         return TB_OK;
     }
@@ -304,18 +321,25 @@ static tb_rc put_initialisers(const inspection *in, initialiser_kind kind,
                              grouped(in->in_each[kind], n));
     for (size_t i = 0; rc == TB_OK && i < in->graph->n_values; i++) {
         const tb_value *value = in->graph->values[i];
-        char shape[CELL_BYTES];
-        char name[CELL_BYTES];
         if (value == NULL || value->data.data == NULL || in->kinds[i] != kind) {
             continue;
         }
-        shape_text(&value->dims, shape);
-        name_text(value->name, 40, name);
-        rc = tb_buf_printf(out, err, "  %-40s %-4s %-20s %10s\n", name,
-                           tb_dtype_name(value->dtype), shape,
-                           grouped(tb_tensor_count(&value->data), n));
+        if (kind == KIND_CONSTANT &&
+            tb_tensor_count(&value->data) < LISTED_MIN) {
+            n_small++;
+            continue;
+        }
+        weights = weights || (kind == KIND_CONSTANT && value->dtype == TB_F32);
+        rc = put_initialiser(value, out, err);
     }
-    return rc;
+    if (rc == TB_OK && n_small > 0) {
+        rc = tb_buf_printf(out, err, "  %zu of fewer than %d numbers\n",
+                           n_small, LISTED_MIN);
+    }
+    return rc == TB_OK && weights
+               ? tb_buf_printf(out, err,
+                               "  (a weight among these? --train NAME)\n")
+               : rc;
 }
 
 /* The lines of one way to run: what it needs. */

@@ -12,7 +12,7 @@ typedef struct options {
     char loss[WORD_BYTES];
     char optimiser[WORD_BYTES];
     double momentum;
-    tb_text_list freeze;
+    tb_text_list freeze, train;
 } options;
 
 static const tb_setting rows[] = {
@@ -58,6 +58,12 @@ static const tb_setting rows[] = {
      .value = "PATTERN",
      .type = TB_SETTING_TEXTS,
      TB_FIELD(options, freeze)},
+    {.key = "train",
+     .help = "a constant, or a pattern of names, that is trained though the "
+             "rule takes it for one; again for more",
+     .value = "PATTERN",
+     .type = TB_SETTING_TEXTS,
+     TB_FIELD(options, train)},
 };
 
 static const tb_setting_table table = {.env = "TRIBUTARY_",
@@ -100,7 +106,9 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
 {
     const options *o = call->values[0];
     const tb_params_rule rule = {.freeze = (const char *const *)o->freeze.at,
-                                 .n_freeze = o->freeze.n};
+                                 .n_freeze = o->freeze.n,
+                                 .train = (const char *const *)o->train.at,
+                                 .n_train = o->train.n};
     inspect_options how = {.budget = o->budget, .rule = &rule};
     inspection what = {0};
     tb_graph *graph = NULL;

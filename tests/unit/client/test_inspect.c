@@ -214,6 +214,49 @@ static void the_drawing_fits_eighty_columns(void **state)
     tb_graph_free(&graph);
 }
 
+/* An exporter writes hundreds of axes, and weights that look like constants. */
+static void
+small_constants_are_counted_and_large_ones_say_how_they_train(void **state)
+{
+    static const float numbers[6] = {1, 2, 3, 4, 5, 6};
+    const char *const names[] = {"offset"};
+    tb_graph *graph = build("mlp:4-6");
+    inspect_options o = options(8, 0);
+    tb_err err;
+    (void)state;
+    for (size_t n = 6; n >= 1; n = n > 1 ? 1 : 0) {
+        tb_tensor t =
+            tb_tensor_view(TB_F32, &TB_SHAPE(n), (void *)(uintptr_t)numbers);
+        tb_value_id in[2] = {graph->outputs[0], TB_ID_NONE};
+        tb_value_id y = TB_ID_NONE;
+        const tb_node_spec add = {.op = "Mul", .in = in, .n_in = 2};
+        CHECK_OK(tb_graph_add_data(graph, &in[1], n > 1 ? "offset" : "one",
+                                   TB_ROLE_CONST, &t, &err),
+                 err);
+        CHECK_OK(tb_graph_apply(graph, &y, &add, &err), err);
+        tb_graph_set_output(graph, 0, y);
+    }
+    for (size_t trained = 0; trained < 2; trained++) {
+        const tb_params_rule rule = {.train = names, .n_train = trained};
+        inspection in;
+        tb_buf text;
+        o.rule = &rule;
+        tb_buf_init(&text, 1 << 16);
+        CHECK_OK(inspect(&in, graph, &o, &err), err);
+        CHECK_OK(inspection_text(&in, &text, &err), err);
+        CHECK_OK(tb_buf_put(&text, "", 1, &err), err);
+        const char *got = (const char *)text.data;
+        const char *constants = strstr(got, "\nconstant: ");
+        CHECK(constants != NULL && strstr(got, "  one ") == NULL);
+        CHECK(strstr(constants, "\n  1 of fewer than 5 numbers\n") != NULL);
+        CHECK((strstr(constants, "\n  offset ") != NULL) == !trained);
+        CHECK((strstr(constants, "--train NAME") != NULL) == !trained);
+        inspection_release(&in);
+        tb_buf_release(&text);
+    }
+    tb_graph_free(&graph);
+}
+
 static tb_rc inspect_and_draw(void *arg, tb_err *err)
 {
     tb_graph *graph = NULL;
@@ -251,6 +294,8 @@ int main(void)
         cmocka_unit_test(a_frozen_initialiser_is_told_from_a_constant),
         cmocka_unit_test(a_model_that_cannot_train_says_why),
         cmocka_unit_test(the_drawing_fits_eighty_columns),
+        cmocka_unit_test(
+            small_constants_are_counted_and_large_ones_say_how_they_train),
         cmocka_unit_test(survives_each_allocation_failing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
