@@ -3,11 +3,16 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
+# All of it, without the tests: what `cmake --install` needs to be built.
+add_custom_target(installed)
+
 foreach(program tributary tributaryd tributary-sim)
   if(TARGET ${program})
+    add_dependencies(installed ${program})
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
   if(TARGET man-${program})
+    add_dependencies(installed man-${program})
     install(FILES ${CMAKE_BINARY_DIR}/man/${program}.1
       DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
   endif()
@@ -19,6 +24,7 @@ if(TARGET libtributary)
   set(package ${CMAKE_INSTALL_LIBDIR}/cmake/tributary)
   install(FILES ${CMAKE_SOURCE_DIR}/include/tributary.h
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  add_dependencies(installed libtributary)
   install(TARGETS libtributary EXPORT tributary
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(EXPORT tributary NAMESPACE tributary:: DESTINATION ${package}
