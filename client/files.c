@@ -1,14 +1,40 @@
 #include "files.h"
 
 #include <stdio.h>
+#include <string.h>
 
+#include "base/mem.h"
 #include "base/text.h"
 #include "data/read.h"
 #include "model/onnx.h"
+#include "model/preprocess.h"
 
 static const char *or_null(const char *text)
 {
     return text[0] != '\0' ? text : NULL;
+}
+
+tb_rc name_classes(data_options *options, const tb_graph *graph, tb_err *err)
+{
+    tb_text_list *list = &options->classes;
+    size_t n = tb_preprocess_n_classes(graph);
+    if (list->n > 0 || n == 0) {
+        return TB_OK;
+    }
+    list->at = tb_mem_array(n, sizeof *list->at);
+    options->or_numbers = true;
+    for (size_t i = 0; list->at != NULL && i < n; i++) {
+        size_t bytes = 0;
+        const char *name = tb_preprocess_class(graph, i, &bytes);
+        char *own = tb_mem_array(bytes + 1, 1);
+        if (own == NULL) {
+            return tb_fail(err, TB_E_NOMEM, "%zu classes", n);
+        }
+        memcpy(own, name, bytes);
+        list->at[list->n++] = own;
+    }
+    return list->at != NULL ? TB_OK
+                            : tb_fail(err, TB_E_NOMEM, "%zu classes", n);
 }
 
 tb_rc read_data(tb_dataset **out, const data_options *options, tb_err *err)
@@ -21,6 +47,7 @@ tb_rc read_data(tb_dataset **out, const data_options *options, tb_err *err)
         .label = or_null(options->label),
         .classes = (const char *const *)options->classes.at,
         .n_classes = options->classes.n,
+        .or_numbers = options->or_numbers,
         .unlabelled = options->unlabelled,
         .ignores = options->ignores,
         .ignore = options->ignore,

@@ -20,6 +20,7 @@ typedef struct data_options {
     tb_text_list columns;
     char label[128];
     tb_text_list classes;
+    bool or_numbers; /* the classes are the model's: numbers name them too */
     bool values;
     bool unlabelled; /* features only */
     bool ignores;    /* labels of `ignore` are no class */
@@ -67,6 +68,10 @@ typedef struct data_options {
         .key = "values", .help = "the target is a number, not a class",        \
         .type = TB_SETTING_BOOL, TB_FIELD(owner, data.values)                  \
     }
+
+/* Where the user names no classes, those that the model has. Errors: NOMEM. */
+tb_rc name_classes(data_options *options, const tb_graph *graph,
+                   tb_err *err) TB_MUST_CHECK;
 
 /* Reads the data set that the options describe. */
 tb_rc read_data(tb_dataset **out, const data_options *options,

@@ -336,7 +336,7 @@ static tb_rc put_initialisers(const inspection *in, initialiser_kind kind,
         rc = tb_buf_printf(out, err, "  %zu of fewer than %d numbers\n",
                            n_small, LISTED_MIN);
     }
-    return rc == TB_OK && weights
+    return rc == TB_OK && weights && in->trains
                ? tb_buf_printf(out, err,
                                "  (a weight among these? --train NAME)\n")
                : rc;

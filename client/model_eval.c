@@ -384,6 +384,9 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
         rc = read_model(&graph, call->args[0], NULL, err);
     }
     if (rc == TB_OK) {
+        rc = name_classes(&o->data, graph, err);
+    }
+    if (rc == TB_OK) {
         rc = read_data(&data, &o->data, err);
     }
     if (rc == TB_OK) {

@@ -54,8 +54,8 @@ static const tb_setting_table table = {.env = "TRIBUTARY_",
                                        .n_rows = sizeof rows / sizeof rows[0],
                                        .bytes = sizeof(options)};
 
-static tb_rc calibrate(tb_ranges *ranges, const tb_graph *graph,
-                       const options *o, tb_err *err)
+static tb_rc calibrate(tb_ranges *ranges, const tb_graph *graph, options *o,
+                       tb_err *err)
 {
     tb_dataset *data = NULL;
     if (o->data.path[0] == '\0') {
@@ -64,7 +64,10 @@ static tb_rc calibrate(tb_ranges *ranges, const tb_graph *graph,
                        "--data PATH",
                        o->scheme);
     }
-    tb_rc rc = read_data(&data, &o->data, err);
+    tb_rc rc = name_classes(&o->data, graph, err);
+    if (rc == TB_OK) {
+        rc = read_data(&data, &o->data, err);
+    }
     if (rc == TB_OK) {
         rc = tb_ranges_init(ranges, graph, err);
     }
@@ -77,7 +80,7 @@ static tb_rc calibrate(tb_ranges *ranges, const tb_graph *graph,
 
 static tb_rc run(tb_cli_call *call, tb_err *err)
 {
-    const options *o = call->values[0];
+    options *o = call->values[0];
     tb_ranges ranges = {0};
     tb_pass_options how = {.bits = o->bits, .ranges = &ranges};
     const tb_pass *pass = NULL;

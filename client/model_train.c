@@ -108,6 +108,8 @@ typedef struct training {
     tb_graph *graph;
     tb_dataset *data;
     tb_evaluator_options objective;
+    const tb_optimiser *optimiser;
+    tb_opt_config config;
     tb_trainer *trainer;
     saver saver;
     /* What the progress line needs. */
@@ -240,46 +242,69 @@ static tb_rc assign(tb_graph *graph, const options *o, tb_err *err)
     return tb_params_assign(graph, &rule, err);
 }
 
-static tb_rc new_trainer(training *t, tb_opt_config *config, tb_err *err)
+static tb_rc new_trainer(training *t, tb_err *err)
 {
     const options *o = t->o;
     tb_trainer_options trainer = {.loss = t->objective.loss,
                                   .loss_options = t->objective.loss_options,
                                   .n_labels = t->objective.n_labels,
+                                  .optimiser = t->optimiser,
+                                  .config = t->config,
                                   .clip = o->step.clip,
                                   .batch = o->batch,
                                   .micro_batch = o->micro_batch,
                                   .chance_seed = o->seed};
-    tb_rc rc = optimiser_from_flags(&trainer.optimiser, config, &o->step,
+    return tb_trainer_new(&t->trainer, t->graph, &trainer, err);
+}
+
+/* Flags and model first: what is wrong with them is said before the data are
+ * read. */
+static tb_rc load(training *t, options *o, const char *path, tb_err *err)
+{
+    tb_rc rc = optimiser_from_flags(&t->optimiser, &t->config, &o->step,
                                     t->settings, err);
-    trainer.config = *config;
-    return rc == TB_OK ? tb_trainer_new(&t->trainer, t->graph, &trainer, err)
+    if (rc == TB_OK) {
+        rc = ignore_labels(&o->data, &o->loss, err);
+    }
+    if (rc == TB_OK) {
+        rc = read_model(&t->graph, path, NULL, err);
+    }
+    if (rc == TB_OK) {
+        rc = name_classes(&o->data, t->graph, err);
+    }
+    if (rc == TB_OK) {
+        rc = read_data(&t->data, &o->data, err);
+    }
+    return rc == TB_OK ? loss_from_flags(&t->objective, &o->loss,
+                                         tb_dataset_spec(t->data), err)
                        : rc;
 }
 
 /* The model as the file has it, or as the checkpoint has it; and what of it is
  * to be trained. */
-static tb_rc load(training *t, const char *path, tb_checkpoint *c, tb_err *err)
+static tb_rc prepare(training *t, tb_checkpoint *c, tb_err *err)
 {
     const options *o = t->o;
     tb_rc rc = TB_OK;
     if (o->checkpoint.resume) {
         rc = saver_read(&t->saver, c, o->seed, tb_dataset_rows(t->data), err);
         if (rc == TB_OK) {
+            tb_graph_free(&t->graph);
             t->graph = c->graph;
             c->graph = NULL;
         }
     } else {
-        rc = read_model(&t->graph, path, NULL, err);
-        if (rc == TB_OK) {
-            rc = scale_input(t->graph, o, t->data, err);
+        rc = scale_input(t->graph, o, t->data, err);
+        if (rc == TB_OK && o->data.classes.n > 0 && !o->data.values) {
+            rc = tb_preprocess_set_classes(
+                t->graph, (const char *const *)o->data.classes.at,
+                o->data.classes.n, err);
         }
     }
     return rc == TB_OK ? assign(t->graph, o, err) : rc;
 }
 
-static tb_rc run_epochs(training *t, const tb_opt_config *config,
-                        const tb_checkpoint *c, tb_err *err)
+static tb_rc run_epochs(training *t, const tb_checkpoint *c, tb_err *err)
 {
     const options *o = t->o;
     tb_score score = {0};
@@ -291,7 +316,7 @@ static tb_rc run_epochs(training *t, const tb_opt_config *config,
     const tb_local_options local = {.epochs = o->epochs,
                                     .resume = o->checkpoint.resume,
                                     .done = (size_t)c->progress.steps,
-                                    .lr = config->lr,
+                                    .lr = t->config.lr,
                                     .schedule = &schedule,
                                     .seed = o->seed,
                                     .client = "",
@@ -312,19 +337,18 @@ static tb_rc run_epochs(training *t, const tb_opt_config *config,
     return rc == TB_OK ? tb_trainer_store(t->trainer, t->graph, err) : rc;
 }
 
-static tb_rc train(training *t, const char *path, tb_err *err)
+static tb_rc train(training *t, tb_err *err)
 {
     tb_checkpoint c = {0};
-    tb_opt_config config = {0};
-    tb_rc rc = load(t, path, &c, err);
+    tb_rc rc = prepare(t, &c, err);
     if (rc == TB_OK) {
-        rc = new_trainer(t, &config, err);
+        rc = new_trainer(t, err);
     }
     if (rc == TB_OK && t->o->checkpoint.resume) {
         rc = tb_checkpoint_restore(&c, t->trainer, err);
     }
     if (rc == TB_OK) {
-        rc = run_epochs(t, &config, &c, err);
+        rc = run_epochs(t, &c, err);
     }
     tb_checkpoint_release(&c);
     return rc;
@@ -369,17 +393,10 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     tb_term_init(&t.term, stdout);
     tb_rc rc = saver_init(&t.saver, &o->checkpoint, output, t.settings, err);
     if (rc == TB_OK) {
-        rc = ignore_labels(&o->data, &o->loss, err);
+        rc = load(&t, o, call->args[0], err);
     }
     if (rc == TB_OK) {
-        rc = read_data(&t.data, &o->data, err);
-    }
-    if (rc == TB_OK) {
-        rc = loss_from_flags(&t.objective, &o->loss, tb_dataset_spec(t.data),
-                             err);
-    }
-    if (rc == TB_OK) {
-        rc = train(&t, call->args[0], err);
+        rc = train(&t, err);
     }
     if (rc == TB_OK) {
         rc = write_model_apart(t.graph, output, o->external, &file, err);
@@ -412,7 +429,8 @@ const tb_verb verb_model_train = {
         "tributary model train m.onnx --data train/ --freeze 'features.*'\n",
     .notes = "--scale writes the scaling into the model, once: a model that "
              "has it takes raw data\nfrom then on, and is trained further "
-             "without the flag.\n\nA training that ends before its time goes "
+             "without the flag.\n--classes are written into it as well: later "
+             "commands know them.\n\nA training that ends before its time goes "
              "on with the same flags and --resume, and\nends in the same "
              "bits. Its checkpoint lies beside the output until then.\n",
     .tables = {&table},

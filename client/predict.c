@@ -204,16 +204,12 @@ static tb_rc take_classes(answers *a, const tb_graph *graph, tb_err *err)
                               : tb_fail(err, TB_E_NOMEM, "classes: no memory");
 }
 
-static tb_rc predict_here(answers *a, const char *model, const input *in,
-                          const options *o, tb_err *err)
+static tb_rc predict_here(answers *a, tb_predictor *p, const input *in,
+                          tb_err *err)
 {
-    tb_predictor *p = NULL;
     tb_buf x;
     tb_buf_init(&x, MODEL_BYTES_MAX);
-    tb_rc rc = load_model(&p, model, o, err);
-    if (rc == TB_OK) {
-        rc = check_input(p, in, err);
-    }
+    tb_rc rc = check_input(p, in, err);
     if (rc == TB_OK) {
         rc = gather(in, &x, err);
     }
@@ -226,7 +222,6 @@ static tb_rc predict_here(answers *a, const char *model, const input *in,
     if (rc == TB_OK) {
         rc = tb_predictor_run(p, x.data, in->count, a->y, err);
     }
-    tb_predictor_free(&p);
     tb_buf_release(&x);
     return rc;
 }
@@ -390,19 +385,26 @@ static tb_rc print(const answers *a, const input *in, bool json, tb_err *err)
 
 static tb_rc run(tb_cli_call *call, tb_err *err)
 {
-    const options *o = call->values[0];
+    options *o = call->values[0];
     const char *model = call->args[0];
+    tb_predictor *p = NULL; /* NULL: at the coordinator */
     answers a = {0};
     input in = {0};
     tb_rc rc = tb_crypto_init(err);
+    if (rc == TB_OK && !o->remote) {
+        rc = load_model(&p, model, o, err);
+        if (rc == TB_OK) {
+            rc = name_classes(&o->data, tb_predictor_graph(p), err);
+        }
+    }
     if (rc == TB_OK) {
         rc = read_input(&in, call->args[1], o, err);
     }
     if (rc == TB_OK) {
         a.n_rows = in.count;
         a.classify = o->data.unlabelled && !o->data.values;
-        rc = o->remote ? predict_there(&a, model, &in, o, err)
-                       : predict_here(&a, model, &in, o, err);
+        rc = p != NULL ? predict_here(&a, p, &in, err)
+                       : predict_there(&a, model, &in, o, err);
     }
     if (rc == TB_OK) {
         rc = print(&a, &in, call->json, err);
@@ -413,6 +415,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
                      in.count);
     }
     answers_release(&a);
+    tb_predictor_free(&p);
     tb_dataset_free(&in.data);
     return rc;
 }

@@ -21,6 +21,7 @@ typedef struct tb_read_options {
     const char *const *classes; /* class names in index order; NULL: labels are
                                    numbers 0, 1, ... */
     size_t n_classes;
+    bool or_numbers;  /* csv: beside such a name a label may be its number */
     tb_target target; /* csv: CLASS or VALUE; npy, npz: CLASS with float y
                          is an error */
     bool ignores;     /* a label may also be `ignore`: it is no class */

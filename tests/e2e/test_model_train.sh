@@ -79,6 +79,29 @@ expect_text '2 class weights for 3 classes'
 expect_code 2 tributary model train start.onnx --data rows.csv --loss l3
 expect_text 'bce_with_logits'
 [ ! -e none.onnx ] || fail "a refused training wrote"
+expect_code 2 tributary model train start.onnx --data none.csv \
+    --optimiser adamm -o none.onnx # the flags are looked at before the data
+expect_code 4 tributary model train none.onnx --data rows.csv
+expect_text 'none.onnx'
+
+# A model keeps the names of its classes: later commands read by them, or by
+# numbers.
+awk -F, -v OFS=, 'NR > 1 { $5 = substr("nonesomeboth", 4 * $5 + 1, 4) } 1' \
+    rows.csv >names.csv
+expect_code 3 tributary model train start.onnx --data names.csv -o none.onnx
+expect_text 'list the classes by name (--classes)'
+tributary model train start.onnx --data names.csv --classes none \
+    --classes some --classes both --epochs 3 -o named.onnx >/dev/null
+for data in names.csv rows.csv; do
+    tributary model train named.onnx --data "$data" -o named.onnx >/dev/null
+    tributary model eval named.onnx --data "$data" --metrics f1 >told
+    grep -q '^both  *0\.' told || fail "no name of a class: $(cat told)"
+    tributary predict named.onnx "$data" --count 9 >told
+    [ "$(grep -cE ' (none|some|both) .* (none|some|both)$' told)" = 9 ] ||
+        fail "answers without names: $(cat told)"
+    tributary model quantize named.onnx --data "$data" -o none.onnx >/dev/null
+    rm none.onnx
+done
 
 # What diverges ends at once, and leaves no file.
 tributary model new mlp:4-24-1 -o value.onnx >/dev/null

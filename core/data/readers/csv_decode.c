@@ -298,22 +298,23 @@ static tb_rc read_class(const tb_read_options *o, const field *f, int32_t *out,
                         tb_err *err)
 {
     uint64_t v = 0;
-    if (o->classes == NULL) {
-        tb_rc rc = tb_text_u64(f->text, &v, err);
-        if (rc != TB_OK || v >= TB_DATASET_MAX_CLASSES) {
-            return tb_fail(err, TB_E_MALFORMED,
-                           "\"%.64s\" is no class index; give a list of the "
-                           "classes, or numbers 0, 1, ...",
-                           f->text);
-        }
-        *out = (int32_t)v;
-        return TB_OK;
-    }
     for (size_t i = 0; i < o->n_classes; i++) {
         if (f->len < FIELD_BYTES && strcmp(o->classes[i], f->text) == 0) {
             *out = (int32_t)i;
             return TB_OK;
         }
+    }
+    size_t n = o->classes == NULL ? TB_DATASET_MAX_CLASSES : o->n_classes;
+    if ((o->classes == NULL || o->or_numbers) &&
+        tb_text_u64(f->text, &v, err) == TB_OK && v < n) {
+        *out = (int32_t)v;
+        return TB_OK;
+    }
+    if (o->classes == NULL) {
+        return tb_fail(err, TB_E_MALFORMED,
+                       "\"%.64s\" is no class index; list the classes by name "
+                       "(--classes), or use numbers 0, 1, ...",
+                       f->text);
     }
     const char *near = tb_text_nearest(f->text, o->classes, o->n_classes);
     return tb_fail(err, TB_E_MALFORMED,

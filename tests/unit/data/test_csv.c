@@ -7,6 +7,8 @@
 
 static const char *const flowers[] = {"setosa", "versicolor", "virginica"};
 static const tb_read_options by_class = {.classes = flowers, .n_classes = 3};
+static const tb_read_options by_either = {
+    .classes = flowers, .n_classes = 3, .or_numbers = true};
 static const tb_read_options by_value = {.target = TB_TARGET_VALUE};
 static const tb_read_options plain = {0};
 
@@ -34,6 +36,10 @@ static void labels_become_indexes_of_the_class_list(void **state)
     assert_memory_equal(tb_dataset_x(ds), x, sizeof x);
     assert_memory_equal(tb_dataset_y(ds), y, sizeof y);
     assert_string_equal(tb_dataset_columns(ds)[1], "width");
+    tb_dataset_free(&ds);
+    CHECK_OK(decode(&ds, "a,b\n1,0\n1,1\n1,virginica\n", &by_either, &err),
+             err);
+    assert_memory_equal(tb_dataset_y(ds), y, sizeof y);
     tb_dataset_free(&ds);
     assert_int_equal(tb_mem_live(), 0);
 }
@@ -149,6 +155,8 @@ static void what_is_wrong_is_said_with_line_and_column(void **state)
          "t.csv:2:3: column \"b\": \"setose\" is not in the list of 3 classes; "
          "did you mean \"setosa\"?"},
         {"a,b\n1,rose\n", &by_class, TB_E_MALFORMED, "\"rose\" is not in"},
+        {"a,b\n1,1\n", &by_class, TB_E_MALFORMED, "\"1\" is not in"},
+        {"a,b\n1,3\n", &by_either, TB_E_MALFORMED, "\"3\" is not in"},
         {"a,b\n1,1.5\n", &plain, TB_E_MALFORMED, "no class index"},
         {"a,b\n1,-1\n", &plain, TB_E_MALFORMED, "no class index"},
         {"a,b\n1,9999999\n", &plain, TB_E_MALFORMED, "no class index"},
