@@ -272,12 +272,33 @@ static void start(graph_run *run, const case_graph *g, const op_case *c)
     }
 }
 
+/* What `inspect` tells of a step: the gradient of what counts its operations
+ * by its sizes takes about as many. */
+static void check_flops(const graph_run *run, const case_graph *g,
+                        const op_case *c)
+{
+    double forward = 0;
+    double back = 0;
+    bool by_size = false;
+    for (size_t i = 0; i < run->bound->n_calls; i++) {
+        const tb_call *call = &run->bound->calls[i];
+        bool first = run->bound->call_nodes[i] == g->node;
+        by_size = by_size || (first && call->op->flops != NULL);
+        *(first ? &forward : &back) += tb_op_flops(call);
+    }
+    if (by_size && 2 * back < forward) {
+        fail_msg("%s: the gradient of %g operations is said to take %g", c->op,
+                 forward, back);
+    }
+}
+
 static void check_gradient(const op_case *c)
 {
     case_graph g = build(c);
     graph_run run;
     add_backward(&g, c);
     start(&run, &g, c);
+    check_flops(&run, &g, c);
     for (size_t i = 0; i < n_in_of(c); i++) {
         if (g.dx[i] != TB_ID_NONE) {
             check_slopes(&run, &g, c, i);

@@ -223,11 +223,33 @@ void tb_rnn_run(const tb_call *call, const tb_rnn_cell *cell)
     }
 }
 
+/* Of products of all gates with so many columns. */
+static double product_flops(const tb_rnn *s, size_t n_columns)
+{
+    return 2.0 * (double)s->n_dirs * (double)tb_rnn_rows(s) *
+           (double)s->n_wide * (double)n_columns;
+}
+
 double tb_rnn_flops(const tb_call *call)
 {
     const tb_rnn *s = TB_OP_CONST_STATE(tb_rnn, call);
-    return 2.0 * (double)s->n_dirs * (double)tb_rnn_rows(s) *
-           (double)s->n_wide * (double)(s->n_in + s->n_hidden);
+    return product_flops(s, s->n_in + s->n_hidden);
+}
+
+static bool is_wanted(const tb_call *call, size_t out)
+{
+    return out < call->n_out && call->node->out[out] != TB_ID_NONE;
+}
+
+/* The way back through time, and what is wanted of X, W and R. */
+double tb_rnn_grad_flops(const tb_call *call)
+{
+    const tb_rnn *s = TB_OP_CONST_STATE(tb_rnn, call);
+    size_t n = s->n_hidden;
+    n += is_wanted(call, 0) ? s->n_in : 0;
+    n += is_wanted(call, 1) ? s->n_in : 0;
+    n += is_wanted(call, 2) ? s->n_hidden : 0;
+    return product_flops(s, n);
 }
 
 /* --- backward ------------------------------------------------------------- */

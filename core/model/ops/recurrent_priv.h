@@ -104,8 +104,9 @@ void tb_rnn_grad_run(const tb_call *call, const tb_rnn_cell *cell)
 #define TB_RNN_GRAD_IN  14
 #define TB_RNN_GRAD_OUT 7
 
-/* Operations of a forward call, from its state. */
+/* Operations of a forward call and of its gradient, from their state. */
 double tb_rnn_flops(const tb_call *call) TB_NONNULL(1);
+double tb_rnn_grad_flops(const tb_call *call) TB_NONNULL(1);
 
 /* --- between recurrent.c and recurrent_infer.c ---------------------------- */
 
@@ -214,6 +215,7 @@ static inline size_t tb_rnn_rows(const tb_rnn *s)
                                      .attrs = attrs,                           \
                                      .n_attrs = TB_COUNT(attrs),               \
                                      .shape_only = 1U << 3,                    \
+                                     .flops = tb_rnn_grad_flops,               \
                                      .infer = grad_infer,                      \
                                      .run = grad_run}
 
