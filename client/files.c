@@ -1,7 +1,9 @@
 #include "files.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -58,6 +60,18 @@ tb_rc read_data(tb_dataset **out, const data_options *options, tb_err *err)
 tb_rc read_model(tb_graph **out, const char *path, tb_buf *bytes, tb_err *err)
 {
     return tb_onnx_read_file(out, path, NULL, bytes, err);
+}
+
+tb_rc check_output(const char *path, tb_err *err)
+{
+    char folder[PATH_BYTES];
+    const char *slash = strrchr(path, '/');
+    int n = slash != NULL ? (int)(slash - path) : 0;
+    (void)snprintf(folder, sizeof folder, "%.*s%s", n, path,
+                   slash == NULL ? "." : "/");
+    return access(folder, W_OK | X_OK) == 0
+               ? TB_OK
+               : tb_fail_errno(err, errno, "%s: its folder", path);
 }
 
 tb_rc write_model(const tb_graph *graph, const char *path, model_file *file,

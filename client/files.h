@@ -82,6 +82,10 @@ tb_rc read_data(tb_dataset **out, const data_options *options,
 tb_rc read_model(tb_graph **out, const char *path, tb_buf *bytes,
                  tb_err *err) TB_MUST_CHECK;
 
+/* Whether a file can be written there later: nobody trains for an hour to
+ * learn that its folder is missing. Errors: as of the folder. */
+tb_rc check_output(const char *path, tb_err *err) TB_MUST_CHECK;
+
 /* What a model file is. */
 typedef struct model_file {
     size_t n_bytes;

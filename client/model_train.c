@@ -391,7 +391,10 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     training t = {.o = o, .settings = &call->settings[0]};
     model_file file = {0};
     tb_term_init(&t.term, stdout);
-    tb_rc rc = saver_init(&t.saver, &o->checkpoint, output, t.settings, err);
+    tb_rc rc = check_output(output, err);
+    if (rc == TB_OK) {
+        rc = saver_init(&t.saver, &o->checkpoint, output, t.settings, err);
+    }
     if (rc == TB_OK) {
         rc = load(&t, o, call->args[0], err);
     }

@@ -131,11 +131,13 @@ static tb_rc write_part(int fd, const tb_file_part *part, tb_err *err)
 }
 
 /* Writes and syncs a new file at path. */
-static tb_rc write_new(const char *path, const tb_file_part *parts,
-                       size_t n_parts, mode_t mode, tb_err *err)
+/* A new file tmp; errors name path, what the caller asked for. */
+static tb_rc write_new(const char *tmp, const char *path,
+                       const tb_file_part *parts, size_t n_parts, mode_t mode,
+                       tb_err *err)
 {
     int fd = tb_spare_open(
-        path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+        tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0) {
         return tb_fail_errno(err, errno, "%s", path);
     }
@@ -194,7 +196,7 @@ tb_rc tb_file_write_parts(const char *path, const tb_file_part *parts,
     }
     (void)snprintf(tmp, size, "%s.tmp-%ld-%lu", path, (long)getpid(),
                    atomic_fetch_add(&count, 1));
-    tb_rc rc = write_new(tmp, parts, n_parts, mode, err);
+    tb_rc rc = write_new(tmp, path, parts, n_parts, mode, err);
     if (rc == TB_OK && rename(tmp, path) != 0) {
         rc = tb_fail_errno(err, errno, "%s", path);
     }

@@ -83,6 +83,11 @@ expect_code 2 tributary model train start.onnx --data none.csv \
     --optimiser adamm -o none.onnx # the flags are looked at before the data
 expect_code 4 tributary model train none.onnx --data rows.csv
 expect_text 'none.onnx'
+expect_code 4 tributary model train start.onnx --data none.csv \
+    -o nowhere/none.onnx # before an hour of training
+expect_text 'nowhere/none.onnx: its folder: No such file'
+expect_code 4 tributary model new mlp:4-2 -o nowhere/none.onnx
+expect_text 'nowhere/none.onnx: No such file'
 
 # A model keeps the names of its classes: later commands read by them, or by
 # numbers.
