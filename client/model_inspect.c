@@ -2,6 +2,7 @@
 
 #include "files.h"
 #include "inspect.h"
+#include "model/preprocess.h"
 #include "verbs.h"
 
 enum { TEXT_BYTES_MAX = 1 << 26 };
@@ -117,6 +118,9 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     tb_rc rc = read_options(&how.trainer, o, err);
     if (rc == TB_OK) {
         rc = read_model(&graph, call->args[0], &bytes, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_preprocess_open_batch(graph, err);
     }
     if (rc == TB_OK) {
         rc = inspect(&what, graph, &how, err);

@@ -1,5 +1,6 @@
 #include "compress/pass.h"
 #include "files.h"
+#include "model/preprocess.h"
 #include "verbs.h"
 
 typedef struct options {
@@ -90,6 +91,9 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     tb_rc rc = tb_pass_find(&pass, o->scheme, err);
     if (rc == TB_OK) {
         rc = read_model(&graph, call->args[0], NULL, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_preprocess_open_batch(graph, err);
     }
     if (rc == TB_OK && pass->needs_ranges) {
         rc = calibrate(&ranges, graph, o, err);

@@ -295,6 +295,9 @@ static tb_rc prepare(training *t, tb_checkpoint *c, tb_err *err)
         }
     } else {
         rc = scale_input(t->graph, o, t->data, err);
+        if (rc == TB_OK) {
+            rc = tb_preprocess_open_batch(t->graph, err);
+        }
         if (rc == TB_OK && o->data.classes.n > 0 && !o->data.values) {
             rc = tb_preprocess_set_classes(
                 t->graph, (const char *const *)o->data.classes.at,

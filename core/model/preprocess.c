@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/bind.h"
 
 /* --- scaling -------------------------------------------------------------- */
 
@@ -159,14 +160,35 @@ tb_rc tb_preprocess_scale(tb_graph *graph, const tb_scaling *scaling,
     return TB_OK;
 }
 
-void tb_preprocess_open_batch(tb_graph *graph)
+/* Whether n rows in are n rows out. */
+static tb_rc check_rows(const tb_graph *graph, size_t n, tb_err *err)
 {
-    for (size_t i = 0; i < graph->n_inputs; i++) {
-        tb_dims *dims = &graph->values[graph->inputs[i]]->dims;
-        if (dims->rank > 0) {
-            dims->dim[0] = TB_DIM_ANY;
-        }
+    tb_bound *bound = NULL;
+    tb_rc rc = tb_bind_new(&bound, graph, &(tb_bind_options){.batch = n}, err);
+    if (rc == TB_OK) {
+        const tb_shape *y = &bound->values[graph->outputs[0]].shape;
+        rc = y->rank > 0 && y->dim[0] == n ? TB_OK : TB_E_MISMATCH;
     }
+    tb_bind_free(&bound);
+    return rc;
+}
+
+tb_rc tb_preprocess_open_batch(tb_graph *graph, tb_err *err)
+{
+    if (graph->n_inputs != 1 || graph->n_outputs == 0) {
+        return TB_OK;
+    }
+    tb_dims *dims = &graph->values[graph->inputs[0]]->dims;
+    if (dims->rank < 1 || dims->dim[0] == TB_DIM_ANY) {
+        return TB_OK;
+    }
+    int64_t rows = dims->dim[0];
+    dims->dim[0] = TB_DIM_ANY;
+    tb_rc rc = check_rows(graph, rows == 2 ? 3 : 2, err);
+    if (rc != TB_OK) {
+        dims->dim[0] = rows;
+    }
+    return rc == TB_E_NOMEM ? rc : TB_OK;
 }
 
 /* --- Softmax -------------------------------------------------------------- */

@@ -24,10 +24,11 @@ typedef struct tb_scaling {
 tb_rc tb_preprocess_scale(tb_graph *graph, const tb_scaling *scaling,
                           tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Lets the first dimension of every input be any number of rows: exporters
- * like to fix it at 1. Whether the rest of the model agrees shows when it is
- * bound. */
-void tb_preprocess_open_batch(tb_graph *graph) TB_NONNULL(1);
+/* Lets the first dimension of the model's one input be any number of rows:
+ * exporters like to fix it at 1. A model that does not go along, as it reshapes
+ * to a fixed number of rows, is left as it is. Errors: NOMEM. */
+tb_rc tb_preprocess_open_batch(tb_graph *graph, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
 
 /* Adds a Softmax over the last axis behind the first output; the output is
  * then called "probabilities". A model that ends in one is left as it is. */

@@ -103,6 +103,9 @@ tb_rc tb_work_prepare(tb_buf *onnx, const tb_job *job, const uint8_t *file,
                          : tb_err_prefix(err, rc, "%s%s", job->model.file,
                                          job->model.version);
     }
+    if (rc == TB_OK) { /* for the passes and predictions after the rounds */
+        rc = tb_preprocess_open_batch(graph, err);
+    }
     if (rc == TB_OK) {
         rc = tb_work_prepare_graph(&graph, job, err);
     }

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "exec/exec.h"
 #include "model/onnx.h"
+#include "model/preprocess.h"
 
 struct tb_predictor {
     tb_graph *graph;
@@ -63,7 +64,10 @@ tb_rc tb_predictor_of(tb_predictor **out, tb_graph **graph_take, tb_err *err)
     }
     p->graph = *graph_take;
     *graph_take = NULL;
-    tb_rc rc = tb_exec_new(&p->exec, p->graph, TB_PREDICT_BATCH, err);
+    tb_rc rc = tb_preprocess_open_batch(p->graph, err);
+    if (rc == TB_OK) {
+        rc = tb_exec_new(&p->exec, p->graph, TB_PREDICT_BATCH, err);
+    }
     if (rc == TB_OK) {
         rc = check_rows(p, err);
     }

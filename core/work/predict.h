@@ -11,7 +11,8 @@
 
 typedef struct tb_predictor tb_predictor;
 
-/* Reads a model's ONNX bytes and plans it. Errors: as tb_onnx_read; MISMATCH
+/* Reads a model's ONNX bytes and plans it, for any number of rows where the
+ * model goes along. Errors: as tb_onnx_read; MISMATCH
  * (not one input with rows in front, or an output that is not float32
  * [rows, values]), LIMIT, NOMEM. */
 tb_rc tb_predictor_new(tb_predictor **out, const uint8_t *onnx, size_t len,

@@ -115,6 +115,18 @@ expect_code 7 timeout 60 tributary model train value.onnx --data rows.csv \
 expect_text 'training diverged'
 [ ! -e none.onnx ] || fail "a training that diverged wrote"
 
+# An exporter's default is one row; each command opens it.
+LC_ALL=C sed 's/\x12\x01N/\x08\x81\x00/g' start.onnx >one_row.onnx
+tributary model inspect one_row.onnx >told
+grep -q '^input .* \[N, 4\]' told || fail "not opened: $(cat told)"
+tributary predict one_row.onnx rows.csv --count 40 >told
+tail -n 1 told | grep -q '^ *39 ' || fail "not 40 answers: $(cat told)"
+tributary model quantize one_row.onnx --data rows.csv -o bytes.onnx >/dev/null
+tributary model train one_row.onnx --data rows.csv -o opened.onnx >/dev/null
+tributary model train start.onnx --data rows.csv -o trained.onnx >/dev/null
+[ "$(hash opened.onnx)" = "$(hash trained.onnx)" ] ||
+    fail "one row is trained otherwise than many"
+
 # Frozen layers do not move, all others do.
 tributary model train start.onnx --data rows.csv --freeze 'fc1.*' \
     --optimiser rmsprop -o frozen.onnx >/dev/null

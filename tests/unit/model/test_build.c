@@ -405,7 +405,8 @@ static void a_fixed_batch_can_be_opened(void **state)
              err);
     CHECK(bound->values[graph->outputs[0]].shape.dim[0] == 1);
     tb_bind_free(&bound);
-    tb_preprocess_open_batch(graph);
+    CHECK_OK(tb_preprocess_open_batch(graph, &err), err);
+    CHECK_OK(tb_preprocess_open_batch(graph, &err), err); /* it is open */
     CHECK_OK(tb_bind_new(&bound, graph, &(tb_bind_options){.batch = 9}, &err),
              err);
     CHECK(bound->values[graph->outputs[0]].shape.dim[0] == 9);
@@ -420,6 +421,36 @@ static void a_fixed_batch_can_be_opened(void **state)
 }
 
 /* DequantizeLinear of constants becomes a constant: 2 x 3 weights by hand. */
+/* Exported at one row: a view of [1, -1] is part of the model then. */
+static void a_batch_that_is_part_of_the_model_stays(void **state)
+{
+    static const int64_t one_row[] = {1, -1};
+    static const int64_t all_rows[] = {-1, 6};
+    (void)state;
+    for (int open = 0; open < 2; open++) {
+        const int64_t *to = open ? all_rows : one_row;
+        const tb_dims dims = {.rank = 3, .dim = {1, 2, 3}};
+        tb_tensor shape =
+            tb_tensor_view(TB_I64, &TB_SHAPE(2), (void *)(uintptr_t)to);
+        tb_value_id in[2] = {TB_ID_NONE, TB_ID_NONE};
+        tb_value_id y = TB_ID_NONE;
+        tb_graph *graph = NULL;
+        tb_err err;
+        const tb_node_spec view = {.op = "Reshape", .in = in, .n_in = 2};
+        CHECK_OK(tb_graph_new(&graph, "view", 17, &err), err);
+        CHECK_OK(tb_graph_add_input(graph, &in[0], "x", TB_F32, &dims, &err),
+                 err);
+        CHECK_OK(
+            tb_graph_add_data(graph, &in[1], "to", TB_ROLE_CONST, &shape, &err),
+            err);
+        CHECK_OK(tb_graph_apply(graph, &y, &view, &err), err);
+        CHECK_OK(tb_graph_add_output(graph, y, &err), err);
+        CHECK_OK(tb_preprocess_open_batch(graph, &err), err);
+        CHECK(graph->values[in[0]]->dims.dim[0] == (open ? TB_DIM_ANY : 1));
+        tb_graph_free(&graph);
+    }
+}
+
 static void what_is_constant_is_folded(void **state)
 {
     tb_graph *graph = NULL;
@@ -479,6 +510,7 @@ int main(void)
         cmocka_unit_test(class_names_travel_in_the_file),
         cmocka_unit_test(a_listing_names_shapes_and_parameters),
         cmocka_unit_test(a_fixed_batch_can_be_opened),
+        cmocka_unit_test(a_batch_that_is_part_of_the_model_stays),
         cmocka_unit_test(what_is_constant_is_folded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "model/build.h"
+#include "model/onnx.h"
 #include "support/check.h"
 #include "work/finish.h"
 #include "work/model.h"
@@ -36,6 +38,34 @@ static void as_many_classes_as_outputs_can_be_published(void **state)
     CHECK_OK(check("a, b, c", &err), err);
 }
 
+/* PyTorch exports so unless it is told not to. */
+static void a_file_of_one_row_is_opened(void **state)
+{
+    static const char text[] = "name: small\nmodel: {file: m.onnx}\n"
+                               "data: {set: rows, reader: npy}\n"
+                               "rounds: 1\ncohort: {target: 2}\n";
+    tb_graph *graph = NULL;
+    tb_job job = {0};
+    tb_buf file;
+    tb_buf onnx;
+    tb_err err;
+    (void)state;
+    tb_buf_init(&file, 1 << 20);
+    tb_buf_init(&onnx, 1 << 20);
+    CHECK_OK(tb_build_new(&graph, "mlp:6-5-3", 1, NULL, &err), err);
+    graph->values[graph->inputs[0]]->dims.dim[0] = 1;
+    CHECK_OK(tb_onnx_write(&file, graph, &err), err);
+    tb_graph_free(&graph);
+    CHECK_OK(tb_job_read(&job, text, sizeof text - 1, "job", &err), err);
+    CHECK_OK(tb_work_prepare(&onnx, &job, file.data, file.len, &err), err);
+    CHECK_OK(tb_onnx_read(&graph, onnx.data, onnx.len, NULL, &err), err);
+    CHECK(graph->values[graph->inputs[0]]->dims.dim[0] == TB_DIM_ANY);
+    tb_graph_free(&graph);
+    tb_buf_release(&file);
+    tb_buf_release(&onnx);
+    tb_job_release(&job);
+}
+
 static void class_names_that_do_not_fit_are_said_before_the_run(void **state)
 {
     (void)state;
@@ -52,6 +82,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_many_classes_as_outputs_can_be_published),
+        cmocka_unit_test(a_file_of_one_row_is_opened),
         cmocka_unit_test(class_names_that_do_not_fit_are_said_before_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
