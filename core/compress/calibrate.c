@@ -74,14 +74,15 @@ static tb_rc check_fit(const watch *w, tb_err *err)
     const tb_tensor *x = tb_exec_input(w->exec, 0);
     const tb_sample_spec *spec = tb_dataset_spec(w->data);
     size_t row_bytes = tb_tensor_bytes(x) / TB_CALIBRATE_BATCH;
+    char text[TB_SHAPE_TEXT_BYTES];
     if (w->graph->n_inputs != 1 || x->dtype != spec->x_dtype ||
         row_bytes != tb_dataset_x_bytes(w->data)) {
         return tb_fail(err, TB_E_MISMATCH,
                        "calibration: samples of %zu bytes of %s do not fit the "
-                       "model's input, %zu bytes of %s a sample",
+                       "model's input, %s of %s",
                        tb_dataset_x_bytes(w->data),
-                       tb_dtype_name(spec->x_dtype), row_bytes,
-                       tb_dtype_name(x->dtype));
+                       tb_dtype_name(spec->x_dtype),
+                       tb_shape_text(&x->shape, text), tb_dtype_name(x->dtype));
     }
     return TB_OK;
 }

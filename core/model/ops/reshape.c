@@ -13,9 +13,13 @@ static tb_rc view_as(tb_call *call, const tb_shape *shape, tb_err *err)
     if (rc == TB_OK && n != tb_tensor_count(&call->in[0])) {
         char a[TB_SHAPE_TEXT_BYTES];
         char b[TB_SHAPE_TEXT_BYTES];
-        rc = tb_fail(err, TB_E_MISMATCH, "%s has not as many elements as %s",
+        bool rows = n > 0 && tb_tensor_count(&call->in[0]) % n == 0;
+        rc = tb_fail(err, TB_E_MISMATCH, "%s has not as many elements as %s%s",
                      tb_shape_text(shape, b),
-                     tb_shape_text(&call->in[0].shape, a));
+                     tb_shape_text(&call->in[0].shape, a),
+                     rows ? ": was the number of rows fixed in the export? Let "
+                            "it open (dynamic_axes)"
+                          : "");
     }
     call->view_of = 0;
     call->out[0] = tb_tensor_view(call->in[0].dtype, shape, NULL);

@@ -111,7 +111,8 @@ static void what_does_not_fit_is_refused(void **state)
     CHECK_ERR(tb_calibrate(&r, g, ds, (double)NAN, &err), TB_E_USAGE, err,
               "percentile nan");
     CHECK_ERR(tb_calibrate(&r, wide, ds, 100.0, &err), TB_E_MISMATCH, err,
-              "samples of 4 bytes of f32 do not fit the model's input, 16");
+              "samples of 4 bytes of f32 do not fit the model's input, [64, 4] "
+              "of f32");
     tb_ranges_release(&r);
     tb_dataset_free(&none);
     tb_dataset_free(&ds);

@@ -142,6 +142,25 @@ static void only_the_number_of_rows_may_be_open(void **state)
     tb_graph_free(&graph);
 }
 
+/* y = x of [N, 4, 6] seen as [1, 24]: an export of one row. */
+static void a_fixed_number_of_rows_says_how_to_export(void **state)
+{
+    static const int64_t row[] = {1, 24};
+    tb_value_id x = TB_ID_NONE;
+    tb_graph *graph = start(&x);
+    tb_bound *bound = NULL;
+    tb_err err;
+    (void)state;
+    end(graph,
+        apply(graph, "Reshape", x,
+              add_data(graph, TB_ROLE_CONST, TB_I64, &TB_SHAPE(2), row), NULL));
+    CHECK_ERR(tb_bind_new(&bound, graph, &(tb_bind_options){.batch = 2}, &err),
+              TB_E_MISMATCH, err,
+              "[1, 24] has not as many elements as [2, 4, 6]: was the number "
+              "of rows fixed in the export? Let it open (dynamic_axes)");
+    tb_graph_free(&graph);
+}
+
 /* --- operators ------------------------------------------------------------ */
 
 /* Each has entries of several opsets; the newest is listed first. */
@@ -297,6 +316,7 @@ int main(void)
         cmocka_unit_test(a_shape_that_follows_the_batch_is_folded_at_any),
         cmocka_unit_test(a_shape_from_data_is_refused),
         cmocka_unit_test(only_the_number_of_rows_may_be_open),
+        cmocka_unit_test(a_fixed_number_of_rows_says_how_to_export),
         cmocka_unit_test(an_operator_that_is_too_new_names_its_first_opset),
         cmocka_unit_test(nothing_that_trains_is_folded),
         cmocka_unit_test(a_constant_index_out_of_range_names_its_node),
