@@ -56,11 +56,6 @@ void tb_k_mul(float *y, const float *a, const float *b, size_t n)
     tb_k_chosen()->arith[TB_K_MUL](y, a, 1, b, 1, n);
 }
 
-void tb_k_div(float *y, const float *a, const float *b, size_t n)
-{
-    tb_k_chosen()->arith[TB_K_DIV](y, a, 1, b, 1, n);
-}
-
 void tb_k_arith(tb_k_arith_op op, float *y, const float *a, size_t step_a,
                 const float *b, size_t step_b, size_t n)
 {
@@ -160,11 +155,6 @@ float tb_k_sum(const float *x, size_t n)
 float tb_k_dot(const float *a, const float *b, size_t n)
 {
     return tb_k_chosen()->dot(a, b, n);
-}
-
-float tb_k_max(const float *x, size_t n)
-{
-    return tb_k_chosen()->max(x, n);
 }
 
 void tb_k_softmax(float *y, const float *x, size_t n_rows, size_t n_cols)

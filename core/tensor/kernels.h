@@ -18,8 +18,6 @@ void tb_k_sub(float *y, const float *a, const float *b, size_t n)
     TB_NONNULL(1, 2, 3);
 void tb_k_mul(float *y, const float *a, const float *b, size_t n)
     TB_NONNULL(1, 2, 3);
-void tb_k_div(float *y, const float *a, const float *b, size_t n)
-    TB_NONNULL(1, 2, 3);
 
 /* The same with operands that may stand still: a moves by step_a, b by step_b,
  * each 0 or 1. Of MIN and MAX a NaN is the result. */
@@ -113,9 +111,6 @@ void tb_k_tanh_grad(float *dx, const float *y, const float *dy, size_t n)
 /* Sum and dot product in 16 lanes (float32), then lane by lane. */
 float tb_k_sum(const float *x, size_t n) TB_NONNULL(1);
 float tb_k_dot(const float *a, const float *b, size_t n) TB_NONNULL(1, 2);
-
-/* Largest element; n > 0. NaN is passed over unless it comes first. */
-float tb_k_max(const float *x, size_t n) TB_NONNULL(1);
 
 /* Softmax and log-softmax of each row: exp(x - max) / sum, and
  * x - max - log(sum). x, y [n_rows, n_cols] dense, n_cols > 0. */

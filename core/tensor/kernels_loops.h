@@ -326,7 +326,6 @@ const tb_k_set TB_K_SET = {
     .tanh_grad = tanh_grad,
     .sum = sum,
     .dot = dot,
-    .max = largest,
     .softmax = softmax,
     .log_softmax = log_softmax,
     .softmax_grad = softmax_grad,

@@ -31,7 +31,6 @@ typedef struct tb_k_set {
     void (*tanh_grad)(float *, const float *, const float *, size_t);
     float (*sum)(const float *, size_t);
     float (*dot)(const float *, const float *, size_t);
-    float (*max)(const float *, size_t);
     void (*softmax)(float *, const float *, size_t, size_t);
     void (*log_softmax)(float *, const float *, size_t, size_t);
     void (*softmax_cols)(float *, const float *, size_t, size_t);
