@@ -232,9 +232,16 @@ static void run_task(void *arg)
     tb_intake *intake = t->round != NULL ? t->round->intake : NULL;
     int64_t from = tb_clock_ns();
     switch (order->kind) {
+    case TB_ORDER_FIND_BLOCKS:
+        tb_intake_find(intake, order, v);
+        break;
     case TB_ORDER_ADD_BLOCK:
-        tb_intake_add(intake, order, t->payload->payload,
-                      t->payload->payload_bytes, v);
+        if (t->payload != NULL) {
+            tb_intake_add(intake, order, t->payload->payload,
+                          t->payload->payload_bytes, v);
+        } else {
+            tb_intake_add_found(intake, order, v);
+        }
         break;
     case TB_ORDER_END_UPLOAD:
         tb_intake_end(intake, order, t->sign_key, v);
@@ -417,11 +424,11 @@ static tb_rc equip(tb_daemon *d, order_task *t, tb_err *err)
 {
     const tb_order *order = t->order;
     tb_member member;
-    bool upload = order->kind >= TB_ORDER_ADD_BLOCK &&
+    bool upload = order->kind >= TB_ORDER_FIND_BLOCKS &&
                   order->kind <= TB_ORDER_DROP_STORED;
     bool of_round = upload || order->kind == TB_ORDER_AGGREGATE;
     tb_open_round *round = NULL;
-    if (order->kind == TB_ORDER_ADD_BLOCK) {
+    if (order->kind == TB_ORDER_ADD_BLOCK && order->payload != 0) {
         t->payload = tb_daemon_take_payload(d, order->payload);
         if (t->payload == NULL) {
             return tb_fail(err, TB_E_BUG, "a block's bytes are not here");
@@ -499,18 +506,35 @@ void tb_daemon_drop_verdicts(tb_daemon *d)
     }
 }
 
+static uint32_t round_of(const order_task *t)
+{
+    const tb_chronicle_round *round = tb_chronicle_find(
+        &t->daemon->state.chronicle, &t->order->upload.config);
+    return round != NULL ? round->round : t->order->round;
+}
+
+/* A client need not send again what the spool has of its update. */
+static void log_found(const order_task *t)
+{
+    const tb_order *order = t->order;
+    char run[TB_RUN_HEX_BYTES];
+    tb_run_hex(&order->run, run);
+    tb_log(TB_LOG_INFO,
+           "event=upload_resumed run=%s round=%u client=%s from_block=%u "
+           "blocks=%u",
+           run, round_of(t), order->upload.client.text, t->verdict.n_blocks,
+           order->upload.n_blocks);
+}
+
 static void log_failed(const order_task *t)
 {
     const tb_order *order = t->order;
     const tb_verdict *v = &t->verdict;
     char run[TB_RUN_HEX_BYTES];
     tb_run_hex(&order->run, run);
-    const tb_chronicle_round *round =
-        tb_chronicle_find(&t->daemon->state.chronicle, &order->upload.config);
     tb_log(tb_rc_fault(v->rc) == TB_FAULT_PEER ? TB_LOG_INFO : TB_LOG_WARN,
            "event=order kind=%s run=%s round=%u client=%s result=%s why=\"%s\"",
-           tb_order_kind_name(order->kind), run,
-           round != NULL ? round->round : order->round,
+           tb_order_kind_name(order->kind), run, round_of(t),
            order->upload.client.text, tb_rc_name(v->rc), v->why);
 }
 
@@ -525,6 +549,8 @@ static tb_rc take_verdict(tb_daemon *d, tb_errand *errand, tb_err *err)
     }
     if (v->rc != TB_OK) {
         log_failed(t);
+    } else if (v->n_blocks > 0) {
+        log_found(t);
     }
     tb_event event = {.kind = TB_EV_VERDICT, .verdict = v};
     tb_rc rc = tb_daemon_event(d, &event, err);

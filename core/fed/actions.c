@@ -46,7 +46,8 @@ void tb_action_take(tb_action *out, tb_action *from)
 const char *tb_order_kind_name(tb_order_kind kind)
 {
     static const char *const names[TB_ORDER_KIND_END] = {
-        "none",       "open_round",  "add_block", "end_upload", "drop_upload",
-        "add_stored", "drop_stored", "aggregate", "evaluate",   "finish"};
+        "none",       "open_round",  "find_blocks", "add_block",
+        "end_upload", "drop_upload", "add_stored",  "drop_stored",
+        "aggregate",  "evaluate",    "finish"};
     return kind < TB_ORDER_KIND_END ? names[kind] : "unknown";
 }

@@ -91,6 +91,7 @@ tb_rc tb_coordinator_resume(tb_coordinator *co, int64_t now_ms, tb_actions *out,
 {
     begin(co, now_ms, out, err);
     co->now = now_ms;
+    co->replayed = co->seq;
     tb_co_resume(co);
     return end(co);
 }

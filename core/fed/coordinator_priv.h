@@ -48,6 +48,7 @@ typedef struct tb_row {
     tb_strikes *strikes; /* [n_strikes], owned: runs with any */
     uint32_t n_strikes;
     uint32_t n_accepted, n_expelled;
+    bool resumed;         /* an upload, and has sent nothing since */
     tb_hash passed;       /* newest buffer that it declined or spoilt */
     tb_rec_accepted last; /* last acceptance; n_blocks 0: none */
     uint64_t last_seq;    /* its journal row */
@@ -66,16 +67,19 @@ typedef struct tb_held { /* a block that came and waits for its turn */
     size_t bytes;
 } tb_held;
 
-/* An upload. Blocks: 0 <= done <= received <= until <= ref.n_blocks. */
+/* An upload. Blocks: 0 <= done <= received <= until <= ref.n_blocks, and found
+ * <= received: those lie in the spool, not in memory. */
 typedef struct tb_upload {
     bool live;
+    bool asks;     /* what the spool holds of it is not known yet */
     bool dropping; /* to be subtracted, then forgotten */
     bool counted;  /* it had been accepted: dropped as a whole */
     bool has_end;
     bool ended; /* in flight: whole, proven and synced, but not accepted yet */
     tb_upload_ref ref;
     uint32_t done;               /* in the sum and the spool */
-    uint32_t received;           /* done, or held */
+    uint32_t found;              /* in the spool before it began */
+    uint32_t received;           /* done, or found, or held */
     uint32_t until;              /* granted */
     uint32_t samples;            /* that its head tells */
     uint32_t weight;             /* in the sum */
@@ -225,8 +229,9 @@ typedef struct tb_version_row {
 
 struct tb_coordinator {
     tb_coordinator_params params;
-    uint64_t seq;  /* last journal row */
-    tb_row **rows; /* by name */
+    uint64_t seq;      /* last journal row */
+    uint64_t replayed; /* last row of the lives before this one */
+    tb_row **rows;     /* by name */
     size_t n_rows, cap_rows;
     tb_invite_row *invites;
     size_t n_invites, cap_invites;
@@ -356,6 +361,10 @@ void tb_co_upload_begin(tb_coordinator *co, tb_row *row,
 /* True when the payload is held; else the caller discards it. */
 bool tb_co_block(tb_coordinator *co, tb_row *row, const tb_msg_block *msg,
                  uint64_t payload, size_t payload_bytes) TB_NONNULL(1, 2, 3);
+/* The answer of the spool to a BEGIN: so many blocks, from the first one on,
+ * need not be sent. */
+void tb_co_upload_found(tb_coordinator *co, tb_seat *seat, uint32_t n_blocks)
+    TB_NONNULL(1, 2);
 void tb_co_upload_end(tb_coordinator *co, tb_row *row,
                       const tb_msg_upload_end *msg) TB_NONNULL(1, 2, 3);
 /* Takes a verdict on an upload order; false when it is none of ours. */

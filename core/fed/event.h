@@ -33,13 +33,17 @@ typedef enum tb_order_kind {
     /* An empty sum for the open round (and, after a restart, the run's key).
      * upload.config names it, as in all orders of a round. Verdict: rc. */
     TB_ORDER_OPEN_ROUND = 1,
-    /* Append sealed block `index` (payload) to the spool under the upload; feed
-     * the update's hash; open it; block 0: read the number of samples; else
-     * decode and add it with order.weight (deferred: check it only). Blocks of
-     * an upload come in order from 0 and one at a time; index 0 starts it anew,
-     * whatever the spool holds of it. Verdict: rc, weight (index 0: samples),
-     * refusal (SEAL, VALUES, WEIGHT, SIZE). The order owns the payload, also
-     * when it fails. */
+    /* How many blocks, from the first one on, lie whole in the spool under this
+     * very upload: id, client, header and n_blocks are the same. What a restart
+     * has left of it. Verdict: rc, n_blocks. */
+    TB_ORDER_FIND_BLOCKS,
+    /* Append sealed block `index` (payload) to the spool under the upload; or
+     * read it there (payload 0: FIND_BLOCKS found it). Feed the update's hash;
+     * open it; block 0: read the number of samples; else decode and add it with
+     * order.weight (deferred: check it only). Blocks of an upload come in order
+     * from 0 and one at a time; index 0 starts it anew, whatever the spool has
+     * of it. Verdict: rc, weight (index 0: samples), refusal (SEAL, VALUES,
+     * WEIGHT, SIZE, HASH). The order owns the payload, also when it fails. */
     TB_ORDER_ADD_BLOCK,
     /* Compare the hash of header and blocks with `update`, check the client's
      * signature of it, count the update (with order.weight and full; deferred:
@@ -75,15 +79,15 @@ typedef struct tb_order {
     uint64_t id; /* unique while the process lives */
     tb_order_kind kind;
     tb_run_id run;
-    tb_upload_ref upload; /* of the four upload orders; config: of all that
-                           * are about a round */
+    tb_upload_ref upload; /* of the upload orders; config: of all that are
+                           * about a round */
     uint32_t index;       /* ADD_BLOCK: which; DROP_UPLOAD: blocks to undo */
     uint32_t weight;      /* in the sum */
     uint32_t full;        /* END_UPLOAD, ADD_STORED: what the mean divides by */
-    bool deferred;        /* of the first three upload orders: the sum is left
-                           * alone, since it is not known yet which one */
+    bool deferred;        /* of the upload orders but the STORED ones: the sum
+                           * is left alone, since it is not known yet which */
     tb_hash into;         /* ADD_, DROP_STORED: hash of the configuration */
-    uint64_t payload;     /* ADD_BLOCK: handle */
+    uint64_t payload;     /* ADD_BLOCK: handle; 0: it lies in the spool */
     size_t payload_bytes; /* ADD_BLOCK: its length, checked */
     tb_hash update;       /* END_UPLOAD, ADD_STORED */
     uint8_t signature[TB_SIGNATURE_BYTES]; /* END_UPLOAD */
@@ -104,6 +108,7 @@ typedef struct tb_verdict {
     tb_rc rc;
     tb_refusal refusal; /* 0: none */
     uint32_t weight;
+    uint32_t n_blocks; /* FIND_BLOCKS */
     tb_model_ref result;
     tb_metrics metrics;
     tb_hash manifest;        /* FINISH */

@@ -1,9 +1,31 @@
 /* Uploads: credit from one pool, blocks in order, one order out for each.
  *
- *   BEGIN -> live -> BLOCK ... (held -> ADD_BLOCK -> done) -> END ->
- *   END_UPLOAD -> accepted (journal, RECEIPT)
+ * | an upload | its blocks               | waits for           | then         |
+ * | --------- | ------------------------ | ------------------- | ------------ |
+ * | (none)    |                          | BEGIN               | asks, when   |
+ * |           |                          |                     | the spool may|
+ * |           |                          |                     | hold some of |
+ * |           |                          |                     | it; else live|
+ * | asks      | none is known            | FIND_BLOCKS: n      | live: CREDIT |
+ * |           |                          |                     | from block n |
+ * | live      | [0, done) are in the sum,| ADD_BLOCK for each; | has its END: |
+ * |           | [done, found) in the     | BLOCK for the rest, | END_UPLOAD   |
+ * |           | spool, [.., received)    | within CREDIT; END  |              |
+ * |           | held, [.., until) granted|                     |              |
+ * | END_UPLOAD| all are in the sum       | its verdict         | accepted: row|
+ * |           |                          |                     | and RECEIPT  |
+ * | dropping  | [1, done) in the sum     | DROP_UPLOAD         | (none)       |
+ *
  * A bad update expels its client from the round; whatever of an upload is in
- * the sum is subtracted (DROP_UPLOAD) before the round is summed up. */
+ * the sum is subtracted (DROP_UPLOAD) before the round is summed up.
+ *
+ * No row speaks of an upload before it is accepted. What a restart has left of
+ * one is a fact of the disk: its client begins it again, the spool is asked for
+ * the blocks that lie there whole, and they go through the same orders as those
+ * that come (hash, seal, values, sum), read from the spool instead of memory.
+ * So a kill at any point of the table leads to a smaller n and the same bits:
+ * a block that was torn is not found, one that was bad is refused again, and
+ * when all are found only the END is missing. The pool counts none of them. */
 #include <string.h>
 
 #include "crypto/seal.h"
@@ -18,7 +40,8 @@ static void end_trial(tb_coordinator *co, tb_upload *upload)
     upload->trial = false;
 }
 
-/* The pool counts the blocks [done, until) of each upload. */
+/* The pool counts the blocks [done, until) of each upload that were not found
+ * in the spool. */
 void tb_co_ungrant(tb_coordinator *co, tb_seat *seat)
 {
     tb_upload *upload = &seat->upload;
@@ -37,11 +60,14 @@ static bool order_is(const tb_upload *upload, tb_order_kind kind)
 void tb_co_trim(tb_coordinator *co, tb_upload *upload, uint32_t keep)
 {
     uint32_t first = upload->done + order_is(upload, TB_ORDER_ADD_BLOCK);
+    first = first > upload->found ? first : upload->found;
     for (uint32_t b = first; b < upload->received; b++) {
         tb_co_discard(co, upload->held[b % TB_WINDOW_MAX].payload);
     }
     end_trial(co, upload);
-    co->pool_blocks -= upload->until - keep;
+    co->pool_blocks -=
+        upload->until - (keep > upload->found ? keep : upload->found);
+    upload->found = keep < upload->found ? keep : upload->found;
     upload->received = keep;
     upload->until = keep;
     upload->has_end = upload->has_end && keep == upload->ref.n_blocks;
@@ -131,8 +157,8 @@ static uint32_t room(const tb_coordinator *co, const tb_seat *seat)
 {
     uint32_t half = (co->pool_max + 1) / 2;
     uint32_t free_blocks = co->pool_max - co->pool_blocks;
-    bool one =
-        seat->idle || (seat->upload.received == 0 && co->pool_blocks >= half);
+    bool fresh = seat->upload.received == seat->upload.found;
+    bool one = seat->idle || (fresh && co->pool_blocks >= half);
     if (seat->idle && co->n_trials >= half) {
         return 0;
     }
@@ -146,8 +172,8 @@ static bool grant(tb_coordinator *co, tb_seat *seat)
     uint32_t window = upload->done + co->params.window_blocks;
     uint32_t want =
         window < upload->ref.n_blocks ? window : upload->ref.n_blocks;
-    if (!seat->row->connected || !upload->live || upload->dropping ||
-        want <= upload->until || upload->trial) {
+    if (!seat->row->connected || !upload->live || upload->asks ||
+        upload->dropping || want <= upload->until || upload->trial) {
         return false;
     }
     uint32_t more = want - upload->until;
@@ -328,6 +354,49 @@ static bool begin_refused(tb_coordinator *co, tb_row *row,
     return false;
 }
 
+/* Whether the spool may hold blocks of an upload that this life knows nothing
+ * of: the round is older than this process, or the client was taken for lost
+ * on its flight. To have them added again costs more than the message that asks
+ * for it: only after some block has come is it done once more. */
+static bool may_hold(const tb_coordinator *co, const tb_seat *seat)
+{
+    bool older = seat->flight || seat->run->round.seq <= co->replayed;
+    return older && !seat->row->resumed;
+}
+
+static void open_upload(tb_coordinator *co, tb_seat *seat,
+                        const tb_msg_upload_begin *msg)
+{
+    tb_upload *upload = &seat->upload;
+    *upload = (tb_upload){.live = true,
+                          .asks = may_hold(co, seat),
+                          .ref = {.key = ++co->next_key,
+                                  .config = msg->config,
+                                  .client = seat->row->name,
+                                  .upload = msg->upload,
+                                  .n_blocks = msg->n_blocks}};
+    memcpy(upload->ref.header, msg->header, sizeof msg->header);
+    co->touched = seat;
+}
+
+void tb_co_upload_found(tb_coordinator *co, tb_seat *seat, uint32_t n_blocks)
+{
+    tb_upload *upload = &seat->upload;
+    upload->asks = false;
+    if (upload->dropping) {
+        return;
+    }
+    uint32_t all = upload->ref.n_blocks;
+    upload->found = n_blocks < all ? n_blocks : all;
+    upload->received = upload->found;
+    upload->until = upload->found;
+    seat->row->resumed = upload->found > 0;
+    if (seat->row->connected) {
+        (void)grant(co, seat);
+        credit(co, seat->row, upload);
+    }
+}
+
 void tb_co_upload_begin(tb_coordinator *co, tb_row *row,
                         const tb_msg_upload_begin *msg)
 {
@@ -347,19 +416,21 @@ void tb_co_upload_begin(tb_coordinator *co, tb_row *row,
         refuse_full(co, row, &msg->config, "an older upload is being dropped");
         return;
     }
+    if (upload->live && upload->asks) {
+        refuse_full(co, row, &msg->config,
+                    "what is here of your update is being looked up");
+        return;
+    }
     if (!upload->live) {
-        *upload = (tb_upload){.live = true,
-                              .ref = {.key = ++co->next_key,
-                                      .config = msg->config,
-                                      .client = row->name,
-                                      .upload = msg->upload,
-                                      .n_blocks = msg->n_blocks}};
-        memcpy(upload->ref.header, msg->header, sizeof msg->header);
+        open_upload(co, seat, msg);
     }
     upload->has_end = upload->ended;
     if (!seat->began) {
         seat->began = true;
         seat->moved_ms = co->now;
+    }
+    if (upload->asks) {
+        return; /* tb_co_upload_found answers */
     }
     if (!upload->trial) {
         tb_co_ungrant(co, seat);
@@ -410,6 +481,7 @@ bool tb_co_block(tb_coordinator *co, tb_row *row, const tb_msg_block *msg,
     end_trial(co, upload);
     row->seat->idle = false;
     row->seat->moved_ms = co->now;
+    row->resumed = false;
     co->bytes_in += payload_bytes;
     return true;
 }

@@ -23,10 +23,12 @@ static void order(tb_coordinator *co, tb_seat *seat, tb_order_kind kind)
     o->weight = upload->weight;
     o->full = upload->counted ? upload->full : upload->weight;
     if (kind == TB_ORDER_ADD_BLOCK) {
-        const tb_held *held = &upload->held[upload->done % TB_WINDOW_MAX];
         o->index = upload->done;
-        o->payload = held->payload;
-        o->payload_bytes = held->bytes;
+        if (upload->done >= upload->found) {
+            const tb_held *held = &upload->held[upload->done % TB_WINDOW_MAX];
+            o->payload = held->payload;
+            o->payload_bytes = held->bytes;
+        }
     } else if (kind == TB_ORDER_END_UPLOAD) {
         o->update = upload->update;
         memcpy(o->signature, upload->signature, sizeof o->signature);
@@ -127,6 +129,8 @@ static void pump_seat(tb_coordinator *co, tb_seat *seat)
     } else if (upload->dropping) {
         order(co, seat,
               upload->counted ? TB_ORDER_DROP_STORED : TB_ORDER_DROP_UPLOAD);
+    } else if (training && upload->asks) {
+        order(co, seat, TB_ORDER_FIND_BLOCKS);
     } else if (training && upload->done < upload->received) {
         order(co, seat, TB_ORDER_ADD_BLOCK);
     } else if (upload->ended) {
@@ -265,9 +269,9 @@ static void block_added(tb_coordinator *co, tb_seat *seat,
                                         verdict->weight, 0)
                              .weight;
     }
+    co->pool_blocks -= upload->done >= upload->found;
     upload->done++;
     seat->moved_ms = co->now;
-    co->pool_blocks--;
     (void)tb_co_grant(co, seat);
 }
 
@@ -288,13 +292,13 @@ static void accept(tb_coordinator *co, tb_seat *seat)
     tb_co_receipt(co, &seat->row->last, seat->row->last_seq);
 }
 
-/* The host could not do it now: a block's client begins again after a pause,
- * the other orders are given again. */
-static void host_lacks(tb_coordinator *co, tb_seat *seat, tb_order_kind kind,
+/* The host could not do it now: the client whose block is gone begins again
+ * after a pause, the other orders are given again. */
+static void host_lacks(tb_coordinator *co, tb_seat *seat, bool gone,
                        const tb_verdict *verdict)
 {
     seat->upload.retry_ms = tb_co_lack(co, seat->run, verdict);
-    if (kind == TB_ORDER_ADD_BLOCK && !seat->upload.dropping) {
+    if (gone && !seat->upload.dropping) {
         tb_co_refuse(co, &seat->row->name, TB_MSG_BLOCK, TB_REFUSE_FULL,
                      co->params.retry_ms, "the coordinator has no room now")
             ->config = seat->upload.ref.config;
@@ -320,7 +324,8 @@ static void upload_failed(tb_coordinator *co, tb_seat *seat,
 {
     tb_upload *upload = &seat->upload;
     tb_order_kind kind = upload->order_kind;
-    if (kind == TB_ORDER_ADD_BLOCK) {
+    bool gone = kind == TB_ORDER_ADD_BLOCK && upload->done >= upload->found;
+    if (gone) {
         tb_co_trim(co, upload, upload->done); /* with the order's own block */
     }
     upload->order = 0;
@@ -335,7 +340,7 @@ static void upload_failed(tb_coordinator *co, tb_seat *seat,
         tb_co_forget_upload(upload); /* purged, and nothing was added */
     } else if (tb_rc_fault(verdict->rc) == TB_FAULT_HOST &&
                !(seat->flight && verdict->rc == TB_E_CANCELLED)) {
-        host_lacks(co, seat, kind, verdict);
+        host_lacks(co, seat, gone, verdict);
     } else if (seat->flight) {
         flight_failed(co, seat, kind, verdict);
     } else {
@@ -349,7 +354,12 @@ static void upload_served(tb_coordinator *co, tb_seat *seat,
     tb_upload *upload = &seat->upload;
     tb_order_kind kind = upload->order_kind;
     upload->order = 0;
-    if (kind == TB_ORDER_ADD_BLOCK) {
+    if (kind == TB_ORDER_END_UPLOAD) {
+        seat->row->resumed = false;
+    }
+    if (kind == TB_ORDER_FIND_BLOCKS) {
+        tb_co_upload_found(co, seat, verdict->n_blocks);
+    } else if (kind == TB_ORDER_ADD_BLOCK) {
         block_added(co, seat, verdict);
     } else if (kind == TB_ORDER_END_UPLOAD && seat->flight) {
         upload->ended = true;

@@ -69,16 +69,16 @@ void tb_sim_spool_crash(tb_sim *sim)
     tb_sim_upload **at = &sim->spool;
     while (*at != NULL) {
         tb_sim_upload *u = *at;
-        uint32_t keep = u->n_held;
-        if (!u->synced) {
-            keep = sim->world.torn ? (uint32_t)tb_stream_below(
-                                         &sim->chance, (uint64_t)keep + 1)
-                                   : 0;
+        uint32_t loose = u->n_held - u->n_synced;
+        uint32_t keep = sim->world.kept ? u->n_held : u->n_synced;
+        if (sim->world.torn && loose > 0) {
+            keep +=
+                (uint32_t)tb_stream_below(&sim->chance, (uint64_t)loose + 1);
         }
         while (u->n_held > keep) {
             tb_buf_release(&u->blocks[--u->n_held]);
         }
-        u->synced = true;
+        u->n_synced = keep;
         if (keep == 0) {
             *at = u->next;
             free_upload(u);
@@ -218,9 +218,35 @@ static tb_rc add(const work *w, const tb_sim_upload *u, uint32_t index,
     return rc == TB_OK ? rc : blame(v, tb_update_refusal(index, rc), rc);
 }
 
+/* What a crash has left of this very upload. */
+static void find_blocks(const tb_sim *sim, const tb_order *o, tb_verdict *v)
+{
+    const tb_sim_upload *u = find(sim, &o->upload);
+    bool same = u != NULL && tb_name_equal(&u->client, &o->upload.client) &&
+                u->n_blocks == o->upload.n_blocks &&
+                memcmp(u->header, o->upload.header, sizeof u->header) == 0;
+    v->n_blocks = same ? u->n_held : 0;
+}
+
+/* A block that lies in the spool already. */
+static tb_rc add_found(tb_sim *sim, const tb_sim_round *round,
+                       const tb_order *o, tb_verdict *v, tb_err *err)
+{
+    const work w = {o, sink_of(sim, round)};
+    const tb_sim_upload *u = find(sim, &o->upload);
+    if (u == NULL || o->index >= u->n_held) {
+        return tb_fail(err, TB_E_BUG, "simulator: block %u was not found",
+                       o->index);
+    }
+    return add(&w, u, o->index, v, err);
+}
+
 static tb_rc add_block(tb_sim *sim, const tb_sim_round *round,
                        const tb_order *o, tb_verdict *v, tb_err *err)
 {
+    if (o->payload == 0) {
+        return add_found(sim, round, o, v, err);
+    }
     if (sim->now < sim->full_until_ms) {
         return tb_fail(err, TB_E_FULL, "no space under the spool");
     }
@@ -235,15 +261,12 @@ static tb_rc add_block(tb_sim *sim, const tb_sim_round *round,
     tb_buf *block = &u->blocks[o->index];
     tb_buf_init(block, p->len);
     tb_rc rc = tb_buf_put(block, p->bytes, p->len, err);
-    if (rc == TB_OK) {
-        rc = add(&w, u, o->index, v, err);
-    }
-    if (rc == TB_OK) {
-        u->n_held++;
-    } else {
+    if (rc != TB_OK) {
         tb_buf_release(block);
+        return rc;
     }
-    return rc;
+    u->n_held++; /* whatever is in it */
+    return add(&w, u, o->index, v, err);
 }
 
 static tb_rc end_upload(tb_sim *sim, const tb_sim_round *round,
@@ -262,7 +285,7 @@ static tb_rc end_upload(tb_sim *sim, const tb_sim_round *round,
                    ? TB_OK
                    : tb_sum_count_damped(round->sum, o->weight, o->full, err);
     if (rc == TB_OK) {
-        u->synced = true;
+        u->n_synced = u->n_held;
     }
     return rc;
 }
@@ -405,6 +428,10 @@ static tb_rc of_round(tb_sim *sim, const tb_order *o, tb_verdict *v,
     if (round == NULL || (round->sum == NULL && !o->deferred)) {
         return tb_fail(err, TB_E_BUG, "simulator: no sum of this round");
     }
+    if (o->kind == TB_ORDER_FIND_BLOCKS) {
+        find_blocks(sim, o, v);
+        return TB_OK;
+    }
     if (o->kind == TB_ORDER_ADD_BLOCK) {
         return add_block(sim, round, o, v, err);
     }
@@ -430,6 +457,7 @@ static tb_rc carry_out(tb_sim *sim, const tb_order *o, tb_verdict *v,
     switch (o->kind) {
     case TB_ORDER_OPEN_ROUND:
         return open_round(sim, o, err);
+    case TB_ORDER_FIND_BLOCKS:
     case TB_ORDER_ADD_BLOCK:
     case TB_ORDER_END_UPLOAD:
     case TB_ORDER_DROP_UPLOAD:

@@ -30,6 +30,8 @@ typedef struct tb_sim_world {
     /* A kill keeps any first part of what was not synced: rows of the journal,
      * blocks of an upload. Else it takes all of it. */
     bool torn;
+    bool kept; /* of the spool it takes nothing: the process dies, the machine
+                * does not; not with torn */
     uint64_t reconnect_ms; /* from CONNECT to CONNECTED */
 } tb_sim_world;
 

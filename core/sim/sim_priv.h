@@ -73,9 +73,8 @@ typedef struct tb_sim_upload {
     tb_name client;
     tb_upload_id id;
     uint8_t header[TB_UPLOAD_HEADER_BYTES];
-    uint32_t n_blocks, n_held;
+    uint32_t n_blocks, n_held, n_synced;
     tb_buf *blocks; /* [n_blocks], owned */
-    bool synced;
 } tb_sim_upload;
 
 /* A payload frame under a handle: the handle is its address. */

@@ -204,10 +204,23 @@ static tb_rc blame(tb_in_turn *t, tb_rc rc, tb_refusal refusal)
     return rc;
 }
 
+bool tb_in_is_same(const tb_spool_upload *head, const tb_upload_ref *ref)
+{
+    return tb_name_equal(&head->client, &ref->client) &&
+           head->n_blocks == ref->n_blocks &&
+           memcmp(head->header, ref->header, sizeof head->header) == 0;
+}
+
 static tb_rc announce(tb_in_turn *t, const tb_upload_ref *ref)
 {
-    if (tb_spool_find(t->in->spool, &ref->upload) != NULL) {
+    const tb_spool_upload *held = tb_spool_find(t->in->spool, &ref->upload);
+    if (held != NULL && tb_in_is_same(held, ref)) {
         return TB_OK; /* from before a restart of either side */
+    }
+    if (held != NULL) {
+        t->refusal = TB_REFUSE_HASH;
+        return tb_fail(&t->err, TB_E_MISMATCH,
+                       "another upload has this id: seal under a new one");
     }
     tb_spool_upload head = {.id = ref->upload,
                             .client = ref->client,
@@ -222,14 +235,11 @@ static tb_rc compare_stored(tb_in_turn *t, const tb_order *order,
                             tb_span sealed)
 {
     const tb_upload_id *id = &order->upload.upload;
-    const tb_spool_upload *head = tb_spool_find(t->in->spool, id);
     tb_buf *stored = &t->s->sealed;
     stored->len = 0;
     tb_rc rc = tb_spool_read(t->in->spool, id, order->index, stored, &t->err);
-    if (rc == TB_OK &&
-        (head == NULL || stored->len != sealed.len ||
-         memcmp(stored->data, sealed.data, sealed.len) != 0 ||
-         memcmp(head->header, order->upload.header, sizeof head->header))) {
+    if (rc == TB_OK && (stored->len != sealed.len ||
+                        memcmp(stored->data, sealed.data, sealed.len) != 0)) {
         t->refusal = TB_REFUSE_HASH;
         rc = tb_fail(&t->err, TB_E_MISMATCH,
                      "block %u is not the one that was sent before: seal "
@@ -305,6 +315,20 @@ tb_rc tb_in_open_and_add(tb_in_turn *t, uint32_t index,
     return blame(t, rc, tb_update_refusal(index, rc));
 }
 
+tb_rc tb_in_take_upload(tb_in_turn *t, const tb_order *order)
+{
+    const tb_upload_ref *ref = &order->upload;
+    if (order->index == 0) {
+        tb_rc rc = tb_in_begin_upload(t->in, ref, ref->header, &t->u, &t->err);
+        return blame(t, rc, TB_REFUSE_SEAL);
+    }
+    t->u = tb_in_find_upload(t->in, ref->key);
+    return t->u != NULL
+               ? TB_OK
+               : tb_fail(&t->err, TB_E_BUG, "block %u of an upload not begun",
+                         order->index);
+}
+
 void tb_intake_add(tb_intake *in, const tb_order *order, const uint8_t *sealed,
                    size_t len, tb_verdict *verdict)
 {
@@ -312,16 +336,8 @@ void tb_intake_add(tb_intake *in, const tb_order *order, const uint8_t *sealed,
     /* One hash for the spool's check and for the update's: no lock is held. */
     tb_spool_block block = {sealed, len, tb_hash_of(sealed, len)};
     tb_rc rc = tb_in_begin_turn(&t, in, order);
-    if (rc == TB_OK && order->index == 0) {
-        rc = tb_in_begin_upload(in, &order->upload, order->upload.header, &t.u,
-                                &t.err);
-        rc = blame(&t, rc, TB_REFUSE_SEAL);
-    } else if (rc == TB_OK) {
-        t.u = tb_in_find_upload(in, order->upload.key);
-        rc = t.u != NULL
-                 ? TB_OK
-                 : tb_fail(&t.err, TB_E_BUG, "block %u of an upload not begun",
-                           order->index);
+    if (rc == TB_OK) {
+        rc = tb_in_take_upload(&t, order);
     }
     if (rc == TB_OK) {
         rc = spool_block(&t, order, &block);

@@ -39,11 +39,19 @@ tb_rc tb_intake_open_sum(tb_intake *intake, uint32_t max_updates, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 void tb_intake_close_sum(tb_intake *intake) TB_NONNULL(1);
 
+/* TB_ORDER_FIND_BLOCKS: verdict->rc and n_blocks are filled. */
+void tb_intake_find(tb_intake *intake, const tb_order *order,
+                    tb_verdict *verdict) TB_NONNULL(1, 2, 3);
+
 /* TB_ORDER_ADD_BLOCK: verdict->rc, refusal and weight are filled; sealed is
  * borrowed. Errors that are the client's come with a refusal. */
 void tb_intake_add(tb_intake *intake, const tb_order *order,
                    const uint8_t *sealed, size_t len, tb_verdict *verdict)
     TB_NONNULL(1, 2, 3, 5);
+
+/* The same of a block that lies in the spool. */
+void tb_intake_add_found(tb_intake *intake, const tb_order *order,
+                         tb_verdict *verdict) TB_NONNULL(1, 2, 3);
 
 /* TB_ORDER_END_UPLOAD. sign_key: of the order's client. */
 void tb_intake_end(tb_intake *intake, const tb_order *order,

@@ -76,12 +76,21 @@ tb_rc tb_in_begin_upload(tb_intake *in, const tb_upload_ref *ref,
                          const uint8_t *header, tb_in_upload **out, tb_err *err)
     TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
 
+/* Whether what the spool has under an id is the client's very upload. */
+bool tb_in_is_same(const tb_spool_upload *head, const tb_upload_ref *ref)
+    TB_NONNULL(1, 2);
+
 /* Begins to carry an order out: into its own sum, or deferred. It ends in each
  * case, with what came of it. Errors: NOMEM. */
 tb_rc tb_in_begin_turn(tb_in_turn *t, tb_intake *in, const tb_order *order)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 void tb_in_end_turn(tb_in_turn *t, tb_rc rc, tb_verdict *verdict)
     TB_NONNULL(1, 3);
+
+/* The upload that a block goes to; index 0 begins it. Errors: with a refusal
+ * those of the client. */
+tb_rc tb_in_take_upload(tb_in_turn *t, const tb_order *order)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Where the values of an update go. */
 tb_update_sink tb_in_sink_of(const tb_in_turn *t) TB_NONNULL(1);

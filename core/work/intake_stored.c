@@ -4,7 +4,19 @@
 
 #include "work/intake_priv.h"
 
-/* --- from the spool ------------------------------------------------------- */
+/* --- what a restart has left of an upload --------------------------------- */
+
+void tb_intake_find(tb_intake *in, const tb_order *order, tb_verdict *verdict)
+{
+    const tb_upload_ref *ref = &order->upload;
+    (void)pthread_mutex_lock(&in->spool_lock);
+    const tb_spool_upload *head = tb_spool_find(in->spool, &ref->upload);
+    verdict->n_blocks = head != NULL && tb_in_is_same(head, ref)
+                            ? tb_spool_next(in->spool, &ref->upload)
+                            : 0;
+    (void)pthread_mutex_unlock(&in->spool_lock);
+    verdict->rc = TB_OK;
+}
 
 static tb_rc read_block(tb_in_turn *t, const tb_upload_id *id, uint32_t index)
 {
@@ -14,6 +26,35 @@ static tb_rc read_block(tb_in_turn *t, const tb_upload_id *id, uint32_t index)
     (void)pthread_mutex_unlock(&t->in->spool_lock);
     return rc;
 }
+
+/* Reads a block back and adds what is in it. */
+static tb_rc read_and_add(tb_in_turn *t, const tb_upload_id *id, uint32_t index)
+{
+    tb_rc rc = read_block(t, id, index);
+    if (rc == TB_OK) {
+        const tb_buf *sealed = &t->s->sealed;
+        tb_spool_block block = {sealed->data, sealed->len,
+                                tb_hash_of(sealed->data, sealed->len)};
+        rc = tb_in_open_and_add(t, index, &block);
+    }
+    return rc;
+}
+
+void tb_intake_add_found(tb_intake *in, const tb_order *order,
+                         tb_verdict *verdict)
+{
+    tb_in_turn t;
+    tb_rc rc = tb_in_begin_turn(&t, in, order);
+    if (rc == TB_OK) {
+        rc = tb_in_take_upload(&t, order);
+    }
+    if (rc == TB_OK) {
+        rc = read_and_add(&t, &order->upload.upload, order->index);
+    }
+    tb_in_end_turn(&t, rc, verdict);
+}
+
+/* --- into the sum and out of it ------------------------------------------- */
 
 /* Takes back value blocks [1, end) of an upload that had been added. When it
  * fails midway, another call goes on from there. */
@@ -62,13 +103,7 @@ static tb_rc add_all(tb_in_turn *t, const tb_order *order)
     uint32_t n_added = 0;
     tb_rc rc = TB_OK;
     while (rc == TB_OK && n_added < t->u->hasher.n_blocks) {
-        rc = read_block(t, id, n_added);
-        if (rc == TB_OK) {
-            const tb_buf *sealed = &t->s->sealed;
-            tb_spool_block block = {sealed->data, sealed->len,
-                                    tb_hash_of(sealed->data, sealed->len)};
-            rc = tb_in_open_and_add(t, n_added, &block);
-        }
+        rc = read_and_add(t, id, n_added);
         n_added += rc == TB_OK;
     }
     if (rc == TB_OK) {

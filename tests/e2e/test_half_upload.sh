@@ -6,6 +6,8 @@ make_parts 3
 job "rounds: 1" "model: {new: mlp:784-1000-1000-10}"
 # An update is a head and 28 blocks of 256 KB, 7.2 MB.
 n_update=7200000
+n_block=262160
+n_window=4
 n_held=3000000
 daemon
 fleet 2
@@ -33,6 +35,12 @@ half_way() {
         [ "$(tributaryd status --json | json_field accepted)" = 2 ]
 }
 
+# bytes_sent: by client-02, in all its lives.
+bytes_sent() {
+    tributary status --home "$tmp/client-02.home" --json |
+        json_field bytes_sent
+}
+
 phase() {
     tributaryd status --json | json_field phase
 }
@@ -57,13 +65,13 @@ same "client killed" "$all" "$(network_hash)"
 kill "${pid[client-02]}"
 wait "${pid[client-02]}" || fail "the client did not stop cleanly"
 unset "pid[client-02]"
-sent=$(tributary status --home "$tmp/client-02.home" --json |
-    json_field bytes_sent)
+sent=$(bytes_sent)
 echo "sent $sent bytes of an update of $n_update after $n_held"
 [ "$sent" -gt 1000000 ] && [ "$sent" -lt $((n_update - n_held + 600000)) ] ||
     fail "sent $sent bytes again"
 
-# The coordinator is killed, with two updates accepted and the third half here.
+# The coordinator is killed, with two updates accepted and the third half here:
+# it asks for the blocks that it has not.
 hold
 start
 kill_hard daemon
@@ -72,6 +80,15 @@ daemon
 same "run goes on" 2 "$(tributaryd status --json | json_field accepted)"
 tributaryd watch >/dev/null
 same "coordinator killed" "$all" "$(network_hash)"
+from=$(sed -n 's/.*event=upload_resumed .*client=client-02 from_block=\([0-9]*\) .*/\1/p' \
+    "$tmp/daemon.log")
+sent=$(($(bytes_sent) - sent))
+echo "went on at block ${from:=0}, sent $sent bytes in all"
+[ "$from" -ge $((n_held / n_block - n_window)) ] &&
+    [ "$from" -le $((n_held / n_block + 1)) ] || fail "went on at block $from"
+[ "$sent" -gt "$n_update" ] &&
+    [ "$sent" -lt $((n_update + (n_window + 2) * n_block)) ] ||
+    fail "sent $sent bytes for an update of $n_update"
 kill_hard client-02
 kill_hard relay
 

@@ -377,6 +377,8 @@ look() {
             return 1
         }
     fi
+    resumed=$((${resumed-0} + $(grep -c event=upload_resumed \
+        "$point/daemon.log" || true)))
     : >"$point/hash"
     for name in "${jobs[@]}"; do
         look_at "$name" || return

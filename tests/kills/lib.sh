@@ -136,6 +136,6 @@ every_point() {
     echo "$who: $count calls: $(cut -d' ' -f2 "$tmp/first" | sort | uniq -c |
         awk '{ printf "%s%s %s", (NR > 1 ? ", " : ""), $1, $2 }')"
     echo "$who: $points points, $kills kills; lost $lost, double $double," \
-        "the same in the end $equal of $points"
+        "the same in the end $equal of $points${resumed:+, uploads that went on $resumed}"
     [ ${#failed[@]} -eq 0 ] || fail "at calls ${failed[*]}"
 }

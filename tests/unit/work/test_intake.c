@@ -210,6 +210,153 @@ static void tear(const sealed_round *f, uint8_t *bytes, size_t n, bool back)
     CHECK(fclose(file) == 0);
 }
 
+static uint32_t find(const sealed_round *f, const sealed_update *s)
+{
+    tb_verdict v = {.rc = TB_E_BUG};
+    tb_intake_find(f->intake, &s->order, &v);
+    CHECK(v.rc == TB_OK);
+    return v.n_blocks;
+}
+
+static tb_verdict add_found(sealed_round *f, sealed_update *s, uint32_t index)
+{
+    tb_verdict v = {0};
+    s->order.index = index;
+    tb_intake_add_found(f->intake, &s->order, &v);
+    return v;
+}
+
+/* The first n blocks come, then the process dies and starts again. */
+static void cut_after(sealed_round *f, sealed_update *s, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        CHECK(sealed_add(f, s, i).rc == TB_OK);
+    }
+    tb_intake_free(&f->intake);
+    sealed_open(f);
+}
+
+static void an_upload_goes_on_where_a_restart_cut_it(void **state)
+{
+    sealed_round f;
+    sealed_setup(&f, *state);
+    for (uint32_t n = 0; n <= N_BLOCKS; n++) {
+        for (int deferred = 0; deferred < 2; deferred++) {
+            sealed_update s = sealed_make(&f, "a", 300, 1.0F, 3.0F);
+            s.order.deferred = deferred == 1;
+            cut_after(&f, &s, n);
+            CHECK(find(&f, &s) == n);
+            for (uint32_t i = 0; i < n; i++) {
+                tb_verdict v = add_found(&f, &s, i);
+                CHECK(v.rc == TB_OK && (i > 0 || v.weight == 300));
+            }
+            for (uint32_t i = n; i < N_BLOCKS; i++) {
+                CHECK(sealed_add(&f, &s, i).rc == TB_OK);
+            }
+            CHECK(sealed_end(&f, &s).rc == TB_OK);
+            const tb_sum *sum = tb_intake_sum(f.intake);
+            CHECK(tb_sum_updates(sum) == (deferred == 0));
+            CHECK(deferred || mean_at(&f, 0) == 1.0F);
+            CHECK(deferred || mean_at(&f, TB_BLOCK_VALUES) == 3.0F);
+            sealed_release(&s);
+            tb_intake_free(&f.intake);
+            sealed_open(&f);
+        }
+    }
+    sealed_teardown(&f);
+}
+
+static void a_torn_block_is_sent_again(void **state)
+{
+    sealed_round f;
+    uint8_t last[8];
+    sealed_setup(&f, *state);
+    sealed_update s = sealed_make(&f, "a", 300, 1.0F, 3.0F);
+    CHECK(sealed_add(&f, &s, 0).rc == TB_OK);
+    CHECK(sealed_add(&f, &s, 1).rc == TB_OK);
+    tear(&f, last, sizeof last, false);
+    tb_intake_free(&f.intake);
+    sealed_open(&f);
+    CHECK(find(&f, &s) == 1);
+    CHECK(add_found(&f, &s, 0).rc == TB_OK);
+    CHECK(sealed_add(&f, &s, 1).rc == TB_OK);
+    CHECK(sealed_add(&f, &s, 2).rc == TB_OK);
+    CHECK(sealed_end(&f, &s).rc == TB_OK);
+    CHECK(mean_at(&f, 0) == 1.0F);
+    sealed_release(&s);
+    sealed_teardown(&f);
+}
+
+static void only_the_very_same_upload_goes_on(void **state)
+{
+    sealed_round f;
+    sealed_setup(&f, *state);
+    sealed_update s = sealed_make(&f, "a", 300, 1.0F, 3.0F);
+    sealed_update other = sealed_make(&f, "a", 300, 1.0F, 3.0F);
+    cut_after(&f, &s, 2);
+    CHECK(find(&f, &other) == 0); /* sealed anew: another id */
+    tb_upload_ref *ref = &other.order.upload;
+    ref->upload = s.order.upload.upload;
+    CHECK(find(&f, &other) == 0); /* its header differs */
+    tb_verdict v = sealed_add(&f, &other, 0);
+    CHECK(v.rc == TB_E_MISMATCH && v.refusal == TB_REFUSE_HASH);
+    *ref = s.order.upload;
+    CHECK(tb_name_set(&ref->client, "b"));
+    CHECK(find(&f, &other) == 0);
+    v = sealed_add(&f, &other, 0);
+    CHECK(v.rc != TB_OK && v.refusal != 0);
+    *ref = s.order.upload;
+    ref->n_blocks++;
+    CHECK(find(&f, &other) == 0);
+    CHECK(find(&f, &s) == 2);
+    sealed_release(&other);
+    sealed_release(&s);
+    sealed_teardown(&f);
+}
+
+static void a_bad_block_in_the_spool_is_refused_after_a_restart(void **state)
+{
+    sealed_round f;
+    sealed_setup(&f, *state);
+    tb_hash empty = tb_sum_hash(tb_intake_sum(f.intake));
+    sealed_update s = sealed_make(&f, "a", 300, 1.0F, 3.0F);
+    s.block[1][7] ^= 1;
+    CHECK(sealed_add(&f, &s, 0).rc == TB_OK);
+    CHECK(sealed_add(&f, &s, 1).refusal == TB_REFUSE_SEAL);
+    tb_intake_free(&f.intake);
+    sealed_open(&f);
+    CHECK(find(&f, &s) == 2);
+    CHECK(add_found(&f, &s, 0).rc == TB_OK);
+    tb_verdict v = add_found(&f, &s, 1);
+    CHECK(v.rc != TB_OK && v.refusal == TB_REFUSE_SEAL);
+    tb_intake_drop(f.intake, &s.order, &v); /* order.index is 1 */
+    CHECK(v.rc == TB_OK);
+    tb_hash after = tb_sum_hash(tb_intake_sum(f.intake));
+    CHECK(tb_hash_equal(&empty, &after));
+    sealed_release(&s);
+    sealed_teardown(&f);
+}
+
+static void what_went_on_can_be_taken_out_for_a_checkpoint(void **state)
+{
+    sealed_round f;
+    tb_err err;
+    sealed_setup(&f, *state);
+    tb_hash empty = tb_sum_hash(tb_intake_sum(f.intake));
+    sealed_update s = sealed_make(&f, "a", 300, 1.0F, 3.0F);
+    cut_after(&f, &s, 2);
+    CHECK(add_found(&f, &s, 0).rc == TB_OK);
+    CHECK(add_found(&f, &s, 1).rc == TB_OK);
+    CHECK(sealed_add(&f, &s, 2).rc == TB_OK);
+    tb_hash after = tb_sum_hash(tb_intake_sum(f.intake));
+    CHECK(!tb_hash_equal(&empty, &after));
+    CHECK_OK(tb_intake_settle(f.intake, &err), err);
+    after = tb_sum_hash(tb_intake_sum(f.intake));
+    CHECK(tb_hash_equal(&empty, &after));
+    sealed_release(&s);
+    sealed_teardown(&f);
+}
+
 static void a_drop_that_failed_midway_goes_on_where_it_stopped(void **state)
 {
     sealed_round f;
@@ -365,6 +512,11 @@ int main(void)
         TEST(an_upload_that_starts_again_must_send_the_same_bytes),
         TEST(a_deferred_update_is_added_to_a_later_rounds_sum),
         TEST(a_deferred_update_is_checked_as_any_other),
+        TEST(an_upload_goes_on_where_a_restart_cut_it),
+        TEST(a_torn_block_is_sent_again),
+        TEST(only_the_very_same_upload_goes_on),
+        TEST(a_bad_block_in_the_spool_is_refused_after_a_restart),
+        TEST(what_went_on_can_be_taken_out_for_a_checkpoint),
         TEST(a_drop_that_failed_midway_goes_on_where_it_stopped),
         TEST(a_purged_update_leaves_the_sum_as_if_it_had_never_come),
     };
