@@ -40,6 +40,8 @@ typedef struct tb_row {
     bool connected;    /* said HELLO, and its connection lives */
     bool ready;        /* checked in, waits for an offer */
     int64_t ready_ms;  /* since when it waits */
+    int64_t again_ms;  /* when it was told to check in again */
+    int64_t hello_ms;  /* when its next HELLO is due, at the steady pace */
     int64_t active_ms; /* last check-in, or end of a round it sat in */
     int64_t away_ms;   /* since when not connected */
     uint32_t n_data_sets;

@@ -6,6 +6,9 @@
 #include "base/stream.h"
 #include "fed/coordinator_priv.h"
 
+#define HELLO_MS    1000 /* a client's sessions, at the steady pace */
+#define HELLO_BURST 16
+
 /* Milliseconds over which all members do once what each does: so many a second,
  * whatever the size of the fleet. */
 static uint64_t spread(const tb_coordinator *co)
@@ -65,7 +68,10 @@ void tb_co_greet(tb_coordinator *co)
         }
     }
     tb_msg_wait *wait = &tb_co_send(co, &row->name, TB_MSG_WAIT, 0)->u.wait;
-    wait->retry_ms = pace(co, row);
+    if (co->now >= row->again_ms) {
+        row->again_ms = tb_co_later(co->now, pace(co, row));
+    }
+    wait->retry_ms = (uint64_t)(row->again_ms - co->now);
     tb_co_text(wait->why, why);
 }
 
@@ -94,8 +100,27 @@ void tb_co_gone(tb_coordinator *co, tb_row *row)
     }
 }
 
+/* A HELLO makes all runs count their clients anew: one a second, and so many at
+ * once. */
+static bool too_many_hellos(tb_coordinator *co, tb_row *row)
+{
+    int64_t due = row->hello_ms > co->now ? row->hello_ms : co->now;
+    int64_t early = due - co->now - HELLO_BURST * HELLO_MS;
+    if (early >= 0) {
+        (void)tb_co_refuse(co, &row->name, TB_MSG_HELLO, TB_REFUSE_RATE,
+                           (uint64_t)early + 1,
+                           "you have begun too many sessions: wait");
+        return true;
+    }
+    row->hello_ms = due + HELLO_MS;
+    return false;
+}
+
 static void hello(tb_coordinator *co, tb_row *row, const tb_msg_hello *msg)
 {
+    if (too_many_hellos(co, row)) {
+        return;
+    }
     if (!tb_name_equal(&msg->client, &row->name)) {
         (void)tb_co_refuse(co, &row->name, TB_MSG_HELLO, TB_REFUSE_IDENTITY, 0,
                            "your key belongs to another name");
@@ -148,11 +173,15 @@ static void check_in(tb_coordinator *co, tb_row *row)
         tb_co_offer(co, row);
         return;
     }
+    co->greeted = row;
+    if (row->ready && co->now < row->again_ms) {
+        return; /* nothing has changed, and nobody counts again */
+    }
     row->ready_ms = row->ready ? row->ready_ms : co->now;
     row->ready = true;
     row->active_ms = co->now;
+    row->again_ms = 0;
     co->census++;
-    co->greeted = row;
 }
 
 static void answer(tb_coordinator *co, tb_row *row, const tb_msg *msg)

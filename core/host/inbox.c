@@ -9,6 +9,8 @@
 
 #include "base/mem.h"
 
+#define LANE_LISTS 256
+
 struct tb_inbox {
     atomic_size_t owners; /* the queue itself, and each event outside */
     atomic_size_t held;   /* payload bytes */
@@ -16,14 +18,19 @@ struct tb_inbox {
     int fd;      /* an event waits */
     int room_fd; /* the owner made room */
     pthread_mutex_t lock;
-    struct event *first, *last; /* the queue */
-    size_t n;
+    struct event *first, *last;      /* firsts of all lanes, by their turn */
+    struct event *lanes[LANE_LISTS]; /* the same, by whose lane it is */
+    size_t n;                        /* events in all lanes */
 };
 
-/* What tb_inbound really is. */
+/* What tb_inbound really is. A lane is what waits of one client; its first
+ * event stands for it. */
 typedef struct event {
-    tb_inbound in; /* first: a tb_inbound * is an event * */
-    struct event *next;
+    tb_inbound in;        /* first: a tb_inbound * is an event * */
+    struct event *behind; /* in its lane */
+    struct event *tail;   /* of its lane; of a first one only, as are: */
+    struct event *turn;   /* whose turn comes then */
+    struct event *other;  /* lane in the same list */
     tb_inbox *inbox;
     zmq_msg_t envelope, payload;
 } event;
@@ -153,6 +160,74 @@ void tb_inbox_fill(tb_inbound *in, zmq_msg_t *envelope, zmq_msg_t *payload)
     }
 }
 
+/* --- lanes; the lock is held ---------------------------------------------- */
+
+/* Where the lane of a client is, or would be, in its list. */
+static event **lane_of(tb_inbox *inbox, const tb_name *client)
+{
+    uint32_t sum = 2166136261u; /* FNV-1a */
+    for (const char *c = client->text; *c != '\0'; c++) {
+        sum = (sum ^ (uint8_t)*c) * 16777619u;
+    }
+    event **at = &inbox->lanes[sum % LANE_LISTS];
+    while (*at != NULL && !tb_name_equal(&(*at)->in.client, client)) {
+        at = &(*at)->other;
+    }
+    return at;
+}
+
+/* Its lane comes last of all. */
+static void take_turn(tb_inbox *inbox, event *first)
+{
+    event **at = lane_of(inbox, &first->in.client);
+    first->other = NULL;
+    *at = first;
+    first->turn = NULL;
+    if (inbox->last != NULL) {
+        inbox->last->turn = first;
+    } else {
+        inbox->first = first;
+    }
+    inbox->last = first;
+}
+
+static void append(tb_inbox *inbox, event *e)
+{
+    event *first = *lane_of(inbox, &e->in.client);
+    e->behind = NULL;
+    if (first != NULL) {
+        first->tail->behind = e;
+        first->tail = e;
+    } else {
+        e->tail = e;
+        take_turn(inbox, e);
+    }
+    inbox->n++;
+}
+
+/* The first of the lane whose turn it is; the lane, if more is in it, comes
+ * last then. */
+static event *take_next(tb_inbox *inbox)
+{
+    event *e = inbox->first;
+    if (e == NULL) {
+        return NULL;
+    }
+    *lane_of(inbox, &e->in.client) = e->other;
+    inbox->first = e->turn;
+    if (inbox->first == NULL) {
+        inbox->last = NULL;
+    }
+    if (e->behind != NULL) {
+        e->behind->tail = e->tail;
+        take_turn(inbox, e->behind);
+    }
+    inbox->n--;
+    return e;
+}
+
+/* --- the queue ------------------------------------------------------------ */
+
 void tb_inbox_put(tb_inbox *inbox, tb_inbound **take)
 {
     event *e = (event *)*take;
@@ -162,13 +237,7 @@ void tb_inbox_put(tb_inbox *inbox, tb_inbound **take)
     }
     (void)pthread_mutex_lock(&inbox->lock);
     bool first = inbox->first == NULL; /* else it is readable already */
-    if (inbox->last != NULL) {
-        inbox->last->next = e;
-    } else {
-        inbox->first = e;
-    }
-    inbox->last = e;
-    inbox->n++;
+    append(inbox, e);
     (void)pthread_mutex_unlock(&inbox->lock);
     if (first) {
         signal_fd(inbox->fd);
@@ -178,15 +247,7 @@ void tb_inbox_put(tb_inbox *inbox, tb_inbound **take)
 tb_inbound *tb_inbox_get(tb_inbox *inbox)
 {
     (void)pthread_mutex_lock(&inbox->lock);
-    event *e = inbox->first;
-    if (e != NULL) {
-        inbox->first = e->next;
-        e->next = NULL;
-        inbox->n--;
-        if (inbox->first == NULL) {
-            inbox->last = NULL;
-        }
-    }
+    event *e = take_next(inbox);
     bool was_full = e != NULL && inbox->n + 1 == TB_INBOX_EVENTS_MAX;
     if (inbox->first == NULL) {
         clear_fd(inbox->fd);

@@ -1,7 +1,9 @@
 /* core/host/inbox.h - the way from a network thread to its owner: received
  * messages in a bounded queue with a descriptor to poll, and the count of
- * payload bytes that the owner has not freed yet. Of transport.c and dial.c
- * only. Safe from any thread. */
+ * payload bytes that the owner has not freed yet. Clients take turns: events of
+ * one come in their order, but whoever sends many waits behind his own, and the
+ * others do not. (The socket below reads its peers in turn as well.) Of
+ * transport.c and dial.c only. Safe from any thread. */
 #ifndef TB_HOST_INBOX_H
 #define TB_HOST_INBOX_H
 
@@ -46,10 +48,11 @@ tb_inbound *tb_inbox_event(tb_inbox *inbox, tb_in_kind kind)
 void tb_inbox_fill(tb_inbound *event, zmq_msg_t *envelope, zmq_msg_t *payload)
     TB_NONNULL(1, 2);
 
-/* Queues the event for the owner, who frees it. NULL is fine: ignored. */
+/* Queues the event for the owner, who frees it, behind what waits of the same
+ * client. NULL is fine: ignored. */
 void tb_inbox_put(tb_inbox *inbox, tb_inbound **take) TB_NONNULL(1, 2);
 
-/* The next event, or NULL. */
+/* The next event of the client whose turn it is, or NULL. */
 tb_inbound *tb_inbox_get(tb_inbox *inbox) TB_NONNULL(1);
 
 #endif

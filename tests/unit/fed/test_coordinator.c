@@ -338,6 +338,69 @@ static void who_left_a_grant_unused_gets_one_block_until_it_sends(void **state)
     tear_down(&b);
 }
 
+static uint64_t told_to_wait(const bench *b, const char *client)
+{
+    check_sent(b, client, TB_MSG_WAIT);
+    const tb_action *action = sent(b, client);
+    return action != NULL ? action->u.msg->u.wait.retry_ms : 0;
+}
+
+static void who_checks_in_too_early_is_told_the_same_time_again(void **state)
+{
+    bench b;
+    (void)state;
+    set_up(&b);
+    check_in(&b, "anna");
+    uint64_t ms = told_to_wait(&b, "anna");
+    CHECK(ms >= b.params.wait_ms * 3 / 4);
+    for (uint64_t early = 1; early < ms; early += 1000) {
+        b.now = (int64_t)early;
+        check_in(&b, "anna");
+        CHECK(told_to_wait(&b, "anna") == ms - early);
+    }
+    b.now = (int64_t)ms;
+    check_in(&b, "anna");
+    CHECK(told_to_wait(&b, "anna") >= b.params.wait_ms * 3 / 4);
+    tear_down(&b);
+}
+
+/* 16 at once, then one a second. */
+static void too_many_sessions_are_refused_with_the_time_to_wait(void **state)
+{
+    bench b;
+    (void)state;
+    set_up(&b);
+    check_in(&b, "anna");
+    tb_msg msg = {.kind = TB_MSG_HELLO,
+                  .u.hello = {.protocol_min = 1,
+                              .protocol_max = 1,
+                              .client = named("anna"),
+                              .n_data_sets = 1}};
+    msg.u.hello.data_sets[0] = named("numbers");
+    for (int i = 1; i < 16; i++) {
+        say(&b, "anna", &msg, 0, 0);
+        check_sent(&b, "anna", TB_MSG_WELCOME);
+    }
+    check_in(&b, "anna");
+    for (int i = 0; i < 100; i++) {
+        say(&b, "anna", &msg, 0, 0);
+        check_refused(&b, "anna", TB_REFUSE_RATE);
+    }
+    tb_status status;
+    tb_coordinator_status(b.co, &status);
+    CHECK(status.n_ready == 1); /* nothing has changed */
+    CHECK(status.n_refused[TB_REFUSE_RATE] == 100);
+    const tb_action *no = sent(&b, "anna");
+    uint64_t ms = no != NULL ? no->u.msg->u.refuse.retry_ms : 0;
+    CHECK(ms > 0 && ms <= 1001);
+    b.now = (int64_t)ms;
+    hello(&b, "anna");
+    say(&b, "anna", &msg, 0, 0);
+    check_refused(&b, "anna", TB_REFUSE_RATE);
+    hello(&b, "bert"); /* each has his own */
+    tear_down(&b);
+}
+
 static void fetches_become_chunks(void **state)
 {
     bench b;
@@ -397,6 +460,8 @@ int main(void)
         cmocka_unit_test(credit_is_bounded_and_blocks_beyond_it_are_not_taken),
         cmocka_unit_test(beginning_again_does_not_keep_a_grant),
         cmocka_unit_test(who_left_a_grant_unused_gets_one_block_until_it_sends),
+        cmocka_unit_test(who_checks_in_too_early_is_told_the_same_time_again),
+        cmocka_unit_test(too_many_sessions_are_refused_with_the_time_to_wait),
         cmocka_unit_test(fetches_become_chunks),
         cmocka_unit_test(a_payload_that_belongs_to_nothing_is_discarded),
         cmocka_unit_test(the_offer_is_repeated_to_a_client_that_comes_back),

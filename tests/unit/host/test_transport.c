@@ -410,6 +410,61 @@ static void a_full_pool_stops_reading_until_something_is_freed(void **state)
     stop_server(&t);
 }
 
+static uint64_t heard(tb_transport *t, const char *client)
+{
+    tb_transport_stats stats;
+    tb_name name = name_of(client);
+    tb_transport_stats_get(t, &name, &stats);
+    return stats.messages_in;
+}
+
+/* Until the network's thread has taken in n messages of both. */
+static void flood_until(tb_transport *t, tb_dial *flood, uint64_t n)
+{
+    int64_t until = tb_clock_ms() + LIMIT_MS;
+    tb_outbound m = text_message("again");
+    while (heard(t, "flood") + heard(t, "other") < n) {
+        tb_err err;
+        if (tb_dial_send(flood, &m, &err) != TB_OK) {
+            CHECK(tb_clock_ms() < until);
+            (void)poll(NULL, 0, 1);
+        }
+    }
+}
+
+/* Its messages fill the queue, and more wait below. Another client's one is
+ * the next but one, once it is here. */
+static void a_client_that_floods_waits_behind_itself(void **state)
+{
+    keys flood_keys = new_keys();
+    keys other_keys = new_keys();
+    tb_transport *t = start_server(0);
+    (void)state;
+    tb_dial *flood = welcome(t, "flood", &flood_keys);
+    tb_dial *other = welcome(t, "other", &other_keys);
+    uint64_t n = 2 + 1024; /* hellos, and as many as the queue takes */
+    flood_until(t, flood, n);
+    say(other, "once");
+    while (heard(t, "other") < 2) {
+        tb_inbound *in = server_event(t);
+        CHECK(is_text(in, "again"));
+        tb_inbound_free(&in);
+        flood_until(t, flood, ++n);
+    }
+    int before = 0;
+    bool is_other = false;
+    while (!is_other && before < 2) {
+        tb_inbound *in = server_event(t);
+        is_other = is_text(in, "once");
+        before += !is_other;
+        tb_inbound_free(&in);
+    }
+    CHECK(is_other);
+    stop_client(&flood);
+    stop_client(&other);
+    stop_server(&t);
+}
+
 static void a_stranger_enrols_then_its_key_is_allowed(void **state)
 {
     (void)state;
@@ -472,6 +527,7 @@ int main(void)
             a_second_pair_of_doors_has_its_own_key_and_leads_inside),
         cmocka_unit_test(one_key_cannot_be_two_clients),
         cmocka_unit_test(a_full_pool_stops_reading_until_something_is_freed),
+        cmocka_unit_test(a_client_that_floods_waits_behind_itself),
         cmocka_unit_test(a_stranger_enrols_then_its_key_is_allowed),
         cmocka_unit_test(starting_says_what_is_wrong),
     };
