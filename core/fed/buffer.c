@@ -37,20 +37,6 @@ tb_run *tb_co_find_known(const tb_coordinator *co, const tb_hash *config)
     return NULL;
 }
 
-tb_taken *tb_co_taken(const tb_run *run, const tb_hash *config,
-                      const tb_name *client)
-{
-    const tb_async *a = run->async;
-    for (size_t i = a->n_taken; i > 0; i--) {
-        tb_taken *c = &a->taken[i - 1];
-        if (tb_hash_equal(&c->record.config, config) &&
-            tb_name_equal(&c->record.client, client)) {
-            return c;
-        }
-    }
-    return NULL;
-}
-
 bool tb_co_buffered(const tb_run *run)
 {
     return run->async != NULL && run->task == TB_TASK_TRAIN;
@@ -77,11 +63,7 @@ tb_gate tb_co_gate(const tb_run *run, uint32_t *round)
 
 uint32_t tb_co_waiting(const tb_run *run)
 {
-    uint32_t n = 0;
-    for (size_t i = 0; i < run->async->n_taken; i++) {
-        n += run->async->taken[i].state == TB_TAKEN_WAITS;
-    }
-    return n;
+    return run->async->n_waiting;
 }
 
 /* acceptance */
@@ -192,64 +174,47 @@ static void order_drop(tb_coordinator *co, tb_run *run, tb_taken *c)
     c->order = o->id;
 }
 
-/* Updates that are in the sum, or on their way into or out of it: it has room
- * for a buffer, and a purged one leaves before another takes its place. */
-static uint32_t in_sum(const tb_run *run)
-{
-    uint32_t n = 0;
-    for (size_t i = 0; i < run->async->n_taken; i++) {
-        n += run->async->taken[i].added || run->async->taken[i].order != 0;
-    }
-    return n;
-}
-
 void tb_co_pump_buffer(tb_coordinator *co, tb_run *run)
 {
     const tb_round *round = &run->round;
     if (!tb_co_buffered(run) || !round->open || !round->sum_open ||
-        round->doomed || !run->async->look_taken) {
+        round->doomed) {
         return;
     }
-    run->async->look_taken = false;
-    uint32_t n = in_sum(run);
-    for (size_t i = 0; i < run->async->n_taken; i++) {
-        tb_taken *c = &run->async->taken[i];
+    tb_async *a = run->async;
+    for (size_t i = a->look_from; i < a->n_taken; i++) {
+        tb_taken *c = &a->taken[i];
         if (c->order != 0 || co->now < c->retry_ms) {
             continue;
         }
-        if (belongs(run, c) && !c->added && n < run->params->buffer) {
+        /* A purged one leaves before another takes its place. */
+        if (belongs(run, c) && !c->added && a->n_in_sum < run->params->buffer) {
             order_add(co, run, c);
-            n++;
+            a->n_in_sum++;
         } else if (c->state == TB_TAKEN_REFUSED && c->added) {
             order_drop(co, run, c);
         }
     }
-}
-
-static tb_taken *taken_by_order(const tb_coordinator *co, uint64_t order,
-                                tb_run **out)
-{
-    for (size_t r = 0; order != 0 && r < co->n_runs; r++) {
-        const tb_async *a = co->runs[r]->async;
-        for (size_t i = 0; a != NULL && i < a->n_taken; i++) {
-            if (a->taken[i].order == order) {
-                *out = co->runs[r];
-                return &a->taken[i];
-            }
-        }
-    }
-    return NULL;
+    a->look_from = a->n_taken;
 }
 
 bool tb_co_buffer_verdict(tb_coordinator *co, const tb_verdict *verdict)
 {
     tb_run *run = NULL;
-    tb_taken *c = taken_by_order(co, verdict->order, &run);
+    tb_taken *c = NULL;
+    for (size_t r = 0; verdict->order != 0 && c == NULL && r < co->n_runs;
+         r++) {
+        run = co->runs[r];
+        c = run->async != NULL
+                ? tb_co_taken_by_order(run->async, verdict->order)
+                : NULL;
+    }
     if (c == NULL) {
         return false;
     }
+    tb_async *a = run->async;
     c->order = 0;
-    run->async->look_taken = true;
+    tb_co_taken_look(a, c); /* it may have been purged meanwhile */
     if (verdict->rc == TB_OK) {
         c->added = !c->added; /* summed, or taken out again */
     } else if (tb_rc_fault(verdict->rc) == TB_FAULT_HOST) {
@@ -257,16 +222,23 @@ bool tb_co_buffer_verdict(tb_coordinator *co, const tb_verdict *verdict)
     } else {
         tb_co_doom(run, verdict->why);
     }
+    if (!c->added) {
+        a->n_in_sum--;
+        a->look_from = 0; /* there is room for another one */
+    }
     return true;
 }
 
 bool tb_co_buffer_quiet(const tb_run *run)
 {
-    for (size_t i = 0; i < run->async->n_taken; i++) {
-        const tb_taken *c = &run->async->taken[i];
+    tb_async *a = run->async;
+    for (size_t i = 0; i < a->n_taken; i++) {
+        size_t at = (a->quiet_at + i) % a->n_taken;
+        const tb_taken *c = &a->taken[at];
         bool wrong = belongs(run, c) ? !c->added
                                      : c->state == TB_TAKEN_REFUSED && c->added;
         if (c->order != 0 || (wrong && !run->round.doomed)) {
+            a->quiet_at = at; /* asked again, it answers at once */
             return false;
         }
     }
@@ -296,6 +268,7 @@ void tb_co_async_free(tb_async **async)
         tb_mem_free(a->known);
         tb_mem_free(a->expired);
         tb_mem_free(a->taken);
+        tb_mem_free(a->slots);
         for (size_t i = 0; i < a->n_made; i++) {
             tb_mem_free(a->flights[i]);
         }
@@ -322,21 +295,6 @@ static tb_rc reserve_known(tb_async *a, tb_err *err)
     }
     a->known = known;
     a->cap_known = cap;
-    return TB_OK;
-}
-
-static tb_rc reserve_taken(tb_async *a, tb_err *err)
-{
-    if (a->n_taken < a->cap_taken) {
-        return TB_OK;
-    }
-    size_t cap = a->cap_taken == 0 ? 16 : 2 * a->cap_taken;
-    tb_taken *taken = tb_mem_resize(a->taken, cap, sizeof *taken);
-    if (taken == NULL) {
-        return tb_fail(err, TB_E_NOMEM, "coordinator: %zu updates", cap);
-    }
-    a->taken = taken;
-    a->cap_taken = cap;
     return TB_OK;
 }
 
@@ -377,12 +335,11 @@ tb_rc tb_co_buffer_accepted(const tb_coordinator *co, tb_run *run,
                        "journal: an update of %s cannot count here",
                        record->client.text);
     }
-    tb_rc rc = reserve_taken(a, err);
+    tb_rc rc = tb_co_taken_reserve(a, err);
     if (rc != TB_OK) {
         return rc;
     }
-    a->taken[a->n_taken++] = (tb_taken){.record = *record, .seq = seq};
-    a->look_taken = true;
+    tb_co_taken_add(a, &(tb_taken){.record = *record, .seq = seq});
     row->last = *record;
     row->last_seq = seq;
     row->n_accepted++;
@@ -403,15 +360,15 @@ tb_rc tb_co_buffer_expelled(const tb_coordinator *co, tb_run *run,
         return tb_fail(err, TB_E_MALFORMED, "journal: %s cannot be expelled",
                        record->client.text);
     }
-    tb_rc rc = reserve_taken(a, err);
+    tb_rc rc = tb_co_taken_reserve(a, err);
     if (rc == TB_OK) {
         rc = tb_co_strike(row, run, err);
     }
     if (rc == TB_OK) {
-        a->taken[a->n_taken++] = (tb_taken){
-            .record = {.config = record->config, .client = record->client},
-            .state = TB_TAKEN_REFUSED,
-            .code = record->code};
+        tb_co_taken_add(a, &(tb_taken){.record = {.config = record->config,
+                                                  .client = record->client},
+                                       .state = TB_TAKEN_REFUSED,
+                                       .code = record->code});
         row->passed = record->config;
         row->n_expelled++;
     }
@@ -425,6 +382,7 @@ static void pass_on(tb_async *a, tb_taken_state from, tb_taken_state to)
         tb_taken *c = &a->taken[i];
         c->state = c->state == from ? to : c->state;
     }
+    tb_co_taken_recount(a);
 }
 
 void tb_co_buffer_closed(tb_run *run)
@@ -456,6 +414,7 @@ static void expire(tb_coordinator *co, tb_run *run, uint32_t round)
         }
     }
     a->n_taken = kept;
+    tb_co_taken_recount(a);
 }
 
 void tb_co_buffer_over(tb_coordinator *co, tb_run *run, bool committed)
@@ -466,6 +425,7 @@ void tb_co_buffer_over(tb_coordinator *co, tb_run *run, bool committed)
     for (size_t i = 0; i < a->n_taken; i++) {
         a->taken[i].added = false; /* the sum goes */
     }
+    tb_co_taken_recount(a);
     if (committed) {
         expire(co, run, run->number + 1);
     }
@@ -500,7 +460,8 @@ tb_rc tb_co_buffer_purged(const tb_coordinator *co, tb_run *run,
     c->state = TB_TAKEN_REFUSED;
     c->code = TB_REFUSE_IDENTITY;
     c->seq = seq;
-    run->async->look_taken = true;
+    run->async->n_waiting--;
+    tb_co_taken_look(run->async, c);
     row->n_accepted--;
     if (tb_hash_equal(&row->last.update, &record->update)) {
         row->last = (tb_rec_accepted){0};
@@ -531,4 +492,5 @@ void tb_co_buffer_forgotten(tb_run *run)
 {
     run->async->n_known = 0;
     run->async->n_taken = 0;
+    tb_co_taken_recount(run->async);
 }

@@ -103,6 +103,7 @@ typedef struct tb_seat {
     tb_hash config;     /* of that round */
     bool flight;
     bool leaving; /* in flight: it goes as soon as no order is out */
+    size_t place; /* in flight: in the run's list */
     tb_seat_state state;
     tb_refusal code; /* why OUT; 0: declined */
     bool stored;     /* DONE before a restart: not yet in the new sum */
@@ -168,12 +169,19 @@ typedef struct tb_async {
     size_t n_expired;
     tb_taken *taken; /* owned; all of the known configurations */
     size_t n_taken, cap_taken;
-    tb_seat **flights; /* owned [cap_flights]: n_flights that are in use, then
-                        * spare ones; a seat stays where it is */
-    size_t n_flights, n_made, cap_flights;
-    size_t n_leaving;   /* of them */
+    uint32_t *slots; /* owned [n_slots], by configuration and client: place in
+                      * taken + 1, or 0 */
+    size_t n_slots;  /* a power of two */
+    uint32_t n_waiting; /* of taken */
+    uint32_t n_in_sum;  /* of taken: in the sum, or on their way into or out of
+                         * it; it has room for a buffer */
+    size_t look_from;   /* first of taken that may want an order */
+    size_t verdict_at, quiet_at; /* of taken: where a search begins */
+    tb_seat **flights; /* owned [cap_flights]: n_flights that are in use, of
+                        * them n_leaving at the end; then spare ones. A seat
+                        * stays where it is, its pointer moves */
+    size_t n_flights, n_leaving, n_made, cap_flights;
     bool look_all;      /* any flight may have something to order */
-    bool look_taken;    /* any update may be missing in the sum */
     bool left;          /* clients waited for a flight, at the last look */
     size_t airborne_at; /* row that could send an update, at the last look */
     size_t grant_from;  /* flight to begin with */
@@ -410,6 +418,16 @@ tb_run *tb_co_find_known(const tb_coordinator *co, const tb_hash *config)
 /* What became of a client's update of a configuration; NULL: nothing yet. */
 tb_taken *tb_co_taken(const tb_run *run, const tb_hash *config,
                       const tb_name *client) TB_NONNULL(1, 2, 3);
+/* Room for one more. Errors: NOMEM. */
+tb_rc tb_co_taken_reserve(tb_async *a, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+/* Puts one more at the end, which has room and none of its client. */
+void tb_co_taken_add(tb_async *a, const tb_taken *taken) TB_NONNULL(1, 2);
+/* This one of them may want an order. */
+void tb_co_taken_look(tb_async *a, const tb_taken *taken) TB_NONNULL(1, 2);
+/* Many have changed, or gone: any of them may want an order. */
+void tb_co_taken_recount(tb_async *a) TB_NONNULL(1);
+/* The one that this order is out for, or NULL. */
+tb_taken *tb_co_taken_by_order(tb_async *a, uint64_t order) TB_NONNULL(1);
 /* Whether training goes on in buffers: the open round is one. */
 bool tb_co_buffered(const tb_run *run) TB_NONNULL(1);
 typedef enum tb_gate {
@@ -487,7 +505,7 @@ static inline void tb_co_look_all(tb_run *run)
     run->round.look_all = true;
     if (run->async != NULL) {
         run->async->look_all = true;
-        run->async->look_taken = true;
+        run->async->look_from = 0;
     }
 }
 

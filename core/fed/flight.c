@@ -2,6 +2,9 @@
  * from its offer to the end of its upload, whatever buffers close meanwhile. It
  * is not journalled who flies: after a restart a client that comes with an
  * update of a known configuration gets a seat then. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/mem.h"
 #include "fed/coordinator_priv.h"
 
@@ -29,6 +32,16 @@ static tb_seat *spare(tb_coordinator *co, tb_async *a)
     return a->flights[a->n_flights];
 }
 
+/* Two seats change their places in the list. */
+static void swap(tb_async *a, size_t i, size_t k)
+{
+    tb_seat *seat = a->flights[i];
+    a->flights[i] = a->flights[k];
+    a->flights[k] = seat;
+    a->flights[i]->place = i;
+    a->flights[k]->place = k;
+}
+
 tb_seat *tb_co_fly(tb_coordinator *co, tb_run *run, tb_row *row,
                    const tb_hash *config)
 {
@@ -50,28 +63,31 @@ tb_seat *tb_co_fly(tb_coordinator *co, tb_run *run, tb_row *row,
     a->n_flights++;
     *seat =
         (tb_seat){.row = row, .run = run, .config = *config, .flight = true};
+    swap(a, a->n_flights - 1, a->n_flights - 1 - a->n_leaving);
     row->seat = seat;
     return seat;
 }
 
 void tb_co_land(tb_coordinator *co, tb_seat *seat)
 {
-    seat->run->async->n_leaving += !seat->leaving;
-    seat->leaving = true;
+    tb_async *a = seat->run->async;
+    if (!seat->leaving) {
+        seat->leaving = true;
+        a->n_leaving++;
+        swap(a, seat->place, a->n_flights - a->n_leaving);
+    }
     tb_co_drop(co, seat);
-    seat->run->async->look_all = true;
 }
 
 /* Its place goes to the end of the list; what remembers it by an order's id
  * finds an empty seat there. */
-static void clear(tb_coordinator *co, tb_async *a, size_t i)
+static void clear(tb_coordinator *co, tb_async *a, tb_seat *seat)
 {
-    tb_seat *seat = a->flights[i];
     seat->row->seat = NULL;
     seat->row->active_ms = co->now;
+    swap(a, seat->place, a->n_flights - 1);
     *seat = (tb_seat){0};
-    a->flights[i] = a->flights[--a->n_flights];
-    a->flights[a->n_flights] = seat;
+    a->n_flights--;
     a->n_leaving--;
     a->census += a->census == co->census; /* of no use to this run */
     co->census++;
@@ -80,10 +96,11 @@ static void clear(tb_coordinator *co, tb_async *a, size_t i)
 void tb_co_clear_flights(tb_coordinator *co, tb_run *run)
 {
     tb_async *a = run->async;
-    for (size_t i = a->n_leaving > 0 ? a->n_flights : 0; i > 0; i--) {
-        const tb_seat *seat = a->flights[i - 1];
-        if (seat->leaving && !seat->upload.live && seat->upload.order == 0) {
-            clear(co, a, i - 1);
+    size_t first = a->n_flights - a->n_leaving;
+    for (size_t i = a->n_flights; i > first; i--) {
+        tb_seat *seat = a->flights[i - 1];
+        if (!seat->upload.live && seat->upload.order == 0) {
+            clear(co, a, seat);
         }
     }
 }
@@ -93,8 +110,9 @@ bool tb_co_ground(tb_coordinator *co, tb_run *run)
     if (run->async == NULL) {
         return true;
     }
-    for (size_t i = 0; i < run->async->n_flights; i++) {
-        tb_seat *seat = run->async->flights[i];
+    /* From the end: who leaves changes places with one that was looked at. */
+    for (size_t i = run->async->n_flights; i > 0; i--) {
+        tb_seat *seat = run->async->flights[i - 1];
         if (!seat->leaving) {
             if (seat->upload.live) {
                 tb_co_refuse_seat(co, seat, TB_MSG_UPLOAD_BEGIN, TB_REFUSE_LATE,
@@ -121,8 +139,9 @@ static bool proving(const tb_upload *upload)
 
 void tb_co_land_lost(tb_coordinator *co, tb_run *run)
 {
-    for (size_t i = 0; run->async != NULL && i < run->async->n_flights; i++) {
-        tb_seat *seat = run->async->flights[i];
+    for (size_t i = run->async != NULL ? run->async->n_flights : 0; i > 0;
+         i--) {
+        tb_seat *seat = run->async->flights[i - 1];
         const tb_upload *upload = &seat->upload;
         bool old = tb_co_find_known(co, &seat->config) != run;
         if (seat->leaving || proving(upload)) {
@@ -153,6 +172,16 @@ static bool can_fly(const tb_coordinator *co, const tb_run *run,
            tb_co_eligible(run, row) && !tb_co_claimed(co, run, row);
 }
 
+/* Who has waited longer is first; of equals, who stands first by name. */
+static int by_wait(const void *a, const void *b)
+{
+    const tb_row *x = *(tb_row *const *)a;
+    const tb_row *y = *(tb_row *const *)b;
+    return x->ready_ms != y->ready_ms
+               ? (x->ready_ms > y->ready_ms) - (x->ready_ms < y->ready_ms)
+               : strcmp(x->name.text, y->name.text);
+}
+
 /* The one who has waited longest of those who could fly, or NULL. */
 static tb_row *next_up(const tb_coordinator *co, const tb_run *run)
 {
@@ -167,16 +196,37 @@ static tb_row *next_up(const tb_coordinator *co, const tb_run *run)
     return best;
 }
 
-/* Whom to look at: the client that has just checked in, when nothing else has
- * changed and nobody was left; else all. */
-static tb_row *candidate(const tb_coordinator *co, const tb_run *run,
-                         uint64_t changed)
+static bool launch(tb_coordinator *co, tb_run *run, tb_row *row)
 {
-    tb_row *row = co->greeted;
-    if (run->async->left || changed > 1 || row == NULL) {
-        return next_up(co, run);
+    if (row == NULL || tb_co_fly(co, run, row, &run->round.hash) == NULL) {
+        return false;
     }
-    return can_fly(co, run, row) ? row : NULL;
+    tb_co_offer(co, row);
+    return co->rc == TB_OK;
+}
+
+/* As many as there is room for of those who could fly, in their order. True:
+ * some may be left. */
+static bool launch_many(tb_coordinator *co, tb_run *run, size_t room)
+{
+    tb_row **rows = tb_mem_array(co->n_rows + 1, sizeof *rows);
+    size_t n = 0;
+    size_t i = 0;
+    if (rows == NULL) {
+        tb_co_fail(co, TB_E_NOMEM, "clients that could fly");
+        return true;
+    }
+    for (size_t r = 0; r < co->n_rows; r++) {
+        if (can_fly(co, run, co->rows[r])) {
+            rows[n++] = co->rows[r];
+        }
+    }
+    qsort(rows, n, sizeof *rows, by_wait);
+    while (i < n && i < room && launch(co, run, rows[i])) {
+        i++;
+    }
+    tb_mem_free(rows);
+    return i < n || n == room;
 }
 
 void tb_co_launch(tb_coordinator *co, tb_run *run)
@@ -184,24 +234,18 @@ void tb_co_launch(tb_coordinator *co, tb_run *run)
     tb_async *a = run->async;
     uint64_t changed = co->census - a->census;
     size_t n = a->n_flights - a->n_leaving;
-    if (n >= run->params->target) {
+    size_t room = run->params->target > n ? run->params->target - n : 0;
+    if (room == 0) {
         a->left = a->left || changed > 0;
-        a->census = co->census;
-        return;
+    } else if (!a->left && changed == 1 && co->greeted != NULL) {
+        /* Nothing else has changed, and nobody was left. */
+        bool can = can_fly(co, run, co->greeted);
+        a->left = can && (!launch(co, run, co->greeted) || room == 1);
+    } else if (room == 1 && (a->left || changed > 0)) {
+        a->left = launch(co, run, next_up(co, run));
+    } else if (a->left || changed > 0) {
+        a->left = launch_many(co, run, room);
     }
-    if (changed == 0 && !a->left) {
-        return;
-    }
-    tb_row *row = NULL;
-    while (n < run->params->target && co->rc == TB_OK &&
-           (row = candidate(co, run, changed)) != NULL) {
-        if (tb_co_fly(co, run, row, &run->round.hash) == NULL) {
-            return;
-        }
-        tb_co_offer(co, row);
-        n++;
-    }
-    a->left = row != NULL;
     a->census = co->census;
 }
 

@@ -157,7 +157,8 @@ static void pump_flights(tb_coordinator *co, tb_run *run)
     if (seat != NULL) {
         pump_seat(co, seat);
     }
-    for (size_t i = 0; a->look_all && i < a->n_flights; i++) {
+    for (size_t i = a->look_all ? 0 : a->n_flights - a->n_leaving;
+         i < a->n_flights; i++) {
         pump_seat(co, a->flights[i]);
     }
     a->look_all = false;
@@ -374,13 +375,17 @@ static void upload_served(tb_coordinator *co, tb_seat *seat,
     }
 }
 
+/* The seat whose order this is, if it was one of the newest. */
+static tb_seat *recent(const tb_coordinator *co, uint64_t order)
+{
+    tb_seat *last = co->by_order[order % TB_ORDERS_KNOWN];
+    return order != 0 && last != NULL && last->upload.order == order ? last
+                                                                     : NULL;
+}
+
 /* The seat whose order this is, or NULL. */
 static tb_seat *seat_of(const tb_coordinator *co, uint64_t order)
 {
-    tb_seat *last = co->by_order[order % TB_ORDERS_KNOWN];
-    if (order != 0 && last != NULL && last->upload.order == order) {
-        return last;
-    }
     for (size_t r = 0; order != 0 && r < co->n_runs; r++) {
         const tb_round *round = &co->runs[r]->round;
         const tb_async *a = co->runs[r]->async;
@@ -400,9 +405,13 @@ static tb_seat *seat_of(const tb_coordinator *co, uint64_t order)
 
 bool tb_co_upload_verdict(tb_coordinator *co, const tb_verdict *verdict)
 {
-    tb_seat *seat = seat_of(co, verdict->order);
+    tb_seat *seat = recent(co, verdict->order);
+    if (seat == NULL && tb_co_buffer_verdict(co, verdict)) {
+        return true;
+    }
+    seat = seat != NULL ? seat : seat_of(co, verdict->order);
     if (seat == NULL) {
-        return tb_co_buffer_verdict(co, verdict);
+        return false;
     }
     co->touched = seat;
     if (verdict->rc == TB_OK) {

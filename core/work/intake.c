@@ -49,6 +49,7 @@ void tb_intake_close_sum(tb_intake *in)
     tb_mem_free(in->counted);
     in->counted = NULL;
     in->n_counted = 0;
+    in->n_restored = 0;
     in->cap_counted = 0;
 }
 

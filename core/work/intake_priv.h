@@ -49,6 +49,7 @@ struct tb_intake {
     tb_sum *sum;
     tb_counted *counted; /* [n_counted], owned: what is in the sum */
     size_t n_counted, cap_counted;
+    size_t n_restored; /* of them, the first: they came with a checkpoint */
 };
 
 /* One order being carried out, and what went wrong with it. */

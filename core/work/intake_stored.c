@@ -143,7 +143,7 @@ static bool is_counted(tb_intake *into, const tb_order *order)
 {
     bool found = false;
     (void)pthread_mutex_lock(&into->sum_lock);
-    for (size_t i = 0; i < into->n_counted && !found; i++) {
+    for (size_t i = 0; i < into->n_restored && !found; i++) {
         const tb_counted *c = &into->counted[i];
         found = tb_hash_equal(&c->update, &order->update) &&
                 tb_name_equal(&c->client, &order->upload.client) &&
@@ -182,14 +182,17 @@ void tb_intake_add_stored(tb_intake *in, tb_intake *into, const tb_order *order,
 static void strike_counted(tb_intake *into, const tb_upload_ref *ref)
 {
     size_t kept = 0;
+    size_t restored = 0;
     for (size_t i = 0; i < into->n_counted; i++) {
         if (!tb_name_equal(&into->counted[i].client, &ref->client) ||
             memcmp(into->counted[i].upload.bytes, ref->upload.bytes,
                    TB_UPLOAD_ID_BYTES) != 0) {
             into->counted[kept++] = into->counted[i];
+            restored += i < into->n_restored;
         }
     }
     into->n_counted = kept;
+    into->n_restored = restored;
 }
 
 static tb_rc uncount(tb_in_turn *t, const tb_order *order)
@@ -293,6 +296,7 @@ tb_rc tb_intake_restore(tb_intake *in, const tb_counted *counted, size_t n,
         memcpy(in->counted, counted, n * sizeof *counted);
     }
     in->n_counted = n;
+    in->n_restored = n;
     return TB_OK;
 }
 
