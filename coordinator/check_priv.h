@@ -23,8 +23,13 @@ typedef struct tb_kept_round {
     tb_run_id run;
     tb_hash config;
     uint32_t round;
-    bool open;
-    uint32_t n_accepted;     /* also when the list was let go */
+    tb_task task;
+    bool open, closed;   /* closed: what counts in it is fixed */
+    uint32_t n_accepted; /* also when the list was let go */
+    /* Accepted, and not in a committed sum yet: they count in a round that
+     * closes later, or in one that has closed. In an asynchronous run this
+     * round itself may be over long since. */
+    uint32_t n_waiting, n_closed;
     tb_kept_update *updates; /* owned */
     size_t n, cap;
 } tb_kept_round;
@@ -47,6 +52,7 @@ typedef struct tb_checker {
     tb_marks marks;
     tb_kept_round *rounds; /* owned; in the order of the journal */
     size_t n_rounds, cap_rounds;
+    size_t n_settled; /* so many of the first rounds have nothing to sum */
     uint64_t n_acceptances;
     tb_check_epoch *epochs; /* owned; in the order of the journal */
     size_t n_epochs, cap_epochs;

@@ -56,6 +56,7 @@ static tb_rc add_round(tb_checker *c, const tb_rec_round_opened *o, tb_err *err)
         (tb_kept_round){.run = o->run,
                         .config = tb_hash_of(o->config.data, o->config.len),
                         .round = o->round,
+                        .task = o->task,
                         .open = true};
     return TB_OK;
 }
@@ -77,7 +78,13 @@ static tb_kept_round *find_round(const tb_checker *c, const tb_hash *config,
 static tb_rc add_update(tb_checker *c, const tb_rec_accepted *a, tb_err *err)
 {
     tb_kept_round *r = find_round(c, &a->config, false);
-    if (r == NULL || (!r->open && segment_bytes(c, r) < 0)) {
+    if (r == NULL) {
+        return TB_OK;
+    }
+    size_t i = (size_t)(r - c->rounds);
+    c->n_settled = i < c->n_settled ? i : c->n_settled;
+    r->n_waiting++;
+    if (!r->open && segment_bytes(c, r) < 0) {
         return TB_OK;
     }
     if (r->n == r->cap) {
@@ -96,14 +103,90 @@ static tb_rc add_update(tb_checker *c, const tb_rec_accepted *a, tb_err *err)
 }
 
 /* A round that is over needs its list only while its segment is there. */
+static void leave_round(tb_checker *c, tb_kept_round *r)
+{
+    r->open = false;
+    if (segment_bytes(c, r) < 0) {
+        let_go(r);
+    }
+}
+
+typedef enum passage {
+    CLOSES, /* what waits counts in this round */
+    SUMMED, /* what counts in it is in a model, or in none */
+    ENDS    /* the run is over: so is all */
+} passage;
+
+static void take_step(tb_kept_round *r, passage step)
+{
+    r->n_closed = step == CLOSES ? r->n_closed + r->n_waiting : 0;
+    r->n_waiting = step == SUMMED ? r->n_waiting : 0;
+}
+
+/* All updates of a run that may count in a round go through its steps: those of
+ * earlier configurations too, if it trains. round: NULL: of any. */
+static void step_run(tb_checker *c, const tb_run_id *run,
+                     const tb_kept_round *round, passage step)
+{
+    for (size_t i = c->n_settled; i < c->n_rounds; i++) {
+        tb_kept_round *r = &c->rounds[i];
+        bool counts = round == NULL || r == round ||
+                      (round->task == TB_TASK_TRAIN && r->task == round->task);
+        if (counts && memcmp(r->run.bytes, run->bytes, TB_RUN_ID_BYTES) == 0) {
+            take_step(r, step);
+        }
+    }
+    while (c->n_settled < c->n_rounds &&
+           c->rounds[c->n_settled].n_waiting == 0 &&
+           c->rounds[c->n_settled].n_closed == 0) {
+        c->n_settled++;
+    }
+}
+
 static void close_round(tb_checker *c, const tb_hash *config)
 {
     tb_kept_round *r = find_round(c, config, true);
     if (r != NULL) {
+        r->closed = true;
+        step_run(c, &r->run, r, CLOSES);
+    }
+}
+
+/* Committed or abandoned; one that was abandoned before it closed takes what
+ * waits along. */
+static void end_round(tb_checker *c, const tb_hash *config, bool committed)
+{
+    tb_kept_round *r = find_round(c, config, true);
+    if (r == NULL) {
+        return;
+    }
+    if (!committed && !r->closed) {
+        step_run(c, &r->run, r, CLOSES);
+    }
+    step_run(c, &r->run, r, SUMMED);
+    leave_round(c, r);
+}
+
+/* No round goes on, and nothing of them counts any more. */
+static void restored(tb_checker *c)
+{
+    for (size_t i = 0; i < c->n_rounds; i++) {
+        tb_kept_round *r = &c->rounds[i];
         r->open = false;
+        r->n_waiting = 0;
+        r->n_closed = 0;
         if (segment_bytes(c, r) < 0) {
-            let_go(r);
+            r->n_accepted = 0; /* a restore leaves open rounds behind */
         }
+    }
+    c->n_settled = c->n_rounds;
+}
+
+static void purged(tb_checker *c, const tb_rec_accepted *a)
+{
+    tb_kept_round *r = find_round(c, &a->config, false);
+    if (r != NULL && r->n_waiting > 0) {
+        r->n_waiting--;
     }
 }
 
@@ -115,18 +198,18 @@ tb_rc tb_check_note_round(tb_checker *c, const tb_record *record, tb_err *err)
     if (record->kind == TB_REC_ACCEPTED) {
         return add_update(c, &record->u.accepted, err);
     }
-    if (record->kind == TB_REC_COMMITTED) {
-        close_round(c, &record->u.committed.config);
+    if (record->kind == TB_REC_PURGED) {
+        purged(c, &record->u.purged);
+    } else if (record->kind == TB_REC_CLOSED) {
+        close_round(c, &record->u.closed.config);
+    } else if (record->kind == TB_REC_COMMITTED) {
+        end_round(c, &record->u.committed.config, true);
     } else if (record->kind == TB_REC_ABANDONED) {
-        close_round(c, &record->u.abandoned.config);
+        end_round(c, &record->u.abandoned.config, false);
+    } else if (record->kind == TB_REC_RUN_ENDED) {
+        step_run(c, &record->u.run_ended.run, NULL, ENDS);
     } else if (record->kind == TB_REC_RESTORED) {
-        for (size_t i = 0; i < c->n_rounds; i++) {
-            c->rounds[i].open = false;
-            c->rounds[i].n_accepted =
-                segment_bytes(c, &c->rounds[i]) < 0
-                    ? 0 /* a restore leaves open rounds behind */
-                    : c->rounds[i].n_accepted;
-        }
+        restored(c);
     }
     return TB_OK;
 }
@@ -178,6 +261,12 @@ static tb_rc check_update(const tb_spool *spool, const tb_kept_update *u,
     return rc;
 }
 
+/* Updates that a sum still needs. */
+static uint32_t n_unsummed(const tb_kept_round *r)
+{
+    return r->n_waiting + r->n_closed;
+}
+
 static tb_rc add_finding(tb_checker *c, const tb_kept_round *r, tb_rc rc,
                          const tb_err *what, tb_err *err)
 {
@@ -185,18 +274,23 @@ static tb_rc add_finding(tb_checker *c, const tb_kept_round *r, tb_rc rc,
     if (rc == TB_E_NOMEM) {
         return tb_fail(err, rc, "%s", what->text);
     }
-    (void)snprintf(means, sizeof means,
-                   r->open ? "round %u will be abandoned and asked again: its "
-                             "clients lose time, nothing else"
-                           : "round %u of this ended run cannot be replayed",
-                   r->round);
+    bool in_use = r->open || n_unsummed(r) > 0;
+    (void)snprintf(
+        means, sizeof means,
+        r->open  ? "round %u will be abandoned and asked again: its clients "
+                   "lose time, nothing else"
+        : in_use ? "updates to the model of round %u wait for the buffer that "
+                   "is open, which will be abandoned: clients lose time, "
+                   "nothing else"
+                 : "round %u of this ended run cannot be replayed",
+        r->round);
     return tb_check_add(
         c, rc == TB_E_NOT_FOUND ? TB_FINDING_LOST : TB_FINDING_DAMAGED, what,
         means,
-        r->open ? "nothing; or put the segment back from a backup before the "
-                  "next start"
-                : "put the segment back from a backup; the model itself is "
-                  "not touched",
+        in_use ? "nothing; or put the segment back from a backup before the "
+                 "next start"
+               : "put the segment back from a backup; the model itself is "
+                 "not touched",
         err);
 }
 
@@ -244,7 +338,8 @@ static tb_rc check_segment(tb_checker *c, const tb_kept_round *r, tb_err *err)
     tb_err what = {0};
     tb_spool *spool = NULL;
     const tb_mark_run *run = tb_marks_run(&c->marks, &r->run);
-    bool must = r->n_accepted > 0 && (r->open || (run != NULL && run->kept));
+    bool must = n_unsummed(r) > 0 ||
+                (r->n_accepted > 0 && (r->open || (run != NULL && run->kept)));
     int64_t size = segment_bytes(c, r);
     if (size < 0 && !must) {
         return TB_OK;

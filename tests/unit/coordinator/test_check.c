@@ -484,6 +484,84 @@ static void a_finding_says_what_it_means_and_what_can_be_recovered(void **state)
     CHECK(strstr(said, "harmless: spool:") != NULL);
 }
 
+/* Removes the segment of a configuration of the run that lives. */
+static void remove_segment(const fleet *f, const tb_hash *config)
+{
+    char path[1024];
+    char run[TB_RUN_HEX_BYTES];
+    char hex[TB_HASH_HEX_BYTES];
+    tb_run_hex(&f->live->params.run, run);
+    tb_hash_hex(config, hex);
+    (void)snprintf(path, sizeof path, "%s/spool/%s/%s", f->at.dir, run, hex);
+    CHECK(unlink(path) == 0);
+}
+
+/* In an asynchronous run an update may wait for a later buffer than that of its
+ * configuration; until then it is in the spool alone. */
+static void what_waits_for_a_later_buffer_is_missed(void **state)
+{
+    fleet f;
+    char said[4096];
+    fleet_make(&f, *state);
+    tb_hash first = f.config;
+    fleet_round(&f, 2); /* its number only tells it from the first */
+    tb_hash second = f.config;
+    f.config = first;
+    fleet_commit(&f, 1, 1, "second trained", 0.5);
+    fleet_update(&f, "carl", true); /* in time for the buffer that is open */
+    CHECK(findings(&f.at, TB_CHECK_SPOOL, said, sizeof said) == 0);
+    remove_segment(&f, &first);
+    CHECK(findings(&f.at, TB_CHECK_SPOOL, said, sizeof said) == 1);
+    CHECK(strstr(said, "wait for the buffer that is open") != NULL);
+    fleet_row(&f, &(tb_record){.kind = TB_REC_CLOSED,
+                               .u.closed = {second, 1, "enough"}});
+    CHECK(findings(&f.at, TB_CHECK_SPOOL, said, sizeof said) == 1);
+    f.config = second;
+    fleet_commit(&f, 2, 1, "second trained again", 0.5);
+    (void)findings(&f.at, TB_CHECK_SPOOL, said, sizeof said);
+    assert_string_equal(said, ""); /* it is in a model */
+    fleet_close(&f);
+}
+
+/* What goes with its round, its run or its client is not missed. */
+static void what_counts_nowhere_any_more_is_not_missed(void **state)
+{
+    char said[4096];
+    for (int way = 0; way < 4; way++) {
+        fleet f;
+        char folder[256];
+        (void)snprintf(folder, sizeof folder, "%.200s/%d", (char *)*state, way);
+        CHECK(mkdir(folder, 0700) == 0);
+        fleet_make(&f, folder);
+        tb_hash first = f.config;
+        fleet_commit(&f, 1, 1, "second trained", 0.5);
+        fleet_update(&f, "carl", true);
+        fleet_round(&f, 2);
+        remove_segment(&f, &first);
+        CHECK(findings(&f.at, TB_CHECK_SPOOL, NULL, 0) == 1);
+        tb_record row = {.kind = TB_REC_ABANDONED, .u.abandoned = {f.config}};
+        if (way == 1) {
+            row = (tb_record){.kind = TB_REC_RUN_ENDED,
+                              .u.run_ended = {.run = f.live->params.run,
+                                              .outcome = TB_OUTCOME_CANCELLED}};
+        } else if (way == 2) {
+            row = (tb_record){.kind = TB_REC_PURGED,
+                              .u.purged = {.config = first,
+                                           .n_blocks = FLEET_BLOCKS,
+                                           .weight = 10,
+                                           .full = 10}};
+            CHECK(tb_name_set(&row.u.purged.client, "carl"));
+        } else if (way == 3) {
+            row = (tb_record){.kind = TB_REC_RESTORED,
+                              .u.restored = {.epoch = 1}};
+        }
+        fleet_row(&f, &row);
+        (void)findings(&f.at, TB_CHECK_SPOOL, said, sizeof said);
+        assert_string_equal(said, "");
+        fleet_close(&f);
+    }
+}
+
 static void a_row_of_the_table_of_acceptances_counts(void **state)
 {
     fleet f;
@@ -543,6 +621,8 @@ int main(void)
         IN_FOLDER(what_is_not_found_in_the_wal_changes_no_row),
         IN_FOLDER(every_lost_tail_and_file_is_known),
         IN_FOLDER(a_finding_says_what_it_means_and_what_can_be_recovered),
+        IN_FOLDER(what_waits_for_a_later_buffer_is_missed),
+        IN_FOLDER(what_counts_nowhere_any_more_is_not_missed),
         IN_FOLDER(a_row_of_the_table_of_acceptances_counts),
         IN_FOLDER(a_look_survives_each_allocation_failing),
     };

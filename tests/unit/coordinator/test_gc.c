@@ -187,6 +187,50 @@ static void all_stays_unless_a_retention_says_less(void **state)
     check_clean(&f);
 }
 
+/* An ended run of five rounds; another model was published. */
+static void make_rounds(fleet *f, const char *folder)
+{
+    char text[32];
+    memset(f, 0, sizeof *f);
+    f->at = make_home(folder);
+    fleet_open(f);
+    fleet_member(f, "anna");
+    fleet_member(f, "bert");
+    fleet_start(f, "start");
+    for (uint32_t round = 1; round <= 5; round++) {
+        (void)snprintf(text, sizeof text, "round %u", round);
+        fleet_round(f, round);
+        fleet_commit(f, round, 0, text, 0.5);
+    }
+    fleet_end(f, "published", false);
+    fleet_close(f);
+}
+
+static void a_run_keeps_exactly_the_number_that_was_set(void **state)
+{
+    for (uint32_t keep = 1; keep <= 6; keep++) {
+        fleet f;
+        tb_err err;
+        tb_gc_result result;
+        char folder[256];
+        char text[32];
+        (void)snprintf(folder, sizeof folder, "%.200s/%u", (char *)*state,
+                       keep);
+        CHECK_OK(tb_file_make_dir(folder, 0700, &err), err);
+        make_rounds(&f, folder);
+        CHECK_OK(gc(&f,
+                    (tb_gc_options){.retention = {.checkpoints = keep},
+                                    .leftovers = true},
+                    &result, &err),
+                 err);
+        for (uint32_t round = 1; round <= 5; round++) {
+            (void)snprintf(text, sizeof text, "round %u", round);
+            CHECK(has(&f, text) == (round + keep > 5));
+        }
+        check_clean(&f);
+    }
+}
+
 static void a_kept_run_goes_whole_when_newer_ones_are_kept(void **state)
 {
     fleet f;
@@ -300,6 +344,7 @@ int main(void)
         IN_FOLDER(between_rounds_only_what_rows_let_go_is_removed),
         IN_FOLDER(a_dry_run_tells_and_touches_nothing),
         IN_FOLDER(all_stays_unless_a_retention_says_less),
+        IN_FOLDER(a_run_keeps_exactly_the_number_that_was_set),
         IN_FOLDER(a_kept_run_goes_whole_when_newer_ones_are_kept),
         IN_FOLDER(nothing_is_removed_beside_damage_or_without_a_row),
         IN_FOLDER(what_was_put_and_is_not_named_yet_stays),
