@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 make_parts 3
-job "rounds: 12" "model: {new: mlp:784-16-10}" "publish: best_accuracy"
+job "rounds: 12" "model: {new: mlp:784-16-10}" "publish: best"
 keep=(--keep-updates --keep-checkpoints 1 --keep-versions 2 --keep-spool 1)
 daemon "${keep[@]}"
 fleet 3

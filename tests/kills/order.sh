@@ -1,0 +1,83 @@
+# order.sh BIN SANITIZERS SYNC_ORDER WHO: true processes under sync_order.c, which says
+# where something is told, or takes another's place, before it is durable: a
+# coordinator from its first file through a round that SIGTERM cut to the end of
+# its run and a gc, a backup, a restore, and a client.
+. "$(dirname "$0")/lib.sh"
+
+make_data
+n_clients=2
+job_file small 1 "rounds: 2"
+
+# ordered NAME FOLDER COMMAND...: what it breaks goes to $tmp/NAME.order.
+ordered() {
+    ORDER_LOG=$tmp/$1.order ORDER_DIR=$2 LD_PRELOAD=$preload exec "${@:3}"
+}
+start_daemon() {
+    (ordered daemon "$TRIBUTARY_DIR" tributaryd run --keep-updates \
+        --keep-checkpoints 1 >>"$tmp/daemon.log" 2>&1) &
+    pid[daemon]=$!
+    until_ok 20 running
+}
+stop_daemon() {
+    kill "${pid[daemon]}"
+    wait "${pid[daemon]}" || fail "the daemon ended with $?"
+    unset 'pid[daemon]'
+}
+start_client() {
+    (ordered "$1" "$tmp/$1.home" tributary run --home "$tmp/$1.home" \
+        --data "numbers=$tmp/$1.csv" >>"$tmp/$1.log" 2>&1) &
+    pid[$1]=$!
+}
+all_here() {
+    [ "$(tributaryd status --json | json_field connected)" = $n_clients ]
+}
+one_is_in() {
+    [ "$(tributaryd status --json | json_field accepted)" = 1 ]
+}
+over() {
+    tributaryd jobs --json | grep -q '"state": "done"'
+}
+
+(ordered init "$TRIBUTARY_DIR" tributaryd init "$TRIBUTARY_DIR" >/dev/null)
+start_daemon
+for name in client-00 client-01; do
+    tributaryd invite "$name" >"$tmp/invite"
+    (ordered join "$tmp/$name.home" tributary join - --home "$tmp/$name.home" \
+        <"$tmp/invite" >/dev/null)
+    start_client "$name"
+done
+
+until_ok 20 all_here
+
+# They upload one after the other: nothing else is on its way into the spool
+# when a receipt leaves.
+kill -STOP "${pid[client-01]}"
+tributaryd start "$tmp/small.yaml" --rounds 1 >/dev/null
+until_ok 60 one_is_in
+stop_daemon
+grep -q "result=sealed .* updates=1" "$tmp/daemon.log" || fail "no checkpoint"
+start_daemon
+kill -CONT "${pid[client-01]}"
+tributaryd watch >/dev/null
+until_ok 60 over
+tributaryd gc >/dev/null
+stop_daemon
+for name in client-00 client-01; do
+    kill "${pid[$name]}"
+    wait "${pid[$name]}" || fail "$name ended with $?"
+    unset "pid[$name]"
+done
+mkdir "$tmp/copies"
+(ordered backup "$tmp/copies" tributaryd backup "$TRIBUTARY_DIR" \
+    "$tmp/copies/one" >/dev/null)
+(ordered restore "$tmp/copies" tributaryd restore "$tmp/copies/one" \
+    "$tmp/copies/two" --master-key "$TRIBUTARY_DIR.master-key" >/dev/null)
+
+sed '/^checked/!d' "$tmp"/*.order | awk '{ r += $2; h += $4; n += $6 }
+    END { printf "order: %d receipts, %d heads, %d renames\n", r, h, n
+          exit !(r >= 2 && h >= 8 && n > 20) }' ||
+    fail "too little was looked at"
+# A client's copy of a model is no record: it is held against its hash each time.
+breaks=$(grep -hv '^checked\|client-0[01].home/blobs/' "$tmp"/*.order |
+    sort | uniq -c) || true
+[ -z "$breaks" ] || fail "broken: $breaks"
