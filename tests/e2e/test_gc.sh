@@ -40,7 +40,7 @@ for ((i = 0; i < 3; i++)); do
     tributaryd watch small >/dev/null
 done
 until_ok 60 said "freed" "$tmp/gc.out" 5
-until_ok 60 said "registered" "$tmp/publish.out" 3
+until_ok 60 said "published outside, version" "$tmp/publish.out" 3
 touch "$tmp/enough"
 wait "${pid[collects]}" "${pid[publishes]}"
 unset 'pid[collects]' 'pid[publishes]'

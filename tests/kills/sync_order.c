@@ -2,7 +2,8 @@
  * follows every call that writes below one folder, and says where the order in
  * which things become durable is broken. What holds is what a power cut needs:
  *
- *   - a file that takes the place of another was synced after its last write
+ *   - a file that takes the place of another was synced after its last write,
+ *     and so was all in a folder that gets its name
  *   - who renames a file or makes a folder syncs the folder above before it
  *     writes, renames or makes anything else
  *   - a segment of the spool is written only when its folder names it for good
@@ -215,6 +216,21 @@ static void syncs(int fd)
     (void)pthread_mutex_unlock(&lock);
 }
 
+/* All below a folder that gets its name now. */
+static void look_below(const char *dir)
+{
+    size_t n = strlen(dir);
+    for (size_t i = 0; i < N_THINGS; i++) {
+        thing *t = &things[i];
+        if (t->used && strncmp(t->path, dir, n) == 0 && t->path[n] == '/' &&
+            access(t->path, F_OK) == 0) {
+            say("rename: %s%s is not synced\n",
+                t->is_name ? "the folder of " : "", t->path);
+            t->used = false;
+        }
+    }
+}
+
 static void renames(const char *from, const char *to)
 {
     struct stat st;
@@ -228,6 +244,7 @@ static void renames(const char *from, const char *to)
         say("rename: %s is not synced\n", from);
         find(false, &st, from)->used = false;
     }
+    look_below(from);
     forget_name(from);
     (void)pthread_mutex_unlock(&lock);
 }
