@@ -157,6 +157,7 @@ static void put_live(writer *w, const tb_report_live *live)
     text(w, "enrol_endpoint", live->enrol_endpoint);
     number(w, "bytes_in", live->bytes_in);
     number(w, "bytes_out", live->bytes_out);
+    number(w, "messages_in", live->messages_in);
     number(w, "connections", live->connections);
     number(w, "denied", live->denied);
     number(w, "dropped", live->dropped);

@@ -11,7 +11,8 @@ typedef struct tb_report_live {
     bool running;
     const char *endpoint;
     const char *enrol_endpoint;
-    uint64_t bytes_in, bytes_out, connections, denied, dropped, cut;
+    uint64_t bytes_in, bytes_out, messages_in;
+    uint64_t connections, denied, dropped, cut;
     int64_t now_ms;
     bool stalled; /* the disk is full */
 } tb_report_live;

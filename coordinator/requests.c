@@ -88,6 +88,7 @@ static tb_report_live live_of(tb_daemon *d)
                             .enrol_endpoint = d->enrol_endpoint,
                             .bytes_in = totals.bytes_in,
                             .bytes_out = totals.bytes_out,
+                            .messages_in = totals.messages_in,
                             .connections = totals.connections,
                             .denied = totals.denied,
                             .dropped = totals.dropped,

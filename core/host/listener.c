@@ -1,5 +1,7 @@
 #include "host/listener.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +24,10 @@
 #define ROUTING_BYTES     5 /* 0 | number u32be: libzmq's own, not the peer's */
 #define ZERO_COPY_RECEIVE 10 /* ZMQ_ZERO_COPY_RECV, a draft for zmq.h */
 #define ENFORCE_ZAP       93 /* ZMQ_ZAP_ENFORCE_DOMAIN, another */
-#define MONITOR_EVENTS    (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED)
+#define MONITOR_EVENTS                                                         \
+    (ZMQ_EVENT_LISTENING | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED)
+#define CLEAR_MS 1000 /* one connection of a key in it is for free */
+#define TELL_MS  60000
 
 static const char *const domains[TB_DOORS] = {[TB_DOOR_MAIN] = "main",
                                               [TB_DOOR_ENROL] = "enrol",
@@ -30,6 +35,35 @@ static const char *const domains[TB_DOORS] = {[TB_DOOR_MAIN] = "main",
                                               [TB_DOOR_ENROL_2] = "enrol-2"};
 
 /* --- opening and closing --- */
+
+/* The descriptor that a door listens on, which libzmq has just told; -1. */
+static int listening_fd(void *monitor)
+{
+    tb_zsock_event e;
+    while (tb_zsock_next_event(monitor, &e)) {
+        if (e.kind == ZMQ_EVENT_LISTENING) {
+            return e.value;
+        }
+    }
+    return -1;
+}
+
+/* Nobody comes in before the gate knows the door. */
+static bool bind_door(tb_listener *l, tb_door door, const char *endpoint)
+{
+    size_t len = sizeof l->bound[door];
+    int fd = -1;
+    tb_gate_hold();
+    if (zmq_bind(l->router[door], endpoint) == 0) {
+        fd = listening_fd(l->monitor[door]);
+        errno = ENOTSUP; /* should that be the reason */
+    }
+    int code = errno;
+    tb_gate_open(l->gate, fd);
+    errno = code;
+    return fd >= 0 && zmq_getsockopt(l->router[door], ZMQ_LAST_ENDPOINT,
+                                     l->bound[door], &len) == 0;
+}
 
 static tb_rc open_door(tb_listener *l, tb_door door, const char *endpoint,
                        tb_err *err)
@@ -62,12 +96,7 @@ static tb_rc open_door(tb_listener *l, tb_door door, const char *endpoint,
                        "tcp://0.0.0.0:7700",
                        endpoint);
     }
-    size_t len = sizeof l->bound[door];
-    if (zmq_bind(s, endpoint) != 0 ||
-        zmq_getsockopt(s, ZMQ_LAST_ENDPOINT, l->bound[door], &len) != 0) {
-        return tb_zsock_fail(err, endpoint);
-    }
-    return TB_OK;
+    return bind_door(l, door, endpoint) ? TB_OK : tb_zsock_fail(err, endpoint);
 }
 
 static void close_socket(void **socket)
@@ -111,6 +140,10 @@ static tb_rc open_pair(tb_listener *l, tb_err *err)
 /* The one who says who may come in is there before any door opens. */
 static tb_rc open_all(tb_listener *l, tb_err *err)
 {
+    tb_rc rc = tb_gate_new(&l->gate, l->max_connections, err);
+    if (rc != TB_OK) {
+        return rc;
+    }
     tb_guarded_reuse();
     l->context = zmq_ctx_new();
     if (l->context == NULL ||
@@ -120,7 +153,7 @@ static tb_rc open_all(tb_listener *l, tb_err *err)
     /* A receive buffer for each connection that holds no messages: 4 KB less. A
      * libzmq that cannot do that keeps them. */
     (void)!zmq_ctx_set(l->context, ZERO_COPY_RECEIVE, 0);
-    tb_rc rc = tb_zap_open(&l->zap, l->context, tb_clock_ms(), err);
+    rc = tb_zap_open(&l->zap, l->context, tb_clock_ms(), err);
     return rc == TB_OK ? open_pair(l, err) : rc;
 }
 
@@ -139,6 +172,7 @@ static void close_all(tb_listener *l)
         l->context = NULL;
     }
     tb_watchdog_release(&l->dog);
+    tb_gate_free(&l->gate);
 }
 
 /* --- who may come in --- */
@@ -160,19 +194,44 @@ static bool take_enrol_token(tb_listener *l)
     return true;
 }
 
-static tb_zap_verdict judge(void *arg, const char *domain,
+static tb_zap_verdict judge_stranger(tb_listener *l, const char *address)
+{
+    if (take_enrol_token(l)) {
+        return TB_ZAP_ALLOW;
+    }
+    tb_gate_failed(l->gate, address);
+    return TB_ZAP_LATER;
+}
+
+/* A key that comes again at once is let in, but not for free. */
+static tb_zap_verdict judge_client(tb_listener *l, tb_peer *peer, int64_t now,
+                                   const char *address)
+{
+    if (peer == NULL || now < peer->held_until_ms) {
+        l->totals.denied += peer == NULL;
+        tb_gate_failed(l->gate, address);
+        return peer == NULL ? TB_ZAP_DENY : TB_ZAP_LATER;
+    }
+    if (peer->cleared_ms == 0 || now - peer->cleared_ms > CLEAR_MS) {
+        peer->cleared_ms = now;
+        tb_gate_known(l->gate, address);
+    }
+    return TB_ZAP_ALLOW;
+}
+
+static tb_zap_verdict judge(void *arg, const char *domain, const char *address,
                             const uint8_t key[static TB_CURVE_PUBLIC_BYTES])
 {
     tb_listener *l = arg;
     if (strcmp(domain, domains[TB_DOOR_ENROL]) == 0 ||
         strcmp(domain, domains[TB_DOOR_ENROL_2]) == 0) {
-        return take_enrol_token(l) ? TB_ZAP_ALLOW : TB_ZAP_LATER;
+        return judge_stranger(l, address);
     }
     (void)pthread_mutex_lock(&l->lock);
-    bool known = tb_peers_by_key(&l->peers, key) != NULL;
-    l->totals.denied += known ? 0 : 1;
+    tb_zap_verdict verdict = judge_client(l, tb_peers_by_key(&l->peers, key),
+                                          tb_clock_ms(), address);
     (void)pthread_mutex_unlock(&l->lock);
-    return known ? TB_ZAP_ALLOW : TB_ZAP_DENY;
+    return verdict;
 }
 
 /* --- connections --- */
@@ -189,6 +248,7 @@ static void set_gone(tb_listener *l, tb_peer *peer, const char *why)
     peer->connection = 0;
     peer->fd = -1;
     peer->stats.connected = false;
+    l->n_connected--;
     tb_outbox_clear(&peer->out);
     tb_inbox_put(l->inbox, &event);
 }
@@ -199,15 +259,35 @@ static void read_monitor(tb_listener *l, tb_door door)
     while (l->monitor[door] != NULL &&
            tb_zsock_next_event(l->monitor[door], &e)) {
         if (e.kind == ZMQ_EVENT_ACCEPTED) {
-            tb_rc rc = tb_watchdog_accepted(&l->dog, e.value, door,
-                                            tb_clock_ms(), l->max_connections);
-            (void)rc; /* over the limit: it was shut down */
+            tb_rc rc =
+                tb_watchdog_accepted(&l->dog, e.value, door, tb_clock_ms());
+            (void)rc; /* no memory: it was shut down */
         } else if (e.kind == ZMQ_EVENT_DISCONNECTED) {
             tb_link was = tb_watchdog_closed(&l->dog, e.value);
             (void)pthread_mutex_lock(&l->lock);
             if (was.peer != NULL && was.peer->connection == was.serial) {
                 set_gone(l, was.peer, "the connection ended");
             }
+            (void)pthread_mutex_unlock(&l->lock);
+        }
+    }
+}
+
+/* Whose connections were ended for an endless message. */
+static void read_cuts(tb_listener *l)
+{
+    tb_gate_cut cut;
+    while (tb_gate_next_cut(l->gate, &cut)) {
+        const tb_link *was = tb_watchdog_was(&l->dog, cut.fd, cut.cookie);
+        tb_peer *peer = was != NULL ? was->peer : NULL;
+        tb_log(TB_LOG_WARN,
+               "event=cut client=%s address=%s reason=credit"
+               " taken_bytes=%" PRIu64 " delivered_bytes=%" PRIu64,
+               peer != NULL ? peer->name.text : "", cut.address, cut.taken,
+               cut.delivered);
+        if (peer != NULL) {
+            (void)pthread_mutex_lock(&l->lock);
+            peer->held_until_ms = tb_clock_ms() + TB_LISTENER_HOLD_MS;
             (void)pthread_mutex_unlock(&l->lock);
         }
     }
@@ -269,8 +349,7 @@ static bool find_link(tb_listener *l, arrival *a)
     a->link = tb_watchdog_link(&l->dog, a->fd);
     if (a->link == NULL) {
         read_monitors(l); /* its beginning may wait there */
-        tb_rc rc = tb_watchdog_accepted(&l->dog, a->fd, a->door, tb_clock_ms(),
-                                        l->max_connections);
+        tb_rc rc = tb_watchdog_accepted(&l->dog, a->fd, a->door, tb_clock_ms());
         (void)rc; /* then there is no link */
         a->link = tb_watchdog_link(&l->dog, a->fd);
     }
@@ -292,7 +371,9 @@ static bool find_link(tb_listener *l, arrival *a)
     link->routed = true;
     link->routing = a->routing;
     for (int i = 1; i < a->n && i < 3; i++) {
-        tb_watchdog_delivered(link, zmq_msg_size(&a->frames[i]));
+        tb_gate_delivered(l->gate, a->fd, link->cookie,
+                          zmq_msg_size(&a->frames[i]),
+                          !tb_door_is_enrol(a->door));
     }
     return true;
 }
@@ -329,6 +410,7 @@ static bool adopt(tb_listener *l, tb_peer *peer, const arrival *a)
     peer->connection = a->link->serial;
     peer->fd = a->fd;
     peer->stats.connected = true;
+    l->n_connected++;
     a->link->peer = peer;
     return true;
 }
@@ -372,10 +454,15 @@ static void deliver(tb_listener *l, arrival *a, const tb_name *client)
     tb_inbox_put(l->inbox, &event);
 }
 
-static void refuse(tb_listener *l, const arrival *a)
+/* broken: it broke a rule, and the client waits before it is let in again. */
+static void refuse(tb_listener *l, const arrival *a, bool broken)
 {
     (void)pthread_mutex_lock(&l->lock);
     l->totals.dropped++;
+    tb_peer *peer = broken ? tb_peers_by_key(&l->peers, a->key) : NULL;
+    if (peer != NULL) {
+        peer->held_until_ms = tb_clock_ms() + TB_LISTENER_HOLD_MS;
+    }
     (void)pthread_mutex_unlock(&l->lock);
     if (a->fd >= 0) {
         tb_watchdog_shut(&l->dog, a->fd);
@@ -396,12 +483,12 @@ static tb_rc read_door(tb_listener *l, tb_door door, tb_err *err)
             return tb_zsock_fail(err, "receiving");
         }
         if (!identify(&a)) {
-            refuse(l, &a);
+            refuse(l, &a, true);
         } else if (find_link(l, &a)) {
             if (claim(l, &a, &client)) {
                 deliver(l, &a, &client);
             } else {
-                refuse(l, &a);
+                refuse(l, &a, false);
             }
         }
         tb_zsock_close_frames(a.frames, a.n, 3);
@@ -468,6 +555,11 @@ static bool send_reply(tb_listener *l, tb_enrol_reply *reply)
     return false;
 }
 
+static uint64_t turned_away(const tb_gate_counts *c)
+{
+    return c->refused + c->evicted;
+}
+
 static void send_all(tb_listener *l)
 {
     l->n_sending = 0;
@@ -489,9 +581,29 @@ static void send_all(tb_listener *l)
             l->n_sending++;
         }
     }
-    l->totals.connections = l->dog.n_open;
-    l->totals.cut = l->dog.n_cut;
+    tb_gate_counts at_gate;
+    tb_gate_expect(l->gate, l->peers.n - l->n_connected);
+    tb_gate_counts_get(l->gate, &at_gate);
+    l->totals.connections = at_gate.open;
+    l->totals.cut = l->dog.n_cut + at_gate.cut + turned_away(&at_gate);
     (void)pthread_mutex_unlock(&l->lock);
+}
+
+/* Tells the operator, now and then, that strangers are turned away. */
+static void tell_siege(tb_listener *l, int64_t now)
+{
+    tb_gate_counts c;
+    tb_gate_counts_get(l->gate, &c);
+    uint64_t away = turned_away(&c);
+    if (away != l->turned_away &&
+        (l->told_away_ms == 0 || now - l->told_away_ms >= TELL_MS)) {
+        tb_log(TB_LOG_WARN,
+               "event=turned_away connections=%" PRIu64 " open=%zu"
+               " strangers=%zu",
+               away - l->turned_away, c.open, c.strangers);
+        l->turned_away = away;
+        l->told_away_ms = now;
+    }
 }
 
 /* --- what the owner asks --- */
@@ -580,6 +692,7 @@ static tb_rc work(tb_listener *l, tb_actor *self, tb_err *err)
         wait_for_work(l, self);
         obey(l);
         rc = tb_zap_answer(&l->zap, judge, l, err);
+        read_cuts(l);
         read_monitors(l);
         for (int door = 0; door < TB_DOORS && rc == TB_OK; door++) {
             if (l->router[door] != NULL) {
@@ -596,6 +709,7 @@ static tb_rc work(tb_listener *l, tb_actor *self, tb_err *err)
                 /* Pages that a burst of messages left between what stays. */
                 (void)malloc_trim(TRIM_KEEPS_BYTES);
             }
+            tell_siege(l, now);
             swept_ms = now;
         }
     }

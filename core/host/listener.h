@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "base/actor.h"
+#include "host/gate.h"
 #include "host/inbox.h"
 #include "host/peers.h"
 #include "host/watchdog.h"
@@ -14,6 +15,7 @@
 
 #define TB_LISTENER_REPLIES 64
 #define TB_DOORS_OF_PAIR    2
+#define TB_LISTENER_HOLD_MS 200 /* who broke a rule waits so long */
 
 /* An answer to a stranger at the enrolment door. */
 typedef struct tb_enrol_reply {
@@ -52,7 +54,11 @@ typedef struct tb_listener {
     tb_zap zap;
     void *router[TB_DOORS];
     void *monitor[TB_DOORS];
+    tb_gate *gate;
     tb_watchdog dog;
+    size_t n_connected;   /* clients */
+    uint64_t turned_away; /* connections, when that was told last */
+    int64_t told_away_ms;
     unsigned n_opened; /* doors, so far */
     double enrol_tokens;
     int64_t enrol_filled_ms;

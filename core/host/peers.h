@@ -13,13 +13,15 @@ typedef struct tb_peer {
     uint8_t old_key[TB_CURVE_PUBLIC_BYTES]; /* let in, too, if has_old */
     bool has_old;
     bool allowed;
-    bool cut;            /* its connection is to be ended */
-    bool waiting;        /* in the list of those that have something to send */
-    uint64_t connection; /* 0: not connected */
-    tb_door door;        /* of that connection, or of the last one */
-    int fd;              /* of that connection */
-    uint32_t routing;    /* highest routing number seen with this key */
-    bool routed;         /* routing is set */
+    bool cut;     /* its connection is to be ended */
+    bool waiting; /* in the list of those that have something to send */
+    int64_t held_until_ms; /* it broke a rule: not let in before */
+    int64_t cleared_ms;    /* its address was told to be known */
+    uint64_t connection;   /* 0: not connected */
+    tb_door door;          /* of that connection, or of the last one */
+    int fd;                /* of that connection */
+    uint32_t routing;      /* highest routing number seen with this key */
+    bool routed;           /* routing is set */
     tb_outbox out;
     tb_transport_stats stats;
     struct tb_peer *next_waiting;

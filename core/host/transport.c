@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "host/listener.h"
 
@@ -248,6 +249,7 @@ bool tb_transport_cut(tb_transport *t, const tb_name *client)
     tb_peer *peer = tb_peers_by_name(&t->l.peers, client);
     bool live = peer != NULL && peer->connection != 0 && !peer->cut;
     if (live) {
+        peer->held_until_ms = tb_clock_ms() + TB_LISTENER_HOLD_MS;
         ask_to_cut(t, peer);
     }
     unlock(t);

@@ -1,12 +1,12 @@
 /* core/host/transport.h - the coordinator's side of the network: one thread
- * with a CURVE listener for known clients, one for enrolment, the ZAP handler
- * and a watchdog. Knows keys and names, nothing of messages' meaning. libzmq
- * stays in the .c files. All calls are from the owner's thread,
+ * with a CURVE listener for known clients, one for enrolment and the ZAP
+ * handler, behind a gate (gate.h). Knows keys and names, nothing of messages'
+ * meaning. libzmq stays in the .c files. All calls are from the owner's thread,
  * tb_inbound_free from any.
  *
  * What a peer can cost: an unknown key fails the handshake; a frame over its
  * limit, a message of more than two frames or bytes that were received but not
- * delivered beyond TB_CREDIT_BYTES (an endless multipart message) end its
+ * delivered beyond the gate's credit (an endless multipart message) end its
  * connection; a full inbound queue or pool stops reading from all until the
  * owner frees. Identity is the proven CURVE key, never a routing id; of two
  * connections with one key the newer stays. */

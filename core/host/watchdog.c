@@ -2,38 +2,20 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/sockios.h>
-#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/spare.h"
-#include "host/zsock.h"
 
-/* What a peer that keeps to the rules may have in libzmq: the whole messages of
- * its high-water mark, one that is being handed over, one that is on its way;
- * and the handshake. */
-#define MESSAGE_BYTES                                                          \
-    ((uint64_t)TB_ENVELOPE_BYTES_MAX + TB_PAYLOAD_BYTES_MAX + 256)
-#define CREDIT_BYTES                                                           \
-    ((TB_ZSOCK_RECEIVE_HWM + 2) * MESSAGE_BYTES + ((uint64_t)64 << 10))
-#define HEARTBEAT_BYTES_A_SECOND 16 /* PING and PONG are never delivered */
-
-/* Around a frame: command name, nonce, tag, flags (CurveZMQ, RFC 26), then the
- * frame header (ZMTP, RFC 23): 2 bytes, or 9 when over 255. */
-#define CURVE_BYTES       33
-#define SHORT_FRAME_BYTES 255
-
-#define ENROL_TIME_MS     10000
-#define SWEEP_LINKS       256
-#define GROWTH_BYTES      ((uint64_t)8 << 20)
-#define FIRST_LINKS       64
+#define ENROL_TIME_MS 10000
+#define SWEEP_LINKS   256
+#define GROWTH_BYTES  ((uint64_t)8 << 20)
+#define FIRST_LINKS   64
 
 void tb_watchdog_release(tb_watchdog *dog)
 {
@@ -63,6 +45,13 @@ tb_link *tb_watchdog_link(tb_watchdog *dog, int fd)
         return NULL;
     }
     return &dog->links[fd];
+}
+
+tb_link *tb_watchdog_was(tb_watchdog *dog, int fd, uint64_t cookie)
+{
+    return fd >= 0 && (size_t)fd < dog->cap && dog->links[fd].cookie == cookie
+               ? &dog->links[fd]
+               : NULL;
 }
 
 tb_link *tb_watchdog_find(tb_watchdog *dog, uint64_t serial)
@@ -95,16 +84,16 @@ static bool reserve(tb_watchdog *dog, int fd)
 }
 
 tb_rc tb_watchdog_accepted(tb_watchdog *dog, int fd, tb_door door,
-                           int64_t now_ms, size_t n_max)
+                           int64_t now_ms)
 {
     uint64_t cookie = cookie_of(fd);
     const tb_link *known = tb_watchdog_link(dog, fd);
     if (cookie == 0 || (known != NULL && known->cookie == cookie)) {
         return TB_OK;
     }
-    if (dog->n_open >= n_max || !reserve(dog, fd)) {
+    if (!reserve(dog, fd)) {
         (void)shutdown(fd, SHUT_RDWR);
-        return TB_E_LIMIT;
+        return TB_E_NOMEM;
     }
     (void)tb_watchdog_closed(dog, fd); /* should its end have been missed */
     dog->links[fd] = (tb_link){.open = true,
@@ -136,51 +125,6 @@ void tb_watchdog_shut(tb_watchdog *dog, int fd)
     }
 }
 
-void tb_watchdog_delivered(tb_link *link, size_t frame_bytes)
-{
-    size_t n = frame_bytes + CURVE_BYTES;
-    link->delivered += n + (n > SHORT_FRAME_BYTES ? 9 : 2);
-}
-
-/* Bytes that the kernel has received; 0 when that is not known. */
-static uint64_t received(int fd)
-{
-    struct tcp_info info;
-    socklen_t len = sizeof info;
-    memset(&info, 0, sizeof info);
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0
-               ? info.tcpi_bytes_received
-               : 0;
-}
-
-/* Those of them that libzmq has taken from the socket. What still lies in the
- * kernel is asked for second: what arrives in between makes the answer too
- * small, never too large. */
-static uint64_t taken(int fd, uint64_t bytes)
-{
-    int waiting = 0;
-    if (ioctl(fd, SIOCINQ, &waiting) != 0) {
-        return 0;
-    }
-    uint64_t kernel = (uint64_t)(waiting > 0 ? waiting : 0);
-    return bytes > kernel ? bytes - kernel : 0;
-}
-
-/* Whether the connection is beyond its credit or its time. Nearly all are not,
- * and one call tells. */
-static bool is_over(const tb_link *link, int fd, int64_t now_ms)
-{
-    if (tb_door_is_enrol(link->door) &&
-        now_ms - link->since_ms > ENROL_TIME_MS) {
-        return true;
-    }
-    uint64_t age_s = (uint64_t)(now_ms - link->since_ms) / 1000;
-    uint64_t most =
-        link->delivered + CREDIT_BYTES + age_s * HEARTBEAT_BYTES_A_SECOND;
-    uint64_t bytes = received(fd);
-    return bytes > most && taken(fd, bytes) > most;
-}
-
 static uint64_t resident_bytes(void)
 {
     char text[128] = {0};
@@ -201,23 +145,16 @@ bool tb_watchdog_sweep(tb_watchdog *dog, int64_t now_ms)
 {
     uint64_t resident = resident_bytes();
     bool grown = resident > dog->resident_bytes + GROWTH_BYTES;
-    size_t n = grown ? dog->cap : SWEEP_LINKS; /* find who makes us grow now */
     if (grown || resident < dog->resident_bytes) {
         dog->resident_bytes = resident;
     }
-    for (size_t i = 0; i < n && i < dog->cap; i++) {
+    for (size_t i = 0; i < SWEEP_LINKS && i < dog->cap; i++) {
         size_t fd = dog->sweep_at < dog->cap ? dog->sweep_at : 0;
-        tb_link *link = &dog->links[fd];
+        const tb_link *link = &dog->links[fd];
         dog->sweep_at = fd + 1;
-        if (link->open && is_over(link, (int)fd, now_ms) &&
+        if (link->open && tb_door_is_enrol(link->door) &&
+            now_ms - link->since_ms > ENROL_TIME_MS &&
             cookie_of((int)fd) == link->cookie) {
-            tb_log(TB_LOG_WARN,
-                   "event=cut connection=%" PRIu64
-                   " reason=%s delivered_bytes=%" PRIu64,
-                   link->serial,
-                   tb_door_is_enrol(link->door) ? "enrolment_time_or_credit"
-                                                : "credit",
-                   link->delivered);
             (void)shutdown((int)fd, SHUT_RDWR);
             dog->n_cut++;
         }

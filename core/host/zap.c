@@ -9,10 +9,10 @@
 
 #include "host/zsock.h"
 
-#define REQUEST_FRAMES   7
-#define DOMAIN_BYTES_MAX 31
-#define TURN_MS          500 /* a request is answered in far less */
-#define ENDPOINT         "inproc://zeromq.zap.01"
+#define REQUEST_FRAMES 7
+#define TEXT_BYTES_MAX 63  /* of a domain, an address */
+#define TURN_MS        500 /* a request is answered in far less */
+#define ENDPOINT       "inproc://zeromq.zap.01"
 
 enum { VERSION, REQUEST_ID, DOMAIN, ADDRESS, ROUTING, MECHANISM, KEY };
 
@@ -66,19 +66,30 @@ static bool frame_is(zmq_msg_t *frame, const char *text)
            memcmp(zmq_msg_data(frame), text, len) == 0;
 }
 
+static bool copy_text(char out[static TEXT_BYTES_MAX + 1], zmq_msg_t *frame)
+{
+    size_t n = zmq_msg_size(frame);
+    if (n > TEXT_BYTES_MAX) {
+        return false;
+    }
+    memcpy(out, zmq_msg_data(frame), n);
+    out[n] = '\0';
+    return true;
+}
+
 static tb_zap_verdict judge_request(zmq_msg_t *frames, int n, tb_zap_fn *judge,
                                     void *arg)
 {
-    char domain[DOMAIN_BYTES_MAX + 1] = {0};
+    char domain[TEXT_BYTES_MAX + 1];
+    char address[TEXT_BYTES_MAX + 1];
     if (n != REQUEST_FRAMES || !frame_is(&frames[VERSION], "1.0") ||
         !frame_is(&frames[MECHANISM], "CURVE") ||
         zmq_msg_size(&frames[KEY]) != TB_CURVE_PUBLIC_BYTES ||
-        zmq_msg_size(&frames[DOMAIN]) > DOMAIN_BYTES_MAX) {
+        !copy_text(domain, &frames[DOMAIN]) ||
+        !copy_text(address, &frames[ADDRESS])) {
         return TB_ZAP_DENY;
     }
-    memcpy(domain, zmq_msg_data(&frames[DOMAIN]),
-           zmq_msg_size(&frames[DOMAIN]));
-    return judge(arg, domain, zmq_msg_data(&frames[KEY]));
+    return judge(arg, domain, address, zmq_msg_data(&frames[KEY]));
 }
 
 static int send_text(void *socket, const char *text, int more)

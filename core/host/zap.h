@@ -17,9 +17,9 @@ typedef enum tb_zap_verdict {
     TB_ZAP_DENY
 } tb_zap_verdict;
 
-/* Judges a key that asks to connect in a domain. */
+/* Judges a key that asks to connect in a domain, from an address. */
 typedef tb_zap_verdict
-tb_zap_fn(void *arg, const char *domain,
+tb_zap_fn(void *arg, const char *domain, const char *address,
           const uint8_t key[static TB_CURVE_PUBLIC_BYTES]);
 
 /* libzmq keeps the pipe over which a connection asked, 11 KB, for as long as

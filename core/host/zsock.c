@@ -3,33 +3,18 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #define HANDSHAKE_IVL_MS 5000 /* a peer that is silent in it is closed */
 
 /* A peer whose machine or network is gone is found by the kernel, within 30
  * seconds. Not by libzmq's own heartbeat: in 4.3.4 its timer aborts the process
  * when the peer has gone while its messages were not read (libzmq #4841). */
-#define KEEPALIVE_IDLE_S 15
-#define KEEPALIVE_EACH_S 5
-#define KEEPALIVE_COUNT  3
-#define UNANSWERED_MS    30000
+#define KEEPALIVE_IDLE_S  15
+#define KEEPALIVE_EACH_S  5
+#define KEEPALIVE_COUNT   3
+#define UNANSWERED_MS     30000
 
-/* libzmq keeps a receive buffer for each connection and fills as much of it as
- * there is to read. With short reads it touches one page instead of three; the
- * body of a large frame does not pass through it. */
-#define RECEIVE_BUFFER_BYTES 8192
-#define SHORT_READ_BYTES     2048
-
-#define CURVE_FRAME_BYTES    64 /* what CURVE adds to a frame, and spare */
-
-/* In place of the C library's, for this process and so for libzmq: recv(2) may
- * always give less than is asked for. */
-ssize_t recv(int fd, void *buf, size_t len, int flags)
-{
-    size_t most = len == RECEIVE_BUFFER_BYTES ? SHORT_READ_BYTES : len;
-    return recvfrom(fd, buf, most, flags, NULL, NULL);
-}
+#define CURVE_FRAME_BYTES 64 /* what CURVE adds to a frame, and spare */
 
 tb_rc tb_zsock_fail(tb_err *err, const char *what)
 {

@@ -172,8 +172,8 @@ static size_t each_call(tb_attempt_fn *start, void *arg, call which, int code)
 static void a_listener_survives_each_allocation_failing(void **state)
 {
     (void)state;
-    /* itself, inbox, actor, the event that tells its end */
-    CHECK(tb_check_each_allocation(listen_once, NULL) == 4);
+    /* itself, inbox, actor, the event that tells its end, the gate */
+    CHECK(tb_check_each_allocation(listen_once, NULL) == 5);
 }
 
 static void a_listener_survives_each_call_failing(void **state)
