@@ -40,7 +40,8 @@ void agent_each_request(agent *a, agent_request_fn *fn, void *arg)
     const request_context c = {.home = a->options.home,
                                .send = agent_send,
                                .arg = a,
-                               .now_ms = tb_clock_ms()};
+                               .now_ms = tb_clock_ms(),
+                               .chores = a->chores};
     if (a->options.request != NULL) {
         fn(a, a->options.request, &c, arg);
     }
@@ -266,6 +267,19 @@ static tb_rc drain_worker(agent *a, tb_err *err)
     return agent_step(a, &event, err);
 }
 
+static void go_on(agent *a, request *r, const request_context *c, void *arg)
+{
+    (void)a;
+    (void)arg;
+    request_go_on(r, c);
+}
+
+static void drain_chores(agent *a)
+{
+    chores_clear(a->chores);
+    agent_each_request(a, go_on, NULL);
+}
+
 /* --- life ----------------------------------------------------------------- */
 
 static tb_rc stop(agent *a, tb_err *err)
@@ -312,6 +326,7 @@ static tb_rc wait_for_something(agent *a, tb_err *err)
         {.fd = a->dial != NULL && held_ms(a) == 0 ? tb_dial_fd(a->dial) : -1,
          .events = POLLIN},
         {.fd = a->worker != NULL ? worker_fd(a->worker) : -1, .events = POLLIN},
+        {.fd = chores_fd(a->chores), .events = POLLIN},
         {.fd = a->control != NULL ? tb_control_fd(a->control) : -1,
          .events = POLLIN}};
     if (poll(fds, sizeof fds / sizeof fds[0], poll_ms(a)) < 0 &&
@@ -353,6 +368,7 @@ static tb_rc loop(agent *a, tb_err *err)
         }
         rc = rc == TB_OK ? drain_dial(a, err) : rc;
         rc = rc == TB_OK ? drain_worker(a, err) : rc;
+        drain_chores(a);
         rc = rc == TB_OK ? agent_serve_control(a, err) : rc;
         rc = rc == TB_OK ? tick(a, err) : rc;
         rc = rc == TB_OK ? drain_stop(a, err) : rc;
@@ -428,6 +444,9 @@ static tb_rc open_all(agent *a, tb_err *err)
         agent_drop_leftovers(a);
         rc = worker_new(&a->worker, o->home, o->sets, o->n_sets, err);
     }
+    if (rc == TB_OK) {
+        rc = chores_new(&a->chores, err);
+    }
     if (rc == TB_OK && o->control) {
         rc = tb_control_open(
             &a->control, tb_folder_path(o->home->folder, TB_ITEM_CONTROL), err);
@@ -441,6 +460,7 @@ static void close_all(agent *a)
         tb_log(TB_LOG_WARN, "event=network_thread_hangs");
     }
     worker_free(&a->worker);
+    chores_free(&a->chores); /* before the requests that they are for */
     tb_control_close(&a->control);
     for (size_t i = 0; i < AGENT_REQUESTS_MAX; i++) {
         request_release(&a->asked[i].request);

@@ -239,7 +239,8 @@ static tb_rc take_request(agent *a, tb_control_request *from, tb_err *err)
     const request_context c = {.home = a->options.home,
                                .send = agent_send,
                                .arg = a,
-                               .now_ms = tb_clock_ms()};
+                               .now_ms = tb_clock_ms(),
+                               .chores = a->chores};
     asked *place = free_place(a);
     tb_err why = {0};
     if (place == NULL) {

@@ -24,6 +24,7 @@ struct agent {
     size_t at;           /* the next one to carry out */
     tb_dial *dial;       /* NULL: not connected, and not trying */
     worker *worker;      /* NULL: no data sets */
+    chores *chores;      /* of the requests */
     tb_control *control; /* NULL: not asked for */
     int stop_fd;         /* of base/stop.h */
     int reload_fd;       /* the same; -1: settings stay */

@@ -154,8 +154,8 @@ static void say(request *r, const request_context *c, const tb_msg *msg)
 void request_begin(request *r, const request_context *c)
 {
     tb_msg msg = {.kind = TB_MSG_MODEL_GET, .u.model_get = {.model = r->model}};
-    if (r->phase == REQUEST_DONE) {
-        return;
+    if (r->phase == REQUEST_DONE || r->phase == REQUEST_CHORE) {
+        return; /* a chore goes on with the manifest that is here */
     }
     msg.u.model_get.known_sequence = registry_sequence(c->home, &r->model);
     r->phase = REQUEST_MANIFEST;
@@ -163,8 +163,6 @@ void request_begin(request *r, const request_context *c)
     r->answers.len = 0;
     say(r, c, &msg);
 }
-
-static void end_item(request *r, const request_context *c);
 
 static void fetch_more(request *r, const request_context *c)
 {
@@ -183,50 +181,84 @@ static const tb_artefact *chosen(request *r)
     return tb_manifest_artefact(&r->manifest, r->role);
 }
 
-/* Fetches the next file of the form that is not here, from where it stopped;
- * or it is done. */
-static void fetch_next(request *r, const request_context *c)
+static void do_chore(void *arg)
 {
-    tb_rc rc = TB_OK;
-    bool here = true;
-    registry_item_release(&r->item);
-    while (rc == TB_OK && here && r->n_items <= r->manifest.n_files) {
-        registry_item_release(&r->item);
-        rc = registry_item_at(&r->item, c->home, &r->manifest, chosen(r),
-                              r->n_items, &r->err);
-        if (rc == TB_OK) {
-            here = registry_item_check(&r->item, &r->manifest, NULL) == TB_OK;
-            r->n_items += here;
-        }
-    }
-    if (rc != TB_OK || here) {
-        finish(r, rc);
-        return;
-    }
-    uint64_t have = registry_part_bytes(&r->item);
-    r->phase = REQUEST_FETCH;
-    tb_fetch_init(&r->fetch, &r->item.ref.stored, r->item.ref.stored_bytes,
-                  have, WINDOW_BYTES);
-    if (tb_fetch_done(&r->fetch)) { /* killed before it was unpacked */
-        end_item(r, c);
-    } else {
-        fetch_more(r, c);
-        /* Unpacking and hashing may have taken longer than our patience: that
-         * counts from the next tick on. */
-        r->deadline_ms = 0;
+    request *r = arg;
+    chores *where = r->chore.where;
+    r->chore.rc = r->chore.unpacks
+                      ? registry_part_finish(&r->item, &r->chore.err)
+                      : registry_item_check(&r->item, &r->manifest, NULL);
+    atomic_store(&r->chore.done, true);
+    if (where != NULL) {
+        chores_tell(where);
     }
 }
 
-/* A part is whole: into its place with it, and on to the next. */
-static void end_item(request *r, const request_context *c)
+/* Reads, or unpacks, the whole item. */
+static void begin_chore(request *r, const request_context *c, bool unpacks)
 {
-    tb_rc rc = registry_part_finish(&r->item, &r->err);
+    r->phase = REQUEST_CHORE;
+    r->chore.unpacks = unpacks;
+    r->chore.where = c->chores;
+    atomic_store(&r->chore.done, false);
+    if (c->chores == NULL) {
+        do_chore(r);
+        request_go_on(r, c);
+        return;
+    }
+    tb_rc rc = chores_do(c->chores, do_chore, r, &r->err);
+    if (rc != TB_OK) {
+        finish(r, rc);
+    }
+}
+
+/* On to the next file of the form, or it is done. */
+static void next_item(request *r, const request_context *c)
+{
+    registry_item_release(&r->item);
+    if (r->n_items > r->manifest.n_files) {
+        finish(r, TB_OK);
+        return;
+    }
+    tb_rc rc = registry_item_at(&r->item, c->home, &r->manifest, chosen(r),
+                                r->n_items, &r->err);
     if (rc != TB_OK) {
         finish(r, rc);
         return;
     }
-    r->n_items++;
-    fetch_next(r, c);
+    begin_chore(r, c, false);
+}
+
+/* Fetches what is not here, from where it stopped. */
+static void fetch_item(request *r, const request_context *c)
+{
+    uint64_t have = registry_part_bytes(&r->item);
+    tb_fetch_init(&r->fetch, &r->item.ref.stored, r->item.ref.stored_bytes,
+                  have, WINDOW_BYTES);
+    if (tb_fetch_done(&r->fetch)) { /* killed before it was unpacked */
+        begin_chore(r, c, true);
+        return;
+    }
+    r->phase = REQUEST_FETCH;
+    fetch_more(r, c);
+}
+
+void request_go_on(request *r, const request_context *c)
+{
+    if (r->phase != REQUEST_CHORE || !atomic_load(&r->chore.done)) {
+        return;
+    }
+    bool unpacked = r->chore.unpacks;
+    r->deadline_ms = c->now_ms + PATIENCE_MS;
+    if (!unpacked && r->chore.rc != TB_OK) {
+        fetch_item(r, c);
+    } else if (r->chore.rc != TB_OK) {
+        r->err = r->chore.err;
+        finish(r, r->chore.rc);
+    } else {
+        r->n_items++;
+        next_item(r, c);
+    }
 }
 
 static void begin_fetch(request *r, const request_context *c)
@@ -240,7 +272,7 @@ static void begin_fetch(request *r, const request_context *c)
     }
     registry_drop_parts(c->home, &r->manifest);
     r->n_items = 0;
-    fetch_next(r, c);
+    next_item(r, c);
 }
 
 static size_t row_bytes(const tb_manifest *m)
@@ -315,7 +347,7 @@ static void take_chunk(request *r, const request_context *c,
     if (rc != TB_OK) {
         finish(r, rc);
     } else if (tb_fetch_done(&r->fetch)) {
-        end_item(r, c);
+        begin_chore(r, c, true);
     } else {
         fetch_more(r, c);
     }
@@ -389,7 +421,8 @@ void request_tick(request *r, int64_t now_ms)
     if (r->deadline_ms == 0) {
         r->deadline_ms = now_ms + PATIENCE_MS;
     }
-    if (r->phase != REQUEST_DONE && now_ms >= r->deadline_ms) {
+    if (r->phase != REQUEST_DONE && r->phase != REQUEST_CHORE &&
+        now_ms >= r->deadline_ms) {
         finish(r, tb_fail(&r->err, TB_E_TIMEOUT,
                           "the coordinator has not answered for %d s: is it "
                           "running, and does it know this client?",

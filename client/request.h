@@ -4,6 +4,9 @@
 #ifndef TB_CLIENT_REQUEST_H
 #define TB_CLIENT_REQUEST_H
 
+#include <stdatomic.h>
+
+#include "chores.h"
 #include "fed/fetch.h"
 #include "home.h"
 #include "host/json.h"
@@ -15,6 +18,7 @@ typedef enum request_phase {
     REQUEST_NEW,
     REQUEST_MANIFEST, /* asked for the manifest */
     REQUEST_FETCH,    /* pull: fetching a blob */
+    REQUEST_CHORE,    /* pull: a file is looked at, or unpacked */
     REQUEST_ANSWERS,  /* predict: sent rows, waits for the answer */
     REQUEST_DONE
 } request_phase;
@@ -31,9 +35,16 @@ typedef struct request {
     tb_fetch fetch;
     uint32_t n_items;   /* PULL: files of the form that are here */
     registry_item item; /* PULL: the one that is fetched, owned */
-    tb_buf answers;     /* PREDICT: float32 [n_rows, n_outputs] so far, owned */
-    size_t n_done;      /* PREDICT: rows answered */
-    size_t n_pending;   /* PREDICT: rows asked for */
+    struct {
+        bool unpacks;  /* else it looks whether the item is here */
+        chores *where; /* it runs, borrowed */
+        atomic_bool done;
+        tb_rc rc;
+        tb_err err;
+    } chore;
+    tb_buf answers;   /* PREDICT: float32 [n_rows, n_outputs] so far, owned */
+    size_t n_done;    /* PREDICT: rows answered */
+    size_t n_pending; /* PREDICT: rows asked for */
     uint64_t n_outputs;
     uint64_t id;         /* of the last PREDICT */
     int64_t deadline_ms; /* for the next sign of life */
@@ -51,9 +62,11 @@ typedef struct request_context {
     request_send_fn *send;
     void *arg;
     int64_t now_ms;
+    chores *chores; /* NULL: what takes long is done at once */
 } request_context;
 
-/* An empty request for a model. */
+/* An empty request for a model. One with a chore stays where it is until that
+ * is done. */
 void request_init(request *r, request_kind kind, const tb_name *model);
 void request_release(request *r);
 
@@ -71,6 +84,9 @@ void request_begin(request *r, const request_context *c);
 /* Whether the message was for this request; if so it was taken. */
 bool request_take(request *r, const request_context *c, const tb_msg *msg,
                   const uint8_t *payload, size_t n_payload);
+
+/* Goes on where a chore is done. */
+void request_go_on(request *r, const request_context *c);
 
 /* Ends a request that has waited too long. */
 void request_tick(request *r, int64_t now_ms);

@@ -1,4 +1,7 @@
 /* Pulls and remote predictions as a machine: messages in, messages out. */
+#include <poll.h>
+#include <unistd.h>
+
 #include "base/mem.h"
 #include "client/registry.h"
 #include "client/request.h"
@@ -247,6 +250,54 @@ static void silence_ends_it_and_a_new_connection_begins_again(void **state)
     close_wire(&w);
 }
 
+static void wait_for_chore(wire *w)
+{
+    struct pollfd fd = {.fd = chores_fd(w->c.chores), .events = POLLIN};
+    CHECK(poll(&fd, 1, -1) == 1);
+    chores_clear(w->c.chores);
+    request_go_on(&w->r, &w->c);
+}
+
+/* Holds the thread of the chores until it is let go. */
+static void hold(void *arg)
+{
+    uint8_t byte;
+    CHECK(read(*(int *)arg, &byte, 1) == 1);
+}
+
+static void a_file_is_looked_at_and_unpacked_beside_the_loop(void **state)
+{
+    tb_err err;
+    wire w;
+    int held[2];
+    open_wire(&w, *state, REQUEST_PULL);
+    CHECK(pipe(held) == 0);
+    CHECK_OK(chores_new(&w.c.chores, &err), err);
+    CHECK_OK(chores_do(w.c.chores, hold, &held[0], &err), err);
+    request_begin(&w.r, &w.c);
+    hear_manifest(&w);
+
+    /* The thread is busy: the loop is not, and however long it takes, neither
+     * time nor a new connection ends the request. */
+    request_go_on(&w.r, &w.c);
+    request_tick(&w.r, 1000000);
+    request_begin(&w.r, &w.c);
+    CHECK(w.r.phase == REQUEST_CHORE && w.n_sent == 1);
+    CHECK(write(held[1], "x", 1) == 1);
+    wait_for_chore(&w);
+    CHECK(w.r.phase == REQUEST_FETCH);
+    CHECK_OK(chores_do(w.c.chores, hold, &held[0], &err), err);
+    serve_chunks(&w);
+    CHECK(w.r.phase == REQUEST_CHORE);
+    CHECK(write(held[1], "x", 1) == 1);
+    wait_for_chore(&w);
+    CHECK_OK(w.r.rc, w.r.err);
+    CHECK(w.r.phase == REQUEST_DONE);
+    chores_free(&w.c.chores);
+    CHECK(close(held[0]) == 0 && close(held[1]) == 0);
+    close_wire(&w);
+}
+
 #define TEST(f)                                                                \
     cmocka_unit_test_setup_teardown(f, tb_test_folder_setup,                   \
                                     tb_test_folder_teardown)
@@ -262,6 +313,7 @@ int main(void)
         TEST(an_answer_of_another_model_or_size_is_refused),
         TEST(a_refusal_ends_only_the_request_that_it_is_about),
         TEST(silence_ends_it_and_a_new_connection_begins_again),
+        TEST(a_file_is_looked_at_and_unpacked_beside_the_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
