@@ -1,6 +1,11 @@
 #include "worker.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -87,9 +92,20 @@ void worker_free(worker **w)
     *w = NULL;
 }
 
-/* The round's model, unpacked and checked. A file that is not what the round
- * names is removed, so that it is fetched again. */
-static tb_rc load_model(const worker *w, tb_buf *onnx, tb_err *err)
+/* A file of no name beside the model's, for its raw bytes. */
+static tb_rc open_raw(int *fd, const char *stored, tb_err *err)
+{
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s.raw-XXXXXX", stored);
+    *fd = mkostemp(path, O_CLOEXEC);
+    return *fd >= 0 && unlink(path) == 0
+               ? TB_OK
+               : tb_fail_errno(err, errno, "%s", path);
+}
+
+/* The round's model, unpacked and checked, of any size. A file that is not what
+ * the round names is removed, so that it is fetched again. */
+static tb_rc load_model(const worker *w, int *fd, tb_err *err)
 {
     const tb_round_config *c = &w->config;
     const tb_blob_ref ref = {.raw = c->model,
@@ -97,19 +113,16 @@ static tb_rc load_model(const worker *w, tb_buf *onnx, tb_err *err)
                              .stored = c->model_stored,
                              .stored_bytes = c->model_stored_bytes};
     char *path = NULL;
-    tb_buf stored;
-    tb_buf_init(&stored, TB_BLOB_BYTES_MAX);
     tb_rc rc = worker_blob_path(&path, w->home, &c->model_stored, err);
     if (rc == TB_OK) {
-        rc = tb_file_read(&stored, path, err);
+        rc = open_raw(fd, path, err);
     }
     if (rc == TB_OK) {
-        rc = tb_blob_unpack(stored.data, stored.len, &ref, onnx, err);
+        rc = tb_blob_unpack_fd(path, &ref, *fd, err);
         if (rc == TB_E_MISMATCH || rc == TB_E_MALFORMED) {
             (void)unlink(path);
         }
     }
-    tb_buf_release(&stored);
     tb_mem_free(path);
     return rc;
 }
@@ -187,14 +200,14 @@ static tb_rc seal(worker *w, const float *values, tb_err *err)
 
 /* Everything behind the model: what fails here by the round's or the data's
  * fault would fail again, so the client declines. */
-static tb_rc train_and_seal(worker *w, const tb_buf *onnx, tb_err *err)
+static tb_rc train_and_seal(worker *w, int model, tb_err *err)
 {
     tb_buf own, own_next;
     tb_buf_init(&own, TB_BLOB_BYTES_MAX);
     tb_buf_init(&own_next, TB_BLOB_BYTES_MAX);
     const tb_local_work local = {.config = &w->config,
                                  .client = w->home->fed.client.text,
-                                 .model = onnx,
+                                 .model_fd = model,
                                  .data = w->data,
                                  .stop = &w->stop,
                                  .own = &own,
@@ -228,19 +241,20 @@ static void work(void *arg)
     worker_result *r = &w->result;
     int64_t began_ms = tb_clock_ms();
     uint64_t one = 1;
-    tb_buf onnx;
-    tb_buf_init(&onnx, TB_BLOB_BYTES_MAX);
-    r->rc = load_model(w, &onnx, &r->err);
+    int model = -1;
+    r->rc = load_model(w, &model, &r->err);
     if (r->rc == TB_OK) {
         r->rc = load_data(w, &r->err);
         if (r->rc == TB_OK) {
-            r->rc = train_and_seal(w, &onnx, &r->err);
+            r->rc = train_and_seal(w, model, &r->err);
         }
         if (tb_rc_fault(r->rc) == TB_FAULT_PEER) {
             r->rc = TB_E_REFUSED;
         }
     }
-    tb_buf_release(&onnx);
+    if (model >= 0) {
+        (void)close(model);
+    }
     r->seconds = (double)(tb_clock_ms() - began_ms) / 1000.0;
     atomic_store(&w->done, true);
     (void)!write(w->fd, &one, sizeof one);

@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon.h"
+#include "model/onnx_external.h"
 #include "work/finish.h"
 #include "work/round.h"
 
@@ -142,24 +144,32 @@ static tb_rc need_data(order_task *t, tb_err *err)
                : tb_fail(err, TB_E_IO, "%s", why.text);
 }
 
+/* The model in a file of no name, of any size. */
+static tb_rc open_model(const order_task *t, tb_blob_edit **out, tb_err *err)
+{
+    tb_blob_ref ref = tb_state_ref(&t->order->model);
+    return tb_blobs_edit(out, t->daemon->state.blobs, &ref, err);
+}
+
 static void evaluate(order_task *t)
 {
     tb_err err = {0};
     tb_verdict *v = &t->verdict;
-    tb_buf model = {0};
+    tb_blob_edit *model = NULL;
     v->metrics = tb_metrics_none();
     tb_rc rc = need_data(t, &err);
     if (rc == TB_OK) {
-        rc = load_model(t, &t->order->model, &model, &err);
+        rc = open_model(t, &model, &err);
     }
     if (rc == TB_OK && t->live->evaluate == NULL) {
         rc = tb_fail(&err, TB_E_BUG, "the job evaluates elsewhere");
     }
     if (rc == TB_OK) {
-        rc = tb_work_evaluate(&v->metrics, &t->live->job, &model,
-                              t->live->evaluate, &err);
+        rc = tb_work_evaluate_fd(&v->metrics, &t->live->job,
+                                 tb_blob_edit_fd(model), t->live->evaluate,
+                                 &err);
     }
-    tb_buf_release(&model);
+    tb_blob_edit_free(&model);
     tell(v, rc, &err);
 }
 
@@ -180,25 +190,53 @@ static tb_rc put_artefact(void *arg, const tb_buf *onnx, tb_artefact *out,
     return rc;
 }
 
+/* Stores the tensor data of one. */
+static tb_rc put_data(void *arg, const tb_file_part *parts, size_t n_parts,
+                      tb_model_file *out, tb_err *err)
+{
+    static const uint8_t zeros[TB_ONNX_EXTERNAL_ALIGN];
+    order_task *t = arg;
+    tb_blob_ref ref;
+    tb_blob_edit *edit = NULL;
+    tb_blobs *blobs = t->daemon->state.blobs;
+    tb_rc rc = tb_blobs_edit_new(&edit, blobs, err);
+    for (size_t i = 0; i < n_parts && rc == TB_OK; i++) {
+        const void *bytes = parts[i].bytes != NULL ? parts[i].bytes : zeros;
+        rc = tb_file_write_fd(tb_blob_edit_fd(edit), bytes, parts[i].len, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_blobs_put_edit(blobs, edit, TB_BLOB_LEVEL_FAST, &ref, err);
+    }
+    if (rc == TB_OK) {
+        out->raw = ref.raw;
+        out->raw_bytes = ref.raw_bytes;
+        out->stored = ref.stored;
+        out->stored_bytes = ref.stored_bytes;
+    }
+    tb_blob_edit_free(&edit);
+    return rc;
+}
+
 static void finish(order_task *t)
 {
     tb_err err = {0};
     tb_verdict *v = &t->verdict;
-    tb_buf model = {0};
+    tb_blob_edit *model = NULL;
     tb_buf ranges = {0};
     tb_buf manifest;
     tb_blob_ref ref;
     tb_buf_init(&manifest, TB_MANIFEST_BYTES_MAX);
     tb_rc rc = need_data(t, &err);
     if (rc == TB_OK) {
-        rc = load_model(t, &t->order->model, &model, &err);
+        rc = open_model(t, &model, &err);
     }
     if (rc == TB_OK && t->order->ranges.raw_bytes > 0) {
         rc = load_model(t, &t->order->ranges, &ranges, &err);
     }
     tb_work_finish finish = {.job = &t->live->job,
                              .params = &t->live->params,
-                             .model = &model,
+                             .model_fd =
+                                 model != NULL ? tb_blob_edit_fd(model) : -1,
                              .ranges = ranges.len > 0 ? &ranges : NULL,
                              .metrics = &t->order->metrics,
                              .evaluate = t->live->evaluate,
@@ -207,6 +245,7 @@ static void finish(order_task *t)
                              .epoch = t->order->epoch,
                              .sequence = t->order->sequence,
                              .put = put_artefact,
+                             .put_data = put_data,
                              .arg = t};
     if (rc == TB_OK) {
         rc = tb_work_finish_run(&manifest, &finish, &err);
@@ -218,7 +257,7 @@ static void finish(order_task *t)
     if (rc == TB_OK) {
         v->manifest = ref.raw;
     }
-    tb_buf_release(&model);
+    tb_blob_edit_free(&model);
     tb_buf_release(&ranges);
     tb_buf_release(&manifest);
     tell(v, rc, &err);

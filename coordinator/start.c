@@ -79,6 +79,10 @@ static tb_rc read_model(start_task *t, tb_graph **graph, tb_err *err)
                          : tb_err_prefix(err, rc, "%s%s", job->model.file,
                                          job->model.version);
     }
+    if (rc == TB_OK) {
+        rc = tb_work_note_data(
+            *graph, model.n_files > 0 ? model.files[0].name.text : NULL, err);
+    }
     return rc;
 }
 
@@ -110,7 +114,7 @@ static tb_rc look_at_model(tb_live *live, int fd, tb_err *err)
         rc = tb_patch_new(&live->patch, &live->job, fd, err);
     }
     if (rc == TB_OK) {
-        rc = tb_work_check_publish(&live->params, &graph, err);
+        rc = tb_work_check_publish(&live->job, &live->params, &graph, err);
     }
     tb_graph_free(&graph);
     return rc;

@@ -171,7 +171,7 @@ const tb_verb verb_publish = {
     .notes =
         "The daemon must run. Clients get it with `tributary pull NAME`. A "
         "model with files\nbeside it has no limit of size; it is not "
-        "served for remote predictions, and is\nno start of a run.\n",
+        "served for remote predictions.\n",
     .json = true,
     .tables = {&table},
     .run = run,

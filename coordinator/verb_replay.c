@@ -3,15 +3,19 @@
  * from round to round as it did, and each hash must be the journal's. Of an
  * asynchronous run each update counts where it did: in the first buffer that is
  * open, and has not closed, at its acceptance or after it. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ask.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "live.h"
 #include "state.h"
 #include "verbs.h"
 #include "work/intake.h"
+#include "work/patch.h"
 #include "work/round.h"
 
 /* The spool of a training round of an asynchronous run. */
@@ -30,7 +34,8 @@ typedef struct replay {
     tb_run_params params;
     tb_job job;
     tb_box_key *key;
-    tb_buf model;             /* ONNX that the next round starts from */
+    tb_blob_edit *model;      /* that the next round starts from */
+    tb_patch *patch;          /* owned; NULL: not found out, or of no use */
     tb_intake *intake;        /* of the open round; NULL: its updates are not
                                * here */
     tb_err missing;           /* why they are not */
@@ -59,7 +64,6 @@ static tb_rc start(replay *r, const tb_run_params *params, tb_err *err)
     r->params = *params;
     r->last = params->model.raw;
     tb_blob_ref ref = tb_state_ref(&params->model);
-    tb_buf_init(&r->model, TB_BLOB_BYTES_MAX);
     tb_rc rc = tb_live_read(&r->job, &r->key, r->state->folder, r->master,
                             &params->run, err);
     if (rc == TB_E_NOT_FOUND) {
@@ -69,7 +73,7 @@ static tb_rc start(replay *r, const tb_run_params *params, tb_err *err)
                      "--keep-updates` keeps them",
                      hex);
     }
-    return rc == TB_OK ? tb_blobs_load(r->state->blobs, &ref, &r->model, err)
+    return rc == TB_OK ? tb_blobs_edit(&r->model, r->state->blobs, &ref, err)
                        : rc;
 }
 
@@ -259,9 +263,45 @@ static tb_rc purge(replay *r, const tb_rec_accepted *p, tb_err *err)
                                          p->client.text, verdict.why);
 }
 
-static tb_rc commit(replay *r, const tb_rec_committed *c, tb_err *err)
+/* The model's file becomes the next one, as the daemon makes it: its values are
+ * moved. */
+static tb_rc move_model(replay *r, const tb_work_round *round, tb_err *err)
 {
     tb_metrics metrics;
+    int fd = tb_blob_edit_fd(r->model);
+    tb_rc rc =
+        r->patch == NULL ? tb_patch_new(&r->patch, &r->job, fd, err) : TB_OK;
+    return rc == TB_OK ? tb_patch_apply(r->patch, fd, round, &metrics, err)
+                       : rc;
+}
+
+/* The same in memory, for jobs that do more. */
+static tb_rc make_model(replay *r, const tb_work_round *round, tb_err *err)
+{
+    tb_metrics metrics;
+    tb_buf old, next;
+    int fd = tb_blob_edit_fd(r->model);
+    tb_buf_init(&old, TB_BLOB_BYTES_MAX);
+    tb_buf_init(&next, TB_BLOB_BYTES_MAX);
+    tb_rc rc = lseek(fd, 0, SEEK_SET) == 0
+                   ? tb_file_read_fd(&old, fd, err)
+                   : tb_fail_errno(err, errno, "a model's file");
+    if (rc == TB_OK) {
+        rc = tb_work_aggregate(&next, &metrics, round, &old, err);
+    }
+    if (rc == TB_OK && (lseek(fd, 0, SEEK_SET) != 0 || ftruncate(fd, 0) != 0)) {
+        rc = tb_fail_errno(err, errno, "a model's file");
+    }
+    if (rc == TB_OK) {
+        rc = tb_file_write_fd(fd, next.data, next.len, err);
+    }
+    tb_buf_release(&old);
+    tb_buf_release(&next);
+    return rc;
+}
+
+static tb_rc commit(replay *r, const tb_rec_committed *c, tb_err *err)
+{
     if (r->intake == NULL) {
         return tb_fail(err, TB_E_NOT_FOUND, "round %u: %s", c->round,
                        r->missing.text);
@@ -270,15 +310,15 @@ static tb_rc commit(replay *r, const tb_rec_committed *c, tb_err *err)
                            .params = &r->params,
                            .config = tb_intake_config(r->intake),
                            .sum = tb_intake_sum(r->intake)};
-    tb_buf next;
-    tb_buf_init(&next, TB_BLOB_BYTES_MAX);
-    tb_rc rc = TB_OK;
     if (c->task != TB_TASK_TRAIN) {
         return TB_OK;
     }
-    rc = tb_work_aggregate(&next, &metrics, &round, &r->model, err);
+    tb_rc rc = tb_patch_fits(&r->job, &r->params) ? move_model(r, &round, err)
+                                                  : make_model(r, &round, err);
     if (rc == TB_OK) {
-        r->last = tb_hash_of(next.data, next.len);
+        rc = tb_blob_edit_hash(r->model, &r->last, err);
+    }
+    if (rc == TB_OK) {
         if (!tb_hash_equal(&r->last, &c->result.raw)) {
             char ours[TB_HASH_HEX_BYTES], theirs[TB_HASH_HEX_BYTES];
             tb_hash_hex(&r->last, ours);
@@ -289,13 +329,7 @@ static tb_rc commit(replay *r, const tb_rec_committed *c, tb_err *err)
                          c->round, ours, theirs);
         }
     }
-    if (rc == TB_OK) {
-        tb_buf_release(&r->model);
-        r->model = next;
-        r->n_rounds++;
-    } else {
-        tb_buf_release(&next);
-    }
+    r->n_rounds += rc == TB_OK;
     return rc;
 }
 
@@ -422,7 +456,8 @@ static tb_rc replay_run(replay *r, bool as_json, tb_err *err)
     tb_intake_free(&r->intake);
     free_sources(r, UINT32_MAX);
     tb_mem_free(r->waiting);
-    tb_buf_release(&r->model);
+    tb_blob_edit_free(&r->model);
+    tb_patch_free(&r->patch);
     tb_box_key_free(&r->key);
     tb_job_release(&r->job);
     return rc;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "model/onnx_external.h"
 #include "model/params.h"
 #include "work/finish.h"
 #include "work/local.h"
@@ -171,6 +172,31 @@ static tb_rc put_artefact(void *arg, const tb_buf *onnx, tb_artefact *out,
     return rc;
 }
 
+static tb_rc put_data(void *arg, const tb_file_part *parts, size_t n_parts,
+                      tb_model_file *out, tb_err *err)
+{
+    static const uint8_t zeros[TB_ONNX_EXTERNAL_ALIGN];
+    tb_artefact stored;
+    tb_buf bytes;
+    tb_rc rc = TB_OK;
+    tb_buf_init(&bytes, MODEL_BYTES_MAX);
+    for (size_t i = 0; i < n_parts && rc == TB_OK; i++) {
+        const void *from = parts[i].bytes != NULL ? parts[i].bytes : zeros;
+        rc = tb_buf_put(&bytes, from, parts[i].len, err);
+    }
+    if (rc == TB_OK) {
+        rc = put_artefact(arg, &bytes, &stored, err);
+    }
+    if (rc == TB_OK) {
+        out->raw = stored.raw;
+        out->raw_bytes = stored.raw_bytes;
+        out->stored = stored.stored;
+        out->stored_bytes = stored.stored_bytes;
+    }
+    tb_buf_release(&bytes);
+    return rc;
+}
+
 static tb_rc do_finish(void *arg, const tb_order *order, tb_verdict *out,
                        tb_err *err)
 {
@@ -183,6 +209,7 @@ static tb_rc do_finish(void *arg, const tb_order *order, tb_verdict *out,
                              .guard = w->guard,
                              .sequence = order->sequence,
                              .put = put_artefact,
+                             .put_data = put_data,
                              .arg = w};
     w->manifest.len = 0;
     tb_rc rc = world_find(w, &order->model.raw, &finish.model, err);
@@ -267,27 +294,53 @@ static tb_rc read_samples(tb_dataset **out, const tb_job *job,
     return where == TB_JOB_FILE ? tb_work_dataset(out, job, path, err) : TB_OK;
 }
 
+/* A file that the model's tensor data lie in: the first is remembered. */
+static tb_rc see_file(void *arg, const char *name, tb_err *err)
+{
+    tb_name *first = arg;
+    return first->text[0] != '\0' || tb_name_set(first, name)
+               ? TB_OK
+               : tb_fail(err, TB_E_UNSUPPORTED,
+                         "tensor data in \"%.64s\": a file beside the model "
+                         "has a name of letters, digits, . _ -",
+                         name);
+}
+
+/* The job's model file, and the tensor data beside it. */
+static tb_rc read_model(tb_graph **graph, const char *path, tb_err *err)
+{
+    tb_name beside = {{0}};
+    tb_rc rc = tb_onnx_read_beside(graph, path, see_file, &beside, err);
+    tb_graph_free(graph);
+    if (rc == TB_OK) {
+        rc = tb_onnx_read_file(graph, path, NULL, NULL, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_work_note_data(
+            *graph, beside.text[0] != '\0' ? beside.text : NULL, err);
+    }
+    return rc;
+}
+
 /* The model that the run starts from, and what depends on it. */
 static tb_rc make_model(world *w, tb_err *err)
 {
-    tb_buf file;
     tb_buf onnx;
     tb_graph *graph = NULL;
     tb_rc rc = TB_OK;
-    tb_buf_init(&file, MODEL_BYTES_MAX);
     tb_buf_init(&onnx, MODEL_BYTES_MAX);
     if (w->job->model.version[0] != '\0') {
         rc = tb_fail(err, TB_E_UNSUPPORTED,
                      "model.version: versions are kept by a coordinator; "
                      "export it there and give model.file");
     } else if (w->job->model.file[0] != '\0') {
-        rc = tb_file_read(&file, w->job->model.file, err);
+        rc = read_model(&graph, w->job->model.file, err);
     }
     if (rc == TB_OK) {
-        rc = tb_work_prepare(&onnx, w->job, file.data, file.len, err);
+        rc = tb_work_prepare_graph(&graph, w->job, err);
     }
     if (rc == TB_OK) {
-        rc = tb_work_read(&graph, w->job, &onnx, err);
+        rc = tb_onnx_write(&onnx, graph, err);
     }
     if (rc == TB_OK) {
         rc = tb_work_count(&w->params, w->job, graph, err);
@@ -296,7 +349,6 @@ static tb_rc make_model(world *w, tb_err *err)
         rc = put_blob(w, &onnx, &w->params.model, err);
     }
     tb_graph_free(&graph);
-    tb_buf_release(&file);
     tb_buf_release(&onnx);
     return rc;
 }

@@ -88,13 +88,18 @@ tb_rc tb_file_read(tb_buf *out, const char *path, tb_err *err)
     if (fd < 0) {
         return tb_fail_errno(err, errno, "%s", path);
     }
+    tb_rc rc = tb_file_read_fd(out, fd, err);
+    (void)close(fd);
+    return rc == TB_OK ? rc : tb_err_prefix(err, rc, "%s", path);
+}
+
+tb_rc tb_file_read_fd(tb_buf *out, int fd, tb_err *err)
+{
     size_t before = out->len;
     tb_rc rc = read_fd(out, fd, err);
     if (rc != TB_OK) {
         out->len = before;
-        rc = tb_err_prefix(err, rc, "%s", path);
     }
-    (void)close(fd);
     return rc;
 }
 

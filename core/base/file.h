@@ -13,6 +13,10 @@
 tb_rc tb_file_read(tb_buf *out, const char *path, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* The same of a file that is open, from where it stands. */
+tb_rc tb_file_read_fd(tb_buf *out, int fd, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
 /* Writes path.tmp-<pid>-<count>, syncs it, renames it over path and syncs the
  * folder: after TB_OK the bytes survive a power cut, and no reader ever sees
  * half. On failure path is as it was, unless it was the folder that would not

@@ -63,6 +63,11 @@ tb_rc tb_blob_unpack_file(const char *stored, const tb_blob_ref *ref,
                           const char *to, unsigned mode, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
+/* The same into a file that is open, from where it stands; it is not synced.
+ * Errors: as above. */
+tb_rc tb_blob_unpack_fd(const char *stored, const tb_blob_ref *ref, int to,
+                        tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+
 /* Whether all of ref holds, without writing anything; and a copy of a blob in
  * another folder, checked so, and pinned there. In little memory. Errors:
  * NOT_FOUND, MISMATCH, MALFORMED, IO, NOMEM; of copy also FULL. */
@@ -100,6 +105,10 @@ tb_rc tb_blobs_edit_new(tb_blob_edit **out, tb_blobs *blobs, tb_err *err)
 
 /* The file, to read and write with offsets (pread, pwrite). */
 int tb_blob_edit_fd(const tb_blob_edit *edit) TB_NONNULL(1);
+
+/* Hash of its bytes. Errors: IO, NOMEM. */
+tb_rc tb_blob_edit_hash(const tb_blob_edit *edit, tb_hash *out, tb_err *err)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Closes it and nulls *edit: the bytes are gone. NULL is fine. */
 void tb_blob_edit_free(tb_blob_edit **edit) TB_NONNULL(1);

@@ -127,19 +127,15 @@ static tb_rc open_unnamed(const tb_blobs *b, int *fd, tb_err *err)
     return rc;
 }
 
-static tb_rc unpack_file(tb_blobs *b, const tb_blob_ref *ref, int to,
-                         tb_err *err)
+tb_rc tb_blob_unpack_fd(const char *stored, const tb_blob_ref *ref, int to,
+                        tb_err *err)
 {
-    char *path = NULL;
     stream s = {0};
-    tb_rc rc = tb_blob_stored_path(b, &ref->stored, &path, err);
-    int from = rc == TB_OK ? tb_spare_open(path, O_RDONLY | O_CLOEXEC, 0) : -1;
-    if (rc == TB_OK && from < 0) {
-        rc = tb_fail_errno(err, errno, "%s", path);
+    int from = tb_spare_open(stored, O_RDONLY | O_CLOEXEC, 0);
+    if (from < 0) {
+        return tb_fail_errno(err, errno, "%s", stored);
     }
-    if (rc == TB_OK) {
-        rc = stream_init(&s, from, to, err);
-    }
+    tb_rc rc = stream_init(&s, from, to, err);
     if (rc == TB_OK) {
         rc = unpack(&s, ref, err);
     }
@@ -147,8 +143,17 @@ static tb_rc unpack_file(tb_blobs *b, const tb_blob_ref *ref, int to,
         rc = verify(&s, ref, err);
     }
     stream_release(&s);
-    if (from >= 0) {
-        (void)close(from);
+    (void)close(from);
+    return rc;
+}
+
+static tb_rc unpack_blob(tb_blobs *b, const tb_blob_ref *ref, int to,
+                         tb_err *err)
+{
+    char *path = NULL;
+    tb_rc rc = tb_blob_stored_path(b, &ref->stored, &path, err);
+    if (rc == TB_OK) {
+        rc = tb_blob_unpack_fd(path, ref, to, err);
     }
     tb_mem_free(path);
     return rc;
@@ -175,7 +180,7 @@ tb_rc tb_blobs_edit(tb_blob_edit **out, tb_blobs *blobs, const tb_blob_ref *ref,
 {
     tb_rc rc = tb_blobs_edit_new(out, blobs, err);
     if (rc == TB_OK) {
-        rc = unpack_file(blobs, ref, (*out)->fd, err);
+        rc = unpack_blob(blobs, ref, (*out)->fd, err);
     }
     if (rc != TB_OK) {
         tb_blob_edit_free(out);
@@ -310,6 +315,16 @@ static tb_rc store(tb_blobs *b, const tb_blob_edit *edit, int level,
     }
     tb_mem_free(tmp);
     tb_mem_free(path);
+    return rc;
+}
+
+tb_rc tb_blob_edit_hash(const tb_blob_edit *edit, tb_hash *out, tb_err *err)
+{
+    tb_blob_ref ref;
+    tb_rc rc = hash_raw(edit->fd, &ref, err);
+    if (rc == TB_OK) {
+        *out = ref.raw;
+    }
     return rc;
 }
 

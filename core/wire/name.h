@@ -33,7 +33,7 @@
 
 #define TB_PREDICT_ROWS_MAX   65536u
 #define TB_OUTPUTS_MAX        (1u << 20)   /* values of one sample's output */
-#define TB_MODEL_BYTES_MAX    (1ull << 32) /* of an ONNX file, raw or stored */
+#define TB_MODEL_BYTES_MAX    (1ull << 42) /* of an ONNX file, raw or stored */
 #define TB_FILE_BYTES_MAX     (1ull << 42) /* of tensor data beside it */
 #define TB_FRACTION_BITS_MIN  20u
 #define TB_FRACTION_BITS_MAX  62u

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "compress/after.h"
+#include "model/onnx_external.h"
 #include "model/preprocess.h"
 #include "work/model.h"
 #include "work/predict.h"
@@ -173,21 +174,27 @@ static tb_rc put_artefact(tb_manifest *m, const tb_work_finish *f,
     return rc;
 }
 
+static void begin_manifest(tb_manifest *m, const tb_work_finish *f)
+{
+    *m = (tb_manifest){.name = f->params->name,
+                       .epoch = f->epoch,
+                       .sequence = f->sequence,
+                       .federation = f->params->federation,
+                       .job = f->params->job,
+                       .run = f->params->run,
+                       .created_s = (uint64_t)tb_clock_unix_s(),
+                       .software = "tributary " TB_VERSION,
+                       .served = f->job->serve};
+    m->output.softmax = f->job->softmax;
+    m->metrics.loss =
+        isfinite(f->metrics->loss) ? (float)f->metrics->loss : 0.0F;
+}
+
 static tb_rc put_all(tb_buf *out, const tb_work_finish *f,
                      const tb_after *after, tb_err *err)
 {
-    tb_manifest m = {.name = f->params->name,
-                     .epoch = f->epoch,
-                     .sequence = f->sequence,
-                     .federation = f->params->federation,
-                     .job = f->params->job,
-                     .run = f->params->run,
-                     .created_s = (uint64_t)tb_clock_unix_s(),
-                     .software = "tributary " TB_VERSION,
-                     .served = f->job->serve};
-    m.output.softmax = f->job->softmax;
-    m.metrics.loss =
-        isfinite(f->metrics->loss) ? (float)f->metrics->loss : 0.0F;
+    tb_manifest m;
+    begin_manifest(&m, f);
     tb_rc rc = put_spec(&m, &after->stage[0].onnx, err);
     for (size_t i = 0; i < after->n && rc == TB_OK; i++) {
         rc = put_artefact(&m, f, &after->stage[i], err);
@@ -199,8 +206,102 @@ static tb_rc put_all(tb_buf *out, const tb_work_finish *f,
     return rc;
 }
 
-tb_rc tb_work_check_publish(const tb_run_params *params, tb_graph **graph_take,
-                            tb_err *err)
+/* --- tensor data beside it ------------------------------------------------ */
+
+/* The model's message, whose metadata name the data and, once they are known,
+ * their hash: so that its own hash is that of all of it. */
+static tb_rc write_beside(tb_buf *onnx, tb_onnx_layout *layout, tb_graph *graph,
+                          const tb_model_file *file, tb_err *err)
+{
+    char note[TB_NAME_BYTES + TB_HASH_HEX_BYTES];
+    char hex[TB_HASH_HEX_BYTES];
+    tb_hash_hex(&file->raw, hex);
+    (void)snprintf(note, sizeof note, "%s %s", file->name.text, hex);
+    tb_rc rc = tb_work_note_data(graph, note, err);
+    layout->location = file->name.text;
+    layout->n_parts = 0;
+    layout->bytes = 0;
+    onnx->len = 0;
+    return rc == TB_OK ? tb_onnx_write_layout(onnx, graph, layout, err) : rc;
+}
+
+static tb_rc put_beside(tb_manifest *m, const tb_work_finish *f,
+                        tb_graph *graph, tb_err *err)
+{
+    tb_model_file *file = &m->files[0];
+    tb_stage stage = {.name = "fp32", .graph = graph};
+    tb_onnx_layout layout = {
+        .parts = tb_mem_array(2 * graph->n_values, sizeof layout.parts[0])};
+    tb_buf_init(&stage.onnx, tb_onnx_limits_local.bytes);
+    tb_rc rc = layout.parts == NULL
+                   ? tb_fail(err, TB_E_NOMEM, "a model's data")
+                   : write_beside(&stage.onnx, &layout, graph, file, err);
+    if (rc == TB_OK) {
+        rc = f->put_data(f->arg, layout.parts, layout.n_parts, file, err);
+    }
+    if (rc == TB_OK) {
+        m->n_files = 1;
+        stage.sparsity = tb_sparsity(graph);
+        rc = write_beside(&stage.onnx, &layout, graph, file, err);
+    }
+    if (rc == TB_OK) {
+        rc = put_artefact(m, f, &stage, err);
+    }
+    tb_buf_release(&stage.onnx);
+    tb_mem_free(layout.parts);
+    return rc;
+}
+
+/* The fp32 model alone, as two files. */
+static tb_rc finish_beside(tb_buf *out, const tb_work_finish *f,
+                           tb_graph **graph_take, tb_err *err)
+{
+    tb_manifest m;
+    tb_predictor *predictor = NULL;
+    begin_manifest(&m, f);
+    tb_rc rc = tb_name_set(&m.files[0].name, tb_work_data_name(*graph_take))
+                   ? put_beside(&m, f, *graph_take, err)
+                   : tb_fail(err, TB_E_MALFORMED, "%s: not the name of a file",
+                             TB_WORK_DATA_KEY);
+    if (rc == TB_OK) {
+        rc = tb_predictor_of(&predictor, graph_take, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_work_put_spec(&m, predictor, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_manifest_encode(&m, out, err);
+    }
+    tb_predictor_free(&predictor);
+    tb_manifest_release(&m);
+    return rc;
+}
+
+/* A model that will be two files; the manifest gets a second one to check. */
+static tb_rc check_beside(tb_manifest *m, const tb_job *job,
+                          const tb_graph *graph, tb_err *err)
+{
+    const char *name = tb_work_data_name(graph);
+    bool more = job->prune.kind != TB_JOB_PRUNE_NONE ||
+                job->quantise.kind != TB_JOB_QUANTISE_NONE || job->serve;
+    if (name == NULL) {
+        return TB_OK;
+    }
+    m->n_files = 1;
+    m->files[0] = (tb_model_file){.raw_bytes = 1, .stored_bytes = 1};
+    if (!tb_name_set(&m->files[0].name, name)) {
+        return tb_fail(err, TB_E_MALFORMED, "tensor data in \"%.64s\"", name);
+    }
+    return more ? tb_fail(err, TB_E_UNSUPPORTED,
+                          "the model has tensor data in a file beside it: such "
+                          "a one is neither pruned, quantised nor served: "
+                          "leave out after.prune, after.quantise and "
+                          "after.serve")
+                : TB_OK;
+}
+
+tb_rc tb_work_check_publish(const tb_job *job, const tb_run_params *params,
+                            tb_graph **graph_take, tb_err *err)
 {
     tb_manifest m = {.name = params->name,
                      .sequence = 1,
@@ -212,7 +313,10 @@ tb_rc tb_work_check_publish(const tb_run_params *params, tb_graph **graph_take,
         .role = TB_ARTEFACT_FP32, .raw_bytes = 1, .stored_bytes = 1};
     tb_buf_init(&bytes, TB_MANIFEST_BYTES_MAX);
     tb_predictor *predictor = NULL;
-    tb_rc rc = tb_predictor_of(&predictor, graph_take, err);
+    tb_rc rc = check_beside(&m, job, *graph_take, err);
+    if (rc == TB_OK) {
+        rc = tb_predictor_of(&predictor, graph_take, err);
+    }
     if (rc == TB_OK) {
         rc = tb_work_put_spec(&m, predictor, err);
     }
@@ -272,9 +376,17 @@ tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
     tb_after after = {0};
     tb_work_finish own = *finish;
     tb_after_options options = stages_of(&own);
-    tb_rc rc = tb_work_read(&graph, finish->job, finish->model, err);
+    tb_rc rc = finish->model != NULL
+                   ? tb_work_read(&graph, finish->job, finish->model, err)
+                   : tb_work_read_fd(&graph, finish->job, finish->model_fd,
+                                     TB_ONNX_VALUES_READ, err);
     if (rc == TB_OK && finish->job->softmax) {
         rc = tb_preprocess_softmax(graph, err);
+    }
+    if (rc == TB_OK && tb_work_data_name(graph) != NULL) {
+        rc = finish_beside(manifest, finish, &graph, err);
+        tb_graph_free(&graph);
+        return rc;
     }
     if (rc == TB_OK) {
         rc = tb_after_run(&after, graph, &options, err);

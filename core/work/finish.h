@@ -4,6 +4,7 @@
 #ifndef TB_WORK_FINISH_H
 #define TB_WORK_FINISH_H
 
+#include "base/file.h"
 #include "data/dataset.h"
 #include "fed/run.h"
 #include "host/job.h"
@@ -14,10 +15,17 @@
 typedef tb_rc tb_work_put_fn(void *arg, const tb_buf *onnx, tb_artefact *out,
                              tb_err *err);
 
+/* Stores a file of tensor data, given in parts, and fills its hashes and sizes.
+ */
+typedef tb_rc tb_work_put_data_fn(void *arg, const tb_file_part *parts,
+                                  size_t n_parts, tb_model_file *out,
+                                  tb_err *err);
+
 typedef struct tb_work_finish {
     const tb_job *job;
     const tb_run_params *params;
-    const tb_buf *model;         /* ONNX of the model to publish */
+    const tb_buf *model;         /* ONNX of the model to publish; NULL: it is */
+    int model_fd;                /* this file, of any size */
     const tb_buf *ranges;        /* of tb_work_ranges; NULL: use calibrate */
     const tb_metrics *metrics;   /* of the model, as the run measured it */
     const tb_dataset *evaluate;  /* measured for the manifest; may be NULL */
@@ -26,11 +34,13 @@ typedef struct tb_work_finish {
     uint32_t epoch;
     uint64_t sequence;
     tb_work_put_fn *put;
+    tb_work_put_data_fn *put_data;
     void *arg;
 } tb_work_finish;
 
 /* Appends the canonical manifest of the version, after storing every artefact:
- * the fp32 model, the pruned one and the quantised one, as the job says. The
+ * the fp32 model, the pruned one and the quantised one, as the job says; or the
+ * fp32 model with its tensor data in a file beside it (tb_work_data_name). The
  * guard's data are never those whose figures are printed. Errors: REFUSED (a
  * stage loses more accuracy than the job allows: says which and how much; none
  * of it is registered), UNSUPPORTED, MISMATCH, NOMEM, and put's. */
@@ -40,9 +50,11 @@ tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
 /* Whether a run that starts from this prepared model, which is taken and need
  * not have its values, could publish what comes of it, so that it is said
  * before the first round. Errors: MISMATCH, MALFORMED, LIMIT, UNSUPPORTED (its
- * input, output or class names do not fit a manifest), NOMEM. */
-tb_rc tb_work_check_publish(const tb_run_params *params, tb_graph **graph_take,
-                            tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
+ * input, output or class names do not fit a manifest; it has files beside it,
+ * and the job prunes, quantises or serves it), NOMEM. */
+tb_rc tb_work_check_publish(const tb_job *job, const tb_run_params *params,
+                            tb_graph **graph_take, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
 /* What a model takes and gives, for its manifest, which then owns class names
  * (tb_manifest_release). Errors: UNSUPPORTED (what it takes cannot be

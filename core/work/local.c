@@ -279,7 +279,10 @@ tb_rc tb_local_run(const tb_local_work *work, float *values, uint32_t *weight,
         rc = tb_fail(err, TB_E_MISMATCH, "the data set has no rows");
     }
     if (rc == TB_OK) {
-        rc = tb_work_read(&t.model, &t.job, work->model, err);
+        rc = work->model != NULL
+                 ? tb_work_read(&t.model, &t.job, work->model, err)
+                 : tb_work_read_fd(&t.model, &t.job, work->model_fd,
+                                   TB_ONNX_VALUES_READ, err);
     }
     if (rc == TB_OK) {
         rc = take_own(&t, err);

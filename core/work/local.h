@@ -14,7 +14,8 @@
 typedef struct tb_local_work {
     const tb_round_config *config; /* borrowed */
     const char *client;            /* seeds its streams */
-    const tb_buf *model;           /* ONNX, as the configuration names it */
+    const tb_buf *model; /* ONNX, as the configuration names it; NULL: it is */
+    int model_fd;        /* this file, of any size */
     const tb_dataset *data;
     const atomic_bool *stop; /* true: give up (CANCELLED); may be NULL */
     /* For jobs with bn: local: the running statistics that this client has kept

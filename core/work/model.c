@@ -81,6 +81,9 @@ static tb_rc check_scaling(const tb_graph *graph, const tb_job *job,
 tb_rc tb_work_prepare_graph(tb_graph **graph, const tb_job *job, tb_err *err)
 {
     tb_rc rc = start_graph(graph, job, err);
+    if (rc == TB_OK) { /* for the passes and predictions after the rounds */
+        rc = tb_preprocess_open_batch(*graph, err);
+    }
     if (rc == TB_OK) {
         rc = job->model.version[0] != '\0' ? check_scaling(*graph, job, err)
                                            : put_scaling(*graph, job, err);
@@ -103,8 +106,8 @@ tb_rc tb_work_prepare(tb_buf *onnx, const tb_job *job, const uint8_t *file,
                          : tb_err_prefix(err, rc, "%s%s", job->model.file,
                                          job->model.version);
     }
-    if (rc == TB_OK) { /* for the passes and predictions after the rounds */
-        rc = tb_preprocess_open_batch(graph, err);
+    if (rc == TB_OK && graph != NULL) {
+        rc = tb_work_note_data(graph, NULL, err);
     }
     if (rc == TB_OK) {
         rc = tb_work_prepare_graph(&graph, job, err);
@@ -114,6 +117,25 @@ tb_rc tb_work_prepare(tb_buf *onnx, const tb_job *job, const uint8_t *file,
     }
     tb_graph_free(&graph);
     return rc;
+}
+
+const char *tb_work_data_name(const tb_graph *graph)
+{
+    const char *name = tb_graph_meta(graph, TB_WORK_DATA_KEY);
+    size_t bytes = 0;
+    for (size_t i = 0; i < graph->n_values; i++) {
+        if (graph->values[i] != NULL && graph->values[i]->data.data != NULL) {
+            bytes += tb_tensor_bytes(&graph->values[i]->data);
+        }
+    }
+    return name != NULL                 ? name
+           : bytes > TB_ONNX_INLINE_MAX ? "model.data"
+                                        : NULL;
+}
+
+tb_rc tb_work_note_data(tb_graph *graph, const char *name, tb_err *err)
+{
+    return tb_graph_set_meta(graph, TB_WORK_DATA_KEY, name, err);
 }
 
 static tb_rc assign_read(tb_graph **graph, const tb_job *job, tb_err *err)

@@ -24,6 +24,18 @@ tb_rc tb_work_prepare(tb_buf *onnx, const tb_job *job, const uint8_t *file,
 tb_rc tb_work_prepare_graph(tb_graph **graph, const tb_job *job, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
+/* The name of the file that tensor data go into when a model of a run is
+ * published, or NULL: it is one file. A model that came with such files keeps
+ * it as an entry of its metadata; one that no single file may hold gets one. */
+#define TB_WORK_DATA_KEY "tributary.data"
+const char *tb_work_data_name(const tb_graph *graph) TB_NONNULL(1);
+
+/* Notes that a job's model, before it is prepared, came with tensor data in a
+ * file of this name; NULL: in no file, whatever its metadata say. Errors:
+ * NOMEM. */
+tb_rc tb_work_note_data(tb_graph *graph, const char *name, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
+
 /* Reads a model of a run, with what the job freezes and trains. Errors: as
  * tb_onnx_read, tb_params_assign. */
 tb_rc tb_work_read(tb_graph **out, const tb_job *job, const tb_buf *onnx,

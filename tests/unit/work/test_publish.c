@@ -9,7 +9,9 @@
 #include "work/finish.h"
 #include "work/model.h"
 
-static tb_rc check(const char *classes, tb_err *err)
+/* beside: a file with tensor data that the model came with, or NULL. */
+static tb_rc check_with(const char *classes, const char *beside,
+                        const char *after, tb_err *err)
 {
     char text[512];
     tb_job job = {0};
@@ -19,16 +21,22 @@ static tb_rc check(const char *classes, tb_err *err)
                      "name: small\nmodel: {new: mlp:6-5-3}\n"
                      "data: {set: rows, reader: npy, classes: [%s]}\n"
                      "loss: softmax_cross_entropy\n"
-                     "rounds: 1\ncohort: {target: 2, minimum: 1}\n",
-                     classes);
+                     "rounds: 1\ncohort: {target: 2, minimum: 1}\n%s",
+                     classes, after);
     CHECK(params != NULL && tb_name_set(&params->name, "small"));
     CHECK_OK(tb_job_read(&job, text, (size_t)n, "job", err), *err);
     CHECK_OK(tb_work_prepare_graph(&graph, &job, err), *err);
-    tb_rc rc = tb_work_check_publish(params, &graph, err);
+    CHECK_OK(tb_work_note_data(graph, beside, err), *err);
+    tb_rc rc = tb_work_check_publish(&job, params, &graph, err);
     tb_graph_free(&graph);
     tb_job_release(&job);
     tb_mem_free(params);
     return rc;
+}
+
+static tb_rc check(const char *classes, tb_err *err)
+{
+    return check_with(classes, NULL, "", err);
 }
 
 static void as_many_classes_as_outputs_can_be_published(void **state)
@@ -78,12 +86,35 @@ static void class_names_that_do_not_fit_are_said_before_the_run(void **state)
               TB_E_LIMIT, err, "over 63 bytes");
 }
 
+static void what_a_model_with_files_cannot_become_is_said(void **state)
+{
+    (void)state;
+    tb_err err;
+    static const char *const after[] = {
+        "after: {quantise: {kind: int8}, guard: {max_drop: 1}}\n"
+        "calibrate: rows\n",
+        "after: {prune: {kind: unstructured, amount: 0.5},\n"
+        "        guard: {max_drop: 1}}\n",
+        "after: {serve: true}\n"};
+    CHECK_OK(check_with("a, b, c", "m.onnx.data", "", &err), err);
+    for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
+        CHECK_OK(check_with("a, b, c", NULL, after[i], &err), err);
+        CHECK_ERR(check_with("a, b, c", "m.onnx.data", after[i], &err),
+                  TB_E_UNSUPPORTED, err, "neither pruned, quantised nor");
+    }
+    CHECK_ERR(check_with("a, b, c", "no name", "", &err), TB_E_MALFORMED, err,
+              "tensor data in \"no name\"");
+    CHECK_ERR(check_with("a, b, c", "model.onnx", "", &err), TB_E_MALFORMED,
+              err, "model.onnx");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_many_classes_as_outputs_can_be_published),
         cmocka_unit_test(a_file_of_one_row_is_opened),
         cmocka_unit_test(class_names_that_do_not_fit_are_said_before_the_run),
+        cmocka_unit_test(what_a_model_with_files_cannot_become_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
