@@ -4,7 +4,14 @@
 
 #include "report.h"
 
-#define TIMEOUT_MS 60000 /* of a reply; a start reads the evaluation data */
+#define TIMEOUT_MS 60000 /* of a reply */
+
+/* A start reads the evaluation data, and writes a model of any size: how long
+ * that takes nobody can say. A daemon that dies ends the connection. */
+static int timeout_of(const tb_control_request *request)
+{
+    return strcmp(request->verb.text, "start") == 0 ? -1 : TIMEOUT_MS;
+}
 
 static tb_rc take_reply(void *arg, tb_rc rc, const char *json, bool more,
                         tb_err *err)
@@ -69,7 +76,7 @@ static tb_rc ask_keep(tb_json **out, const tb_dir_settings *at,
 {
     tb_asker asker = {.fn = keep, .arg = out};
     *out = NULL;
-    tb_rc rc = tb_ask(at, request, TIMEOUT_MS, &asker, err);
+    tb_rc rc = tb_ask(at, request, timeout_of(request), &asker, err);
     *answered = asker.answered;
     if (rc == TB_OK && *out == NULL) {
         rc = tb_fail(err, TB_E_MALFORMED, "the daemon gave no answer");
