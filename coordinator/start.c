@@ -2,6 +2,7 @@
  * the driver never stands still; then the run is journalled and answered. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -112,6 +113,12 @@ static tb_rc look_at_model(tb_live *live, int fd, tb_err *err)
     }
     if (rc == TB_OK && tb_patch_fits(&live->job, &live->params)) {
         rc = tb_patch_new(&live->patch, &live->job, fd, err);
+    } else if (rc == TB_OK &&
+               lseek(fd, 0, SEEK_END) > (off_t)TB_BLOB_BYTES_MAX) {
+        rc = tb_fail(err, TB_E_LIMIT,
+                     "a model of over %zu bytes is not pruned while it trains: "
+                     "leave out after.prune.last_rounds",
+                     TB_BLOB_BYTES_MAX);
     }
     if (rc == TB_OK) {
         rc = tb_work_check_publish(&live->job, &live->params, &graph, err);

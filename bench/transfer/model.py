@@ -52,14 +52,14 @@ def make_model(path, widths):
     graph += value(11, "x", widths[0]) + value(12, "y", widths[-1])
     path.write_bytes(number(1, 8) + block(7, graph) +
                      block(8, block(1, "") + number(2, 17)))
-    # Floats of about 0.01 and -0.01 whose other bits are random: nothing packs
-    # them, and no layer blows up.
+    # Floats of about 0.01 and -0.01 whose other bits are random: no layer blows
+    # up, and nothing packs them, as what repeats is too far away.
     signs = bytes(b & 0x80 | 0x3c for b in range(256))
+    piece = bytearray(os.urandom(1 << 24))
+    piece[3::4] = piece[3::4].translate(signs)
     with open(f"{path}.data", "wb") as f:
         left = at
         while left > 0:
-            piece = bytearray(os.urandom(min(left, 1 << 24)))
-            piece[3::4] = piece[3::4].translate(signs)
-            f.write(piece)
-            left -= len(piece)
+            f.write(piece[:left])
+            left -= min(left, len(piece))
     return at

@@ -150,7 +150,8 @@ static tb_rc assign_read(tb_graph **graph, const tb_job *job, tb_err *err)
 tb_rc tb_work_read(tb_graph **out, const tb_job *job, const tb_buf *onnx,
                    tb_err *err)
 {
-    tb_rc rc = tb_onnx_read(out, onnx->data, onnx->len, NULL, err);
+    tb_rc rc =
+        tb_onnx_read(out, onnx->data, onnx->len, &tb_onnx_limits_local, err);
     return rc == TB_OK ? assign_read(out, job, err) : rc;
 }
 

@@ -104,7 +104,7 @@ static tb_rc locate(tb_patch *p, const tb_graph *graph, int fd, tb_err *err)
     tb_rc rc = size >= 0 ? tb_onnx_locate(fd, note_place, &s, err)
                          : tb_fail_errno(err, errno, "a model's file");
     for (size_t i = 0; rc == TB_OK && i < p->n; i++) {
-        if (p->places[i].at == 0) {
+        if (p->places[i].at == 0 && p->places[i].n > 0) {
             rc = tb_fail(err, TB_E_UNSUPPORTED,
                          "a parameter does not lie in the model's file");
         }

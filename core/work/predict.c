@@ -47,7 +47,7 @@ tb_rc tb_predictor_new(tb_predictor **out, const uint8_t *onnx, size_t len,
 {
     tb_graph *graph = NULL;
     *out = NULL;
-    tb_rc rc = tb_onnx_read(&graph, onnx, len, NULL, err);
+    tb_rc rc = tb_onnx_read(&graph, onnx, len, &tb_onnx_limits_local, err);
     if (rc == TB_OK) {
         rc = tb_predictor_of(out, &graph, err);
     }
