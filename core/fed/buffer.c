@@ -217,6 +217,7 @@ bool tb_co_buffer_verdict(tb_coordinator *co, const tb_verdict *verdict)
     tb_co_taken_look(a, c); /* it may have been purged meanwhile */
     if (verdict->rc == TB_OK) {
         c->added = !c->added; /* summed, or taken out again */
+        run->host_why[0] = '\0';
     } else if (tb_rc_fault(verdict->rc) == TB_FAULT_HOST) {
         c->retry_ms = tb_co_lack(co, run, verdict);
     } else {

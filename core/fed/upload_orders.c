@@ -415,6 +415,7 @@ bool tb_co_upload_verdict(tb_coordinator *co, const tb_verdict *verdict)
     }
     co->touched = seat;
     if (verdict->rc == TB_OK) {
+        seat->run->host_why[0] = '\0';
         upload_served(co, seat, verdict);
     } else {
         upload_failed(co, seat, verdict);

@@ -443,6 +443,38 @@ static void the_offer_is_repeated_to_a_client_that_comes_back(void **state)
     tear_down(&b);
 }
 
+/* Whether the run waits for the host, in the words of `status`. */
+static bool waits_for_host(const bench *b)
+{
+    tb_run_status status = {.waits_for = ""};
+    CHECK(tb_coordinator_run_status(b->co, 0, &status));
+    return strncmp(status.waits_for, "the host: ", 10) == 0;
+}
+
+static void what_the_host_lacked_is_told_until_it_has_it_again(void **state)
+{
+    bench b;
+    (void)state;
+    set_up(&b);
+    open_round(&b);
+    CHECK(!waits_for_host(&b));
+    tb_msg begin = begin_of(&b, 1);
+    say(&b, "anna", &begin, 0, 0);
+    send_block(&b, "anna", 1, 0);
+    answer(&b, (tb_verdict){.order = the_order(&b, TB_ORDER_ADD_BLOCK)->id,
+                            .rc = TB_E_FULL,
+                            .why = "spool: no space left"});
+    check_refused(&b, "anna", TB_REFUSE_FULL);
+    CHECK(waits_for_host(&b));
+    b.now += 10000;
+    say(&b, "anna", &begin, 0, 0);
+    send_block(&b, "anna", 1, 0);
+    answer(&b, (tb_verdict){.order = the_order(&b, TB_ORDER_ADD_BLOCK)->id,
+                            .weight = 77});
+    CHECK(!waits_for_host(&b));
+    tear_down(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +495,7 @@ int main(void)
         cmocka_unit_test(who_checks_in_too_early_is_told_the_same_time_again),
         cmocka_unit_test(too_many_sessions_are_refused_with_the_time_to_wait),
         cmocka_unit_test(fetches_become_chunks),
+        cmocka_unit_test(what_the_host_lacked_is_told_until_it_has_it_again),
         cmocka_unit_test(a_payload_that_belongs_to_nothing_is_discarded),
         cmocka_unit_test(the_offer_is_repeated_to_a_client_that_comes_back),
     };
