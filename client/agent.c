@@ -437,8 +437,8 @@ static tb_rc open_all(agent *a, tb_err *err)
     if (rc == TB_OK) {
         rc = rotation_load(&a->rotate, o->home, err);
     }
-    if (rc == TB_OK && o->rotate && a->rotate.phase == ROTATION_NONE) {
-        a->rotate.phase = ROTATION_WANTED;
+    if (rc == TB_OK && o->rotate) {
+        agent_rotate_only(a);
     }
     if (rc == TB_OK && o->n_sets > 0) {
         agent_drop_leftovers(a);

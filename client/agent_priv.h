@@ -58,8 +58,10 @@ tb_rc agent_send(void *arg, const tb_msg *msg, const uint8_t *payload,
 tb_rc agent_hang_up(agent *a, tb_err *err) TB_MUST_CHECK;
 tb_rc agent_redial(agent *a, tb_err *err) TB_MUST_CHECK;
 
-/* agent_rotate.c: new keys. Under which to dial; what is due; a message, which
- * may be taken; the connection stands, or was lost. */
+/* agent_rotate.c: new keys. The start of an agent for them alone; under which
+ * to dial; what is due; a message, which may be taken; the connection stands,
+ * or was lost. */
+void agent_rotate_only(agent *a);
 void agent_rotate_dial(const agent *a, tb_dial_options *options);
 tb_rc agent_rotate_tick(agent *a, tb_err *err) TB_MUST_CHECK;
 tb_rc agent_rotate_take(agent *a, const tb_msg *msg, bool *taken,

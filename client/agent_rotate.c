@@ -6,7 +6,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { AGAIN_MS = 10000 };
+enum { AGAIN_MS = 10000, PATIENCE_MS = 20000 };
+
+void agent_rotate_only(agent *a)
+{
+    rotation *r = &a->rotate;
+    r->phase = r->phase == ROTATION_NONE ? ROTATION_WANTED : r->phase;
+    r->give_up_ms = tb_clock_ms() + PATIENCE_MS;
+}
 
 void agent_rotate_dial(const agent *a, tb_dial_options *options)
 {
@@ -60,6 +67,15 @@ tb_rc agent_rotate_tick(agent *a, tb_err *err)
     if (r->phase == ROTATION_IN_PLACE && agent_in_session(a)) {
         tb_log(TB_LOG_INFO, "event=rotated");
         r->phase = ROTATION_DONE;
+    }
+    if (r->give_up_ms > 0 && tb_clock_ms() >= r->give_up_ms &&
+        r->phase != ROTATION_DONE) {
+        r->phase = ROTATION_DONE; /* what was proposed stays on disk */
+        r->rc = tb_fail(&r->err, TB_E_TIMEOUT,
+                        "the coordinator has not answered for %d s: is it "
+                        "running, and does it know this client? `tributary "
+                        "run` or `rotate` goes on where this stopped",
+                        PATIENCE_MS / 1000);
     }
     bool say = r->phase == ROTATION_WANTED ||
                (r->phase == ROTATION_PROPOSED && tb_clock_ms() >= r->again_ms);

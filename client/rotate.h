@@ -22,12 +22,13 @@ typedef enum rotation_phase {
 
 typedef struct rotation {
     rotation_phase phase;
-    tb_sign_key *sign; /* proposed */
-    tb_box_key *curve; /* proposed */
-    bool dial_next;    /* dial under the proposed key */
-    int64_t again_ms;  /* when to say it again */
-    uint64_t asked_by; /* control connection; 0: nobody */
-    tb_rc rc;          /* when it came to nothing */
+    tb_sign_key *sign;  /* proposed */
+    tb_box_key *curve;  /* proposed */
+    bool dial_next;     /* dial under the proposed key */
+    int64_t again_ms;   /* when to say it again */
+    int64_t give_up_ms; /* who waits for it goes then; 0: nobody does */
+    uint64_t asked_by;  /* control connection; 0: nobody */
+    tb_rc rc;           /* when it came to nothing */
     tb_err err;
 } rotation;
 

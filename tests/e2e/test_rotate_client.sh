@@ -91,7 +91,12 @@ tributary run --home "$tmp/client-00.home" --rotate-after 1d \
     --data "pictures=$tmp/parts/client-00" >>"$tmp/client-00.log" 2>&1 &
 pid[client-00]=$!
 until_ok 10 in_use 7
-# All of it outlives the coordinator.
+# Nobody waits for ever for a coordinator that is away. What was proposed stays.
 kill_hard daemon
+stop
+expect_code 8 tributary rotate --home "$tmp/client-00.home"
+expect_text "the coordinator has not answered for 20 s"
+client client-00
+# All of it outlives the coordinator.
 daemon
 rounds "after a restart"
