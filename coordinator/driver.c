@@ -209,16 +209,26 @@ static void note_traffic(tb_daemon *d, const tb_record *record)
     line->seconds = (double)(tb_clock_ms() - run->opened_ms) / 1000.0;
 }
 
+/* Whether who a row lets in is a member still: not when a row behind it, of the
+ * same roster, has revoked it. */
+static bool is_member(const tb_daemon *d, const tb_name *client)
+{
+    tb_member m;
+    return tb_coordinator_find(d->state.machine, client, &m) && !m.revoked;
+}
+
 /* What a durable row changes outside the machine. */
 static tb_rc note_row(tb_daemon *d, const tb_record *record, tb_err *err)
 {
     tb_rc rc = tb_state_note(&d->state, record, err);
     tb_err ignored;
     tb_daemon_note_blobs(d, record);
-    if (rc == TB_OK && record->kind == TB_REC_ENROLLED) {
+    if (rc == TB_OK && record->kind == TB_REC_ENROLLED &&
+        is_member(d, &record->u.enrolled.client)) {
         rc = tb_transport_allow(d->net, &record->u.enrolled.client,
                                 record->u.enrolled.curve_key, err);
-    } else if (rc == TB_OK && record->kind == TB_REC_ROTATED) {
+    } else if (rc == TB_OK && record->kind == TB_REC_ROTATED &&
+               is_member(d, &record->u.rotated.client)) {
         rc = tb_daemon_note_rotated(d, &record->u.rotated, err);
     } else if (rc == TB_OK && record->kind == TB_REC_COORDINATOR_KEY) {
         rc = tb_daemon_note_move(d, &record->u.coordinator_key, err);

@@ -87,6 +87,14 @@ static tb_rc take(void *arg, const tb_member *m, tb_err *err)
                        "first, here or there",
                        m->client.text);
     }
+    tb_name holder;
+    if (!known && !m->revoked &&
+        tb_transport_holder(im->d->net, m->curve_key, &holder)) {
+        return tb_fail(err, TB_E_EXISTS,
+                       "client %s has the keys of %s, a member here: revoke "
+                       "one of them first",
+                       m->client.text, holder.text);
+    }
     if (!im->write) {
         return TB_OK;
     }

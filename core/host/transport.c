@@ -70,7 +70,11 @@ tb_rc tb_transport_start(tb_transport **out,
         return tb_fail(err, TB_E_NOMEM, "transport");
     }
     (void)pthread_mutex_init(&t->l.lock, NULL);
-    (void)pthread_cond_init(&t->l.obeyed, NULL);
+    pthread_condattr_t attr; /* a clock that is set must not end a wait */
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&t->l.obeyed, &attr);
+    (void)pthread_condattr_destroy(&attr);
     t->l.order = order_of(0, options);
     t->l.enrols_per_minute =
         or_default(options->enrols_per_minute, ENROLS_DEFAULT);
@@ -150,7 +154,7 @@ const char *tb_transport_pair_enrol_endpoint(const tb_transport *t, size_t pair)
 static tb_rc ask_doors(tb_transport *t, const tb_pair_order *order, tb_err *err)
 {
     struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += START_TIMEOUT_MS / 1000;
     lock(t);
     t->l.order = *order;
@@ -225,6 +229,19 @@ void tb_transport_forget_old(tb_transport *t, const tb_name *client)
         tb_peers_forget_old(&t->l.peers, peer);
     }
     unlock(t);
+}
+
+bool tb_transport_holder(tb_transport *t,
+                         const uint8_t key[static TB_CURVE_PUBLIC_BYTES],
+                         tb_name *out)
+{
+    lock(t);
+    const tb_peer *peer = tb_peers_by_key(&t->l.peers, key);
+    if (peer != NULL) {
+        *out = peer->name;
+    }
+    unlock(t);
+    return peer != NULL;
 }
 
 tb_rc tb_transport_revoke(tb_transport *t, const tb_name *client, tb_err *err)

@@ -85,6 +85,11 @@ tb_rc tb_transport_rotate(tb_transport *t, const tb_name *client,
 void tb_transport_forget_old(tb_transport *t, const tb_name *client)
     TB_NONNULL(1, 2);
 
+/* Who may come in under this key; false: nobody. */
+bool tb_transport_holder(tb_transport *t,
+                         const uint8_t key[static TB_CURVE_PUBLIC_BYTES],
+                         tb_name *out) TB_NONNULL(1, 2, 3);
+
 /* Takes the right back and ends the client's connection. Errors: NOT_FOUND. */
 tb_rc tb_transport_revoke(tb_transport *t, const tb_name *client, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;

@@ -12,6 +12,12 @@ tributaryd label client-00 site=lyon tag=a tag=b >/dev/null
 tributary rotate --home "$tmp/client-01.home" >/dev/null
 tributaryd invite gone | tributary join - --home "$tmp/gone.home" >/dev/null
 tributaryd revoke gone >/dev/null
+twin() { # NAME OF: joins under the keys of another home
+    mkdir -p "$tmp/$1.home"
+    cp -r "$tmp/$2.home/keys" "$tmp/$1.home/"
+    tributaryd invite "$1" | tributary join - --home "$tmp/$1.home" >/dev/null
+}
+twin again gone # comes before the revoked one of the same keys
 tributaryd roster export "$tmp/members" # while the daemon runs
 first=$TRIBUTARY_DIR
 members() {
@@ -30,9 +36,9 @@ export TRIBUTARY_DIR=$tmp/second
 tributaryd init "$TRIBUTARY_DIR" --root-key "$first/keys/root.key" >/dev/null
 [ ! -e "$TRIBUTARY_DIR/keys/root.key" ] || fail "the root key was copied"
 daemon
-same "imported" "4 new, 0 known, 1 revoked" \
+same "imported" "5 new, 0 known, 1 revoked" \
     "$(tributaryd roster import "$tmp/members")"
-same "again" "0 new, 4 known, 0 revoked" \
+same "again" "0 new, 5 known, 0 revoked" \
     "$(tributaryd roster import "$tmp/members")"
 rows=$(tributaryd status --json | json_field journal_rows)
 tributaryd roster import "$tmp/members" >/dev/null
@@ -65,6 +71,16 @@ rows=$(tributaryd status --json | json_field journal_rows)
 tributary rotate --home "$tmp/client-00.home" >/dev/null
 expect_code 5 tributaryd roster import "$tmp/members"
 expect_text "client-00 is a member here with other keys"
+
+# Keys that another member has here; the daemon outlives it.
+kill_hard daemon
+export TRIBUTARY_DIR=$tmp/third
+tributaryd init "$TRIBUTARY_DIR" --root-key "$first/keys/root.key" >/dev/null
+daemon
+twin other client-02
+expect_code 5 tributaryd roster import "$tmp/members"
+expect_text "client client-02 has the keys of other, a member here"
+same "clients" 1 "$(tributaryd clients --json | grep -c '"client"')"
 
 # Altered; cut; and of another root.
 sed 's/site=lyon/site=nice/' "$tmp/members" >"$tmp/altered"
