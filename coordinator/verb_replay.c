@@ -439,6 +439,26 @@ static tb_rc read_master(tb_master_key **out, const tb_dir_settings *at,
     return rc;
 }
 
+/* A run by name or by digits, as watch finds it; one that is remembered no more
+ * by its digits alone. */
+static tb_rc find_wanted(char out[static TB_RUN_HEX_BYTES],
+                         const tb_cli_call *call, const tb_history *h,
+                         tb_err *err)
+{
+    tb_run_history *found = tb_history_newest(h);
+    tb_rc rc = call->n_args == 1
+                   ? tb_history_named(&found, h, call->args[0], err)
+                   : TB_OK;
+    if (rc == TB_E_NOT_FOUND) {
+        (void)snprintf(out, TB_RUN_HEX_BYTES, "%s", call->args[0]);
+        return TB_OK;
+    }
+    if (rc == TB_OK) {
+        tb_run_hex(found != NULL ? &found->run : &(tb_run_id){{0}}, out);
+    }
+    return rc;
+}
+
 static tb_rc replay_run(replay *r, bool as_json, tb_err *err)
 {
     tb_rc rc = tb_store_read(r->state->store, 1, take_row, r, err);
@@ -446,8 +466,8 @@ static tb_rc replay_run(replay *r, bool as_json, tb_err *err)
         rc = tb_fail(err, TB_E_NOT_FOUND,
                      r->state->history.n == 0
                          ? "no run yet%.0s"
-                         : "no run %s in the journal: `tributaryd status` and "
-                           "`models` show them",
+                         : "no run \"%s\" in the journal: `tributaryd jobs` "
+                           "lists them",
                      r->wanted);
     }
     if (rc == TB_OK) {
@@ -466,7 +486,7 @@ static tb_rc replay_run(replay *r, bool as_json, tb_err *err)
 static tb_rc run(tb_cli_call *call, tb_err *err)
 {
     const tb_dir_settings *at = call->values[0];
-    char newest[TB_RUN_HEX_BYTES];
+    char wanted[TB_RUN_HEX_BYTES];
     tb_state state;
     tb_master_key *master = NULL;
     tb_rc rc = tb_state_open(&state, at->dir, TB_FOLDER_READ, err);
@@ -477,9 +497,10 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     rc = r != NULL ? read_master(&master, at, err)
                    : tb_fail(err, TB_E_NOMEM, "a replay");
     if (rc == TB_OK) {
-        const tb_run_history *last = tb_history_newest(&state.history);
-        tb_run_hex(last != NULL ? &last->run : &(tb_run_id){{0}}, newest);
-        r->wanted = call->n_args == 1 ? call->args[0] : newest;
+        rc = find_wanted(wanted, call, &state.history, err);
+    }
+    if (rc == TB_OK) {
+        r->wanted = wanted;
         r->state = &state;
         r->master = master;
         rc = replay_run(r, call->json, err);
@@ -492,14 +513,15 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
 
 const tb_verb verb_replay = {
     .name = "replay",
-    .args = "[RUN]",
+    .args = "[RUN|NAME]",
     .min_args = 0,
     .max_args = 1,
     .help = "compute a run again from journal and spool, and compare",
     .examples = "tributaryd replay --dir fleet\n"
-                "tributaryd replay --dir fleet 3f9a\n",
-    .notes = "RUN: first digits of its id; the newest run unless given. A "
-             "finished run needs what `run --keep-updates` kept.\n",
+                "tributaryd replay --dir fleet fashion\n",
+    .notes = "The run that was started last, unless its model's name or the "
+             "first digits of\nits id say another one. A finished run needs "
+             "what `run --keep-updates` kept.\n",
     .json = true,
     .tables = {&tb_dir_table},
     .run = run,
