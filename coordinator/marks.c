@@ -263,13 +263,16 @@ static bool keeps_version(const tb_marks *m, const tb_mark *mark,
                           const tb_retention *retention)
 {
     uint32_t newer = 0;
+    if (retention->versions == 0) {
+        return true; /* all: nothing to count, at every round */
+    }
     for (size_t i = 0; i < m->n; i++) {
         const tb_mark *other = &m->at[i];
         newer += other->use == TB_MARK_MANIFEST &&
                  tb_name_equal(&other->model, &mark->model) &&
                  other->sequence > mark->sequence;
     }
-    return retention->versions == 0 || newer < retention->versions;
+    return newer < retention->versions;
 }
 
 /* Whether the run may yet publish it, or goes on from it. */
