@@ -221,6 +221,77 @@ static void tell_version(tb_chronicle *c, const tb_record *record,
            record->u.version.model.text, record->u.version.sequence);
 }
 
+static void tell_paused(tb_chronicle *c, const tb_record *record,
+                        int64_t now_ms)
+{
+    char run[RUN_HEX_BYTES];
+    (void)c;
+    (void)now_ms;
+    hex_of(&record->u.run_paused.run, run);
+    tb_log(TB_LOG_INFO, "event=run_paused run=%s why=\"%s\"", run,
+           record->u.run_paused.why);
+}
+
+static void tell_resumed(tb_chronicle *c, const tb_record *record,
+                         int64_t now_ms)
+{
+    char run[RUN_HEX_BYTES];
+    (void)c;
+    (void)now_ms;
+    hex_of(&record->u.run_resumed.run, run);
+    tb_log(TB_LOG_INFO, "event=run_resumed run=%s", run);
+}
+
+static void tell_cancelled(tb_chronicle *c, const tb_record *record,
+                           int64_t now_ms)
+{
+    char run[RUN_HEX_BYTES];
+    (void)c;
+    (void)now_ms;
+    hex_of(&record->u.run_cancelled.run, run);
+    tb_log(TB_LOG_INFO, "event=run_cancelled run=%s why=\"%s\"", run,
+           record->u.run_cancelled.why);
+}
+
+static void tell_left_over(tb_chronicle *c, const tb_record *record,
+                           int64_t now_ms)
+{
+    const tb_rec_left_over *l = &record->u.left_over;
+    char run[RUN_HEX_BYTES];
+    (void)c;
+    (void)now_ms;
+    hex_of(&l->run, run);
+    tb_log(TB_LOG_WARN, "event=left_over run=%s updates=%u why=\"%s\"", run,
+           l->n_updates, l->why);
+}
+
+static void tell_purged(tb_chronicle *c, const tb_record *record,
+                        int64_t now_ms)
+{
+    place p = place_of(c, &record->u.purged.config, now_ms);
+    tb_log(TB_LOG_WARN, "event=update_purged run=%s round=%u client=%s", p.run,
+           p.round, record->u.purged.client.text);
+}
+
+static void tell_rotated(tb_chronicle *c, const tb_record *record,
+                         int64_t now_ms)
+{
+    const tb_rec_rotated *r = &record->u.rotated;
+    (void)c;
+    (void)now_ms;
+    tb_log(TB_LOG_INFO, "event=rotated client=%s step=%s", r->client.text,
+           r->step == TB_ROTATION_PROVEN ? "proven" : "in_use");
+}
+
+static void tell_labelled(tb_chronicle *c, const tb_record *record,
+                          int64_t now_ms)
+{
+    (void)c;
+    (void)now_ms;
+    tb_log(TB_LOG_INFO, "event=labelled client=%s labels=\"%s\"",
+           record->u.labelled.client.text, record->u.labelled.labels.text);
+}
+
 /* Each ten seconds of a round, and says nothing new. */
 static void tell_nothing(tb_chronicle *c, const tb_record *record,
                          int64_t now_ms)
@@ -231,13 +302,26 @@ static void tell_nothing(tb_chronicle *c, const tb_record *record,
 }
 
 static tell_fn *const tellers[TB_REC_KIND_END] = {
-    [TB_REC_INVITED] = tell_invited,     [TB_REC_ENROLLED] = tell_enrolled,
-    [TB_REC_REVOKED] = tell_revoked,     [TB_REC_RUN_STARTED] = tell_started,
-    [TB_REC_ROUND_OPENED] = tell_opened, [TB_REC_CLOCK] = tell_nothing,
-    [TB_REC_ACCEPTED] = tell_accepted,   [TB_REC_EXPELLED] = tell_expelled,
-    [TB_REC_CLOSED] = tell_closed,       [TB_REC_COMMITTED] = tell_committed,
-    [TB_REC_ABANDONED] = tell_abandoned, [TB_REC_VERSION] = tell_version,
-    [TB_REC_RUN_ENDED] = tell_ended};
+    [TB_REC_INVITED] = tell_invited,
+    [TB_REC_ENROLLED] = tell_enrolled,
+    [TB_REC_REVOKED] = tell_revoked,
+    [TB_REC_RUN_STARTED] = tell_started,
+    [TB_REC_ROUND_OPENED] = tell_opened,
+    [TB_REC_CLOCK] = tell_nothing,
+    [TB_REC_ACCEPTED] = tell_accepted,
+    [TB_REC_EXPELLED] = tell_expelled,
+    [TB_REC_CLOSED] = tell_closed,
+    [TB_REC_COMMITTED] = tell_committed,
+    [TB_REC_ABANDONED] = tell_abandoned,
+    [TB_REC_VERSION] = tell_version,
+    [TB_REC_RUN_ENDED] = tell_ended,
+    [TB_REC_RUN_PAUSED] = tell_paused,
+    [TB_REC_RUN_RESUMED] = tell_resumed,
+    [TB_REC_RUN_CANCELLED] = tell_cancelled,
+    [TB_REC_LEFT_OVER] = tell_left_over,
+    [TB_REC_PURGED] = tell_purged,
+    [TB_REC_ROTATED] = tell_rotated,
+    [TB_REC_LABELLED] = tell_labelled};
 
 void tb_chronicle_tell(tb_chronicle *c, const tb_record *record, uint64_t seq,
                        int64_t now_ms)
