@@ -187,6 +187,13 @@ static tb_rc run_restore(tb_cli_call *call, tb_err *err)
                          .restore = true,
                          .finish = begin_epoch,
                          .arg = &r};
+    tb_folder *backup = NULL;
+    tb_rc there = tb_folder_open(&backup, o.from, TB_FOLDER_COORDINATOR,
+                                 TB_FOLDER_READ, err);
+    tb_folder_close(&backup);
+    if (there != TB_OK) {
+        return there;
+    }
     char *master = find_master(given->at.master_key, o.to, o.from);
     if (master == NULL) {
         return tb_fail(err, TB_E_NOT_FOUND,

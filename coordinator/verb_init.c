@@ -50,6 +50,12 @@ static tb_rc open_new(tb_folder **out, const char *dir, const char *master,
         return TB_OK;
     }
     tb_folder_close(out);
+    if (rc == TB_OK || rc == TB_E_BUSY) {
+        return tb_fail(err, TB_E_EXISTS,
+                       "%s: is a coordinator's folder already: `tributaryd run "
+                       "--dir %s`",
+                       dir, dir);
+    }
     if (tb_file_exists(master)) {
         return tb_fail(err, TB_E_EXISTS,
                        "%s: is there already: name another with --master-key",

@@ -47,6 +47,8 @@ expect_text "mend"
 # The old one is gone for good; the new one has its keys and its port.
 old=$TRIBUTARY_DIR
 export TRIBUTARY_DIR=$tmp/fleet-2 TRIBUTARY_MASTER_KEY=$master
+expect_code 4 tributaryd restore "$tmp/none" "$TRIBUTARY_DIR"
+expect_text "no folder of tributaryd"
 expect_code 0 tributaryd restore "$tmp/backup" "$TRIBUTARY_DIR"
 expect_text "epoch 1 begins with row"
 tributaryd check "$TRIBUTARY_DIR" >/dev/null

@@ -5,6 +5,8 @@
 
 tributaryd init "$TRIBUTARY_DIR" >"$tmp/out"
 expect_text "next: tributaryd run"
+expect_code 5 tributaryd init "$TRIBUTARY_DIR"
+expect_text "is a coordinator's folder already"
 expect_code 0 tributaryd status
 expect_text "not running"
 expect_text "a job: tributaryd start JOB"
