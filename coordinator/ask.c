@@ -128,7 +128,7 @@ static tb_rc read_folder(tb_json **out, const tb_dir_settings *at,
     } else if (strcmp(what, "clients") == 0) {
         rc = tb_report_clients(out, &state, err);
     } else if (strcmp(what, "jobs") == 0) {
-        rc = tb_report_jobs(out, &state, err);
+        rc = tb_report_jobs(out, &state, false, err);
     } else {
         rc = tb_report_models(out, &state, err);
     }

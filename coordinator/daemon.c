@@ -111,7 +111,8 @@ static void tell_manager(tb_daemon *d)
                 ? snprintf(text, sizeof text,
                            "%s: %s round %u of %u, %u of %u updates in",
                            run.name.text, tb_phase_name(run.phase), run.round,
-                           run.rounds, run.n_accepted, run.n_asked)
+                           run.rounds, run.n_accepted,
+                           run.buffered ? run.n_wanted : run.n_asked)
                 : snprintf(text, sizeof text, "no run; %u of %u clients here",
                            s.n_connected, s.n_enrolled);
     size_t used = n > 0 && (size_t)n < sizeof text ? (size_t)n : 0;

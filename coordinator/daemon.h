@@ -203,6 +203,10 @@ tb_rc tb_daemon_request(tb_daemon *d, tb_control_request *request, tb_err *err)
 void tb_daemon_answer(tb_daemon *d, uint64_t id, tb_rc rc, tb_json **value_take,
                       const tb_err *why) TB_NONNULL(1);
 
+/* Why what was asked for is not durable yet. what: "the run begins". Returns
+ * FULL. */
+tb_rc tb_daemon_say_full(tb_err *why, const char *what) TB_NONNULL(1, 2);
+
 /* The same of a good value, with more to come. */
 void tb_daemon_tell(tb_daemon *d, uint64_t id, tb_json **value_take)
     TB_NONNULL(1, 3);

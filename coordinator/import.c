@@ -120,9 +120,7 @@ static tb_rc answer(tb_daemon *d, uint64_t id, const import *im)
         rc = tb_json_put_int(reply, "revoked", im->n_revoked, &why);
     }
     if (rc == TB_OK && d->stalled) {
-        rc = tb_fail(&why, TB_E_FULL,
-                     "the coordinator's disk is full: this is done as soon as "
-                     "there is room");
+        rc = tb_daemon_say_full(&why, "this is done");
     }
     tb_daemon_answer(d, id, rc, &reply, &why);
     tb_json_free(&reply);

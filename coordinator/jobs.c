@@ -59,9 +59,7 @@ static tb_rc change(tb_daemon *d, const tb_control_request *r, tb_event *event,
     tb_json *reply = NULL;
     tb_rc told = TB_OK;
     if (d->stalled) {
-        told = tb_fail(&why, TB_E_FULL,
-                       "the coordinator's disk is full: this is done as soon "
-                       "as there is room");
+        told = tb_daemon_say_full(&why, "this is done");
     } else {
         reply = tb_json_object();
         told = tb_json_put_text(reply, done, name.text, &why);

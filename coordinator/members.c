@@ -33,9 +33,12 @@ tb_rc tb_daemon_record(tb_daemon *d, uint64_t id, const tb_record *record,
     tb_json *reply = NULL;
     tb_rc done = TB_OK;
     if (d->stalled) {
-        done = tb_fail(&why, TB_E_FULL,
-                       "the coordinator's disk is full: this is done as soon "
-                       "as there is room");
+        done = record->kind == TB_REC_INVITED
+                   ? tb_fail(&why, TB_E_FULL,
+                             "the coordinator's disk is full: invite %s again "
+                             "when there is room",
+                             record->u.invited.client.text)
+                   : tb_daemon_say_full(&why, "this is done");
     } else {
         reply = tb_json_object();
         done = tb_json_put_text(reply, key, text, &why);

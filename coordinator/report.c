@@ -88,6 +88,14 @@ static const char *state_of(const tb_run_status *s)
                         : "running";
 }
 
+/* A run that was stopped by an operator waits for one, else for the daemon. */
+static const char *waits_of(const tb_run_status *s, bool running)
+{
+    return running || s->paused
+               ? s->waits_for
+               : "the daemon, which does not run: tributaryd run";
+}
+
 static void put_run(writer *w, const tb_run_status *s,
                     const tb_report_live *live)
 {
@@ -95,7 +103,7 @@ static void put_run(writer *w, const tb_run_status *s,
     text(w, "job", s->name.text);
     text(w, "state", state_of(s));
     text(w, "phase", tb_phase_name(s->phase));
-    text(w, "waits_for", s->waits_for);
+    text(w, "waits_for", waits_of(s, live->running));
     if (s->queued > 0) {
         number(w, "queued", s->queued);
     }
@@ -105,6 +113,7 @@ static void put_run(writer *w, const tb_run_status *s,
     number(w, "round", s->round);
     number(w, "rounds", s->rounds);
     number(w, "attempt", s->attempt);
+    flag(w, "buffered", s->buffered);
     number(w, "asked", s->n_asked);
     number(w, "accepted", s->n_accepted);
     number(w, "wanted", s->n_wanted);
@@ -178,6 +187,7 @@ static void put_refusals(writer *w, const tb_status *s)
     if (rc == TB_OK && w->rc == TB_OK) {
         w->rc = tb_json_put(w->object, "refused", &object, w->err);
     }
+    tb_json_free(&object);
 }
 
 tb_rc tb_report_status(tb_json **out, const tb_state *state,
@@ -221,7 +231,8 @@ static tb_rc put_ended(tb_json *array, const tb_run_history *run, tb_err *err)
     return append(array, &w, err);
 }
 
-tb_rc tb_report_jobs(tb_json **out, const tb_state *state, tb_err *err)
+tb_rc tb_report_jobs(tb_json **out, const tb_state *state, bool running,
+                     tb_err *err)
 {
     static tb_run_status s; /* large; only the owner's thread comes here */
     tb_json *array = tb_json_array();
@@ -238,7 +249,7 @@ tb_rc tb_report_jobs(tb_json **out, const tb_state *state, tb_err *err)
         text(&w, "state", state_of(&s));
         number(&w, "round", s.round);
         number(&w, "rounds", s.rounds);
-        text(&w, "why", s.waits_for);
+        text(&w, "why", waits_of(&s, running));
         rc = append(array, &w, err);
     }
     if (rc != TB_OK) {

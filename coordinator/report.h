@@ -31,8 +31,8 @@ tb_rc tb_report_models(tb_json **out, tb_state *state, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* jobs: an array of objects, those that have ended first. */
-tb_rc tb_report_jobs(tb_json **out, const tb_state *state, tb_err *err)
-    TB_NONNULL(1, 2) TB_MUST_CHECK;
+tb_rc tb_report_jobs(tb_json **out, const tb_state *state, bool running,
+                     tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* One line of a run, and its end. */
 tb_rc tb_report_round(tb_json **out, const tb_run_history *run, size_t i,

@@ -66,6 +66,14 @@ void tb_daemon_answer(tb_daemon *d, uint64_t id, tb_rc rc, tb_json **value_take,
     answer(d, id, rc, value_take, why, false);
 }
 
+tb_rc tb_daemon_say_full(tb_err *why, const char *what)
+{
+    return tb_fail(why, TB_E_FULL,
+                   "the coordinator's disk is full: %s as soon as there is "
+                   "room, unless the daemon is stopped before",
+                   what);
+}
+
 void tb_daemon_tell(tb_daemon *d, uint64_t id, tb_json **value_take)
 {
     answer(d, id, TB_OK, value_take, NULL, true);
@@ -109,7 +117,7 @@ static tb_rc reading(tb_daemon *d, const tb_control_request *r, tb_err *err)
     } else if (strcmp(r->verb.text, "clients") == 0) {
         rc = tb_report_clients(&value, &d->state, &why);
     } else if (strcmp(r->verb.text, "jobs") == 0) {
-        rc = tb_report_jobs(&value, &d->state, &why);
+        rc = tb_report_jobs(&value, &d->state, true, &why);
     } else {
         rc = tb_report_models(&value, &d->state, &why);
     }
@@ -133,9 +141,7 @@ static tb_rc publish(tb_daemon *d, const tb_control_request *r, tb_err *err)
     }
     rc = tb_daemon_flush(d, err);
     if (rc == TB_OK && d->stalled) {
-        rc = tb_fail(&why, TB_E_FULL,
-                     "the coordinator's disk is full: the version counts as "
-                     "soon as there is room");
+        rc = tb_daemon_say_full(&why, "the version counts");
         answer(d, r->id, rc, NULL, &why, false);
         rc = TB_OK;
     } else if (rc == TB_OK) {

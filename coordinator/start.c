@@ -255,9 +255,7 @@ static tb_rc back(tb_daemon *d, tb_errand *errand, tb_err *err)
     }
     done = tb_daemon_flush(d, err);
     if (done == TB_OK && d->stalled) {
-        rc = tb_fail(&t->why, TB_E_FULL,
-                     "the coordinator's disk is full: the run begins as soon "
-                     "as there is room");
+        rc = tb_daemon_say_full(&t->why, "the run begins");
         tb_daemon_answer(d, t->asker, rc, NULL, &t->why);
     } else if (done == TB_OK) {
         answer_started(d, t->asker, &run);
@@ -280,7 +278,7 @@ static tb_rc find_version(tb_daemon *d, start_task *t, tb_err *err)
         *at = '\0';
         rc = tb_text_u64(at + 1, &sequence, err);
     }
-    if (rc == TB_OK && (!tb_name_set(&name, text) || (at && sequence == 0))) {
+    if (rc != TB_OK || !tb_name_set(&name, text) || (at && sequence == 0)) {
         rc =
             tb_fail(err, TB_E_USAGE,
                     "model.version: \"%s\" is not NAME or NAME@SEQUENCE", wish);

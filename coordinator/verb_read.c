@@ -31,7 +31,8 @@ static void print_run(const tb_json *s)
          tb_json_text(s, "run", "?"));
     line("  round", "%lld of %lld, attempt %lld: %lld of %lld updates in",
          get(s, "round"), get(s, "rounds"), get(s, "attempt"),
-         get(s, "accepted"), get(s, "asked"));
+         get(s, "accepted"),
+         get(s, tb_json_bool(s, "buffered", false) ? "wanted" : "asked"));
     double accuracy = tb_json_float(s, "accuracy", -1.0);
     if (accuracy >= 0.0) {
         line("  last", "accuracy %.4f, loss %.4f", accuracy,

@@ -324,6 +324,7 @@ bool tb_coordinator_run_status(const tb_coordinator *co, size_t i,
         .since_ms = run->since_ms,
         .deadline_ms =
             run->phase == TB_PHASE_TRAINING ? round->deadline_ms : INT64_MAX,
+        .buffered = tb_co_buffered(run),
         .n_asked = tb_co_buffered(run) ? (uint32_t)run->async->n_flights
                                        : round->n_seats,
         .n_accepted = round->n_accepted,

@@ -130,6 +130,7 @@ typedef struct tb_run_status {
     tb_hash config;      /* its hash */
     int64_t since_ms;    /* when this phase began, up-time */
     int64_t deadline_ms; /* of the round, up-time; INT64_MAX: none */
+    bool buffered;       /* a buffer: n_asked are those who train for it now */
     uint32_t n_asked, n_accepted, n_wanted, n_minimum; /* of the round */
     tb_model_ref model; /* the newest committed one */
     tb_metrics metrics; /* of the last committed round */

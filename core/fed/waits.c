@@ -17,7 +17,10 @@ void tb_co_sweep_later(const tb_coordinator *co, tb_run *run)
 int64_t tb_co_lack(const tb_coordinator *co, tb_run *run,
                    const tb_verdict *verdict)
 {
-    tb_co_text(run->host_why, verdict->why);
+    tb_co_text(run->host_why,
+               verdict->rc == TB_E_FULL
+                   ? "the disk is full: free some space and it goes on"
+                   : verdict->why);
     return tb_co_later(co->now, co->params.retry_ms);
 }
 

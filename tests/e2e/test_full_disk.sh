@@ -22,7 +22,7 @@ fleet 3
 head -c 3200000 /dev/zero >"$tmp/small/ballast"
 tributaryd start "$tmp/job.yaml" --force >/dev/null
 waits() {
-    tributaryd status | grep -i "full\|room\|space"
+    tributaryd status | grep "the disk is full: free some space"
 }
 until_ok 60 waits
 kill -0 "${pid[daemon]}" || fail "the coordinator gave up"

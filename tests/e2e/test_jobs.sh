@@ -87,9 +87,17 @@ expect_code 4 start again --from small@9
 expect_text "there is no version small@9 to start from"
 expect_code 2 start again --from "a b"
 expect_text "is not NAME or NAME@SEQUENCE"
+expect_code 2 start again --from small@
+expect_text "\"small@\" is not NAME or NAME@SEQUENCE"
+for event in 'run_paused run=[0-9a-f]{32} why="new disks"' \
+    'run_resumed run=[0-9a-f]{32}' 'run_cancelled run=[0-9a-f]{32} why='; do
+    grep -qE "event=$event" "$tmp/daemon.log" || fail "no $event in the log"
+done
 expect_code 4 tributaryd pause none
 expect_text "no run \"none\": \`tributaryd jobs\` lists them"
 
 # Reading verbs work with the daemon down.
+start later --rounds 200 >/dev/null
 kill_hard daemon
+shows "the daemon, which does not run" || fail "$(tributaryd status)"
 is small "done" || fail "small is $(state small)"
