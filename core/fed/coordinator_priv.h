@@ -107,6 +107,7 @@ typedef struct tb_seat {
     tb_seat_state state;
     tb_refusal code; /* why OUT; 0: declined */
     bool stored;     /* DONE before a restart: not yet in the new sum */
+    bool unwanted;   /* purged while its update is proven: it shall not count */
     bool began;      /* an upload; beginning another one is no progress */
     bool idle; /* a grant was not used: one block at a time, until it is */
     int64_t moved_ms; /* last progress */

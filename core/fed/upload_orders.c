@@ -69,11 +69,31 @@ static void drop_counted(tb_upload *upload)
     upload->retry_ms = 0;
 }
 
+/* What was proven shall not count: of a cohort it is in the sum by now. */
+static void drop_proven(tb_coordinator *co, tb_seat *seat)
+{
+    if (seat->flight) {
+        tb_co_forget_upload(&seat->upload);
+        tb_co_land(co, seat);
+        return;
+    }
+    seat->upload.full = seat->upload.weight;
+    drop_counted(&seat->upload);
+}
+
+static bool is_proving(const tb_upload *upload)
+{
+    return upload->order != 0 && upload->order_kind == TB_ORDER_END_UPLOAD;
+}
+
 void tb_co_purge(tb_coordinator *co, const tb_name *client)
 {
     const tb_row *row = tb_co_find(co, client);
     tb_seat *seat = row != NULL ? row->seat : NULL;
-    bool found = false;
+    bool found = seat != NULL && is_proving(&seat->upload);
+    if (found) { /* no row tells of it: after a kill nobody acknowledges it */
+        seat->unwanted = true;
+    }
     for (size_t i = 0; i < co->n_runs; i++) {
         found = tb_co_buffer_purge(co, co->runs[i], client) || found;
     }
@@ -362,6 +382,8 @@ static void upload_served(tb_coordinator *co, tb_seat *seat,
         tb_co_upload_found(co, seat, verdict->n_blocks);
     } else if (kind == TB_ORDER_ADD_BLOCK) {
         block_added(co, seat, verdict);
+    } else if (kind == TB_ORDER_END_UPLOAD && seat->unwanted) {
+        drop_proven(co, seat);
     } else if (kind == TB_ORDER_END_UPLOAD && seat->flight) {
         upload->ended = true;
         tb_co_count(co, seat);

@@ -259,6 +259,32 @@ static void a_client_cannot_undo_what_is_about_to_be_accepted(void **state)
     tear_down(&b);
 }
 
+static void a_purge_reaches_what_is_about_to_be_accepted(void **state)
+{
+    bench b;
+    (void)state;
+    set_up(&b);
+    open_round(&b);
+    upload(&b, "anna", 1);
+    uint64_t order = the_order(&b, TB_ORDER_END_UPLOAD)->id;
+    tb_event purge = {.kind = TB_EV_PURGE, .client = named("anna")};
+    step_ok(&b, &purge);
+    tb_record r = {.kind = TB_REC_REVOKED};
+    r.u.revoked.client = named("anna");
+    tb_event revoke = {.kind = TB_EV_RECORD, .record = &r};
+    step_ok(&b, &revoke);
+    answer(&b, (tb_verdict){.order = order});
+    const tb_order *drop = the_order(&b, TB_ORDER_DROP_STORED);
+    CHECK(drop->index == BLOCKS && drop->weight == 77 && drop->full == 77);
+    tb_run_status status;
+    CHECK(tb_coordinator_run_status(b.co, 0, &status));
+    CHECK(status.n_accepted == 0 && status.phase == TB_PHASE_TRAINING);
+    answer(&b, (tb_verdict){.order = drop->id});
+    accept(&b, "bert", 2); /* nobody else is waited for */
+    CHECK(the_order(&b, TB_ORDER_AGGREGATE)->id != 0);
+    tear_down(&b);
+}
+
 /* anna and bert in a round, and so many blocks for both. */
 static void set_up_pool(bench *b, size_t blocks)
 {
@@ -489,6 +515,7 @@ int main(void)
         cmocka_unit_test(a_wrong_size_expels_and_what_was_added_is_subtracted),
         cmocka_unit_test(bad_blocks_and_hashes_expel_with_their_reason),
         cmocka_unit_test(a_client_cannot_undo_what_is_about_to_be_accepted),
+        cmocka_unit_test(a_purge_reaches_what_is_about_to_be_accepted),
         cmocka_unit_test(credit_is_bounded_and_blocks_beyond_it_are_not_taken),
         cmocka_unit_test(beginning_again_does_not_keep_a_grant),
         cmocka_unit_test(who_left_a_grant_unused_gets_one_block_until_it_sends),
