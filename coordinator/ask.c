@@ -5,13 +5,7 @@
 #include "report.h"
 
 #define TIMEOUT_MS 60000 /* of a reply */
-
-/* A start reads the evaluation data, and writes a model of any size: how long
- * that takes nobody can say. A daemon that dies ends the connection. */
-static int timeout_of(const tb_control_request *request)
-{
-    return strcmp(request->verb.text, "start") == 0 ? -1 : TIMEOUT_MS;
-}
+#define NO_LIMIT   -1
 
 static tb_rc take_reply(void *arg, tb_rc rc, const char *json, bool more,
                         tb_err *err)
@@ -71,12 +65,12 @@ static tb_rc keep(void *arg, const tb_json *reply, tb_err *err)
 }
 
 static tb_rc ask_keep(tb_json **out, const tb_dir_settings *at,
-                      const tb_control_request *request, bool *answered,
-                      tb_err *err)
+                      const tb_control_request *request, int timeout_ms,
+                      bool *answered, tb_err *err)
 {
     tb_asker asker = {.fn = keep, .arg = out};
     *out = NULL;
-    tb_rc rc = tb_ask(at, request, timeout_of(request), &asker, err);
+    tb_rc rc = tb_ask(at, request, timeout_ms, &asker, err);
     *answered = asker.answered;
     if (rc == TB_OK && *out == NULL) {
         rc = tb_fail(err, TB_E_MALFORMED, "the daemon gave no answer");
@@ -88,7 +82,14 @@ tb_rc tb_ask_once(tb_json **out, const tb_dir_settings *at,
                   const tb_control_request *request, tb_err *err)
 {
     bool answered = false;
-    return ask_keep(out, at, request, &answered, err);
+    return ask_keep(out, at, request, TIMEOUT_MS, &answered, err);
+}
+
+tb_rc tb_ask_long(tb_json **out, const tb_dir_settings *at,
+                  const tb_control_request *request, tb_err *err)
+{
+    bool answered = false;
+    return ask_keep(out, at, request, NO_LIMIT, &answered, err);
 }
 
 tb_rc tb_ask_labels(tb_control_request *request, const char *const *labels,
@@ -143,7 +144,7 @@ tb_rc tb_ask_report(tb_json **out, const tb_dir_settings *at, const char *what,
     tb_control_request request;
     tb_rc rc = tb_control_request_init(&request, what, err);
     if (rc == TB_OK) {
-        rc = ask_keep(out, at, &request, &answered, err);
+        rc = ask_keep(out, at, &request, TIMEOUT_MS, &answered, err);
         tb_control_request_release(&request);
     }
     return rc == TB_E_NOT_FOUND && !answered ? read_folder(out, at, what, err)

@@ -28,6 +28,12 @@ tb_rc tb_ask_once(tb_json **out, const tb_dir_settings *at,
                   const tb_control_request *request, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
+/* The same of what may take long, as data are read or models packed for it: the
+ * daemon gives a start up whose asker has gone. */
+tb_rc tb_ask_long(tb_json **out, const tb_dir_settings *at,
+                  const tb_control_request *request, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
 /* Adds labels, each "key=value", as one argument. Errors: LIMIT, NOMEM. */
 tb_rc tb_ask_labels(tb_control_request *request, const char *const *labels,
                     size_t n, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;

@@ -120,7 +120,7 @@ static tb_rc ask_daemon(tb_json **reply, const options *o, const tb_manifest *m,
     request.n_attachments = 1;
     rc = tb_manifest_encode(m, &request.attachments[0], err);
     if (rc == TB_OK) {
-        rc = tb_ask_once(reply, &o->at, &request, err);
+        rc = tb_ask_long(reply, &o->at, &request, err);
     }
     tb_control_request_release(&request);
     return rc;

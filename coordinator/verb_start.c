@@ -154,7 +154,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
         rc = tb_control_arg_add(&request, "force", "1", err);
     }
     if (rc == TB_OK) {
-        rc = tb_ask_once(&reply, at, &request, err);
+        rc = tb_ask_long(&reply, at, &request, err);
     }
     tb_blobs_close(&blobs);
     if (rc == TB_OK && call->json) {
