@@ -71,7 +71,7 @@ static void end(work *w)
         (void)close(w->fd);
     }
     if (w->plain.data != NULL) {
-        tb_wipe(w->plain.data, w->plain.len);
+        tb_wipe(w->plain.data, w->plain.cap); /* earlier records were longer */
     }
     tb_buf_release(&w->plain);
     tb_buf_release(&w->wrapped);
