@@ -159,7 +159,8 @@ static tb_rc check(reader *r, const uint8_t *root_public)
     size_t n_last = sizeof last_word - 1 + 2 * TB_SIGNATURE_BYTES + 1;
     char last[sizeof last_word + 2 * TB_SIGNATURE_BYTES];
     if ((size_t)(r->end - text) < n_last || r->end[-1] != '\n') {
-        return bad(r, "cut short");
+        return tb_fail(r->err, TB_E_MALFORMED,
+                       "roster: cut short, or no roster");
     }
     r->end -= n_last;
     memcpy(last, r->end, n_last - 1);

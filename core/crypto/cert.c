@@ -81,8 +81,8 @@ tb_rc tb_certificate_verify(
     tb_hash federation = tb_federation_of(root_public);
     if (!tb_hash_equal(&cert->federation, &federation)) {
         return tb_fail(err, TB_E_DENIED,
-                       "certificate: of another federation than the one "
-                       "this client has joined");
+                       "certificate: of another federation: another root "
+                       "key signed it");
     }
     uint8_t bytes[TB_CERTIFICATE_BYTES];
     tb_certificate_encode(cert, bytes);
