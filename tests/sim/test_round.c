@@ -211,7 +211,7 @@ static void a_full_disk_stops_the_round_until_there_is_room(void **state)
     fleet_pass(&f, 10000);
     tb_run_status status = fleet_status(&f);
     CHECK(status.phase == TB_PHASE_TRAINING && status.n_accepted == 0);
-    CHECK(strstr(status.waits_for, "no space") != NULL);
+    CHECK(strstr(status.waits_for, "the disk is full") != NULL);
     fleet_finish(&f, 60000);
     CHECK(f.rounds[0].n_in == 3);
     CHECK(refused(&f, TB_REFUSE_FULL) > 0);
