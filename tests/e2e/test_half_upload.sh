@@ -94,7 +94,7 @@ kill_hard relay
 
 # The client never comes back: what was added of its update is taken out.
 hold
-start --cohort-minimum 2 --deadline $((3 * slowness))s
+start --cohort-minimum 2 --deadline $((10 * slowness))s
 kill_hard client-02
 kill_hard relay
 tributaryd watch >/dev/null
