@@ -55,11 +55,12 @@ function(tb_add_rooms)
     target_link_libraries(tb_${room} PRIVATE tb_flags)
     if(room MATCHES "^(tensor|train)$") # loops over numbers
       target_compile_options(tb_${room} PRIVATE $<$<CONFIG:Release>:-O3>)
-    elseif(room STREQUAL "host") # waits for the machine: small, not fast
+    elseif(room MATCHES "^(crypto|wire|host)$") # waits for others: small
       target_compile_options(tb_${room} PRIVATE $<$<CONFIG:Release>:-Os>)
-    endif()
-    if(room MATCHES "^(crypto|wire|host)$") # waits for others
-      target_compile_options(tb_${room} PRIVATE $<$<CONFIG:Release>:-Os>)
+    elseif(room STREQUAL "model") # reads and plans once; its operators are fast
+      file(GLOB once CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/core/model/*.c)
+      set_source_files_properties(${once} PROPERTIES COMPILE_OPTIONS
+        $<$<CONFIG:Release>:-Os>)
     endif()
     foreach(dep IN LISTS TB_DEPS_${room})
       if(TARGET tb_${dep})

@@ -22,6 +22,13 @@ if command -v scdoc >/dev/null; then
     done
 fi
 "$folder/usr/bin/tributary" --version >/dev/null
+cache=$build/CMakeCache.txt
+if grep -q '^CMAKE_BUILD_TYPE:.*=Release$' "$cache" &&
+    grep -q '^CMAKE_C_COMPILER:.*gcc$' "$cache"; then
+    strip "$folder/usr/bin/tributary"
+    bytes=$(stat -c %s "$folder/usr/bin/tributary")
+    [ "$bytes" -le 1500000 ] || fail "tributary has $bytes bytes"
+fi
 cp -r "$source/tests/install/outside" "$folder/outside"
 cp "$source/examples/train.c" "$folder/outside"
 cd "$folder/outside"
