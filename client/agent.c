@@ -192,13 +192,14 @@ static tb_rc take_inbound(agent *a, const tb_inbound *in, tb_err *err)
 {
     const tb_cevent connected = {.kind = TB_CEV_CONNECTED};
     const tb_cevent lost = {.kind = TB_CEV_DISCONNECTED};
+    tb_dial_options at = {.endpoint = ""};
     tb_rc rc = TB_OK;
     switch (in->kind) {
     case TB_IN_MESSAGE:
         return take_message(a, in, err);
     case TB_IN_CONNECTED:
-        tb_log(TB_LOG_INFO, "event=connected to=%s",
-               a->options.home->fed.endpoint);
+        agent_move_dial(a, &at);
+        tb_log(TB_LOG_INFO, "event=connected to=%s", at.endpoint);
         rc = agent_rotate_connected(a, err);
         return rc == TB_OK ? agent_step(a, &connected, err) : rc;
     case TB_IN_LOST:

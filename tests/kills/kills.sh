@@ -173,10 +173,15 @@ rotated() {
     tributaryd rotate || [ $? -eq 8 ] # begun before the kill
 }
 
-# Whether all clients were welcomed behind the new doors.
+# Whether all clients know of the new doors, and were welcomed there. One that a
+# kill sent back to the old ones stays there until they are closed.
+told() {
+    grep -l "^endpoint: \"\{0,1\}$(endpoint)" "$point"/*.home/federation \
+        >"$point/told" && [ "$(wc -l <"$point/told")" -eq $n_clients ]
+}
+
 moved() {
-    [ "$(grep -l "^endpoint: \"\{0,1\}$(endpoint)" "$point"/*.home/federation |
-        xargs -r grep -L endpoint_before | wc -l)" -eq $n_clients ]
+    told && ! grep -q endpoint_before "$point"/*.home/federation
 }
 
 old_doors_closed() {
@@ -188,10 +193,11 @@ collected() {
     tributaryd gc
 }
 
-# half N: until N updates are in, or the kill has come.
+# half N BEFORE: until N updates are in; not once there were more kills than
+# BEFORE, since who is frozen does not come back to another life of the daemon.
 half() {
-    local before=$kills tries=$((300 * slowness))
-    until [ "$kills" -gt "$before" ] ||
+    local tries=$((300 * slowness))
+    until [ "$kills" -gt "$2" ] ||
         [ "$(tributaryd status --json | json_field accepted)" = "$1" ]; do
         revive || return
         tries=$((tries - 1))
@@ -202,11 +208,11 @@ half() {
 
 # Stopped in the middle, with what N clients sent; the others are frozen.
 stopped_half_way() {
-    local name
+    local name before=$kills
     for name in "${@:2}"; do
         kill -STOP "${pid[$name]}"
     done
-    insist started small && half "$1" && stop_daemon || return
+    insist started small && half "$1" "$before" && stop_daemon || return
     start_daemon
     for name in "${@:2}"; do
         kill -CONT "${pid[$name]}"
@@ -219,8 +225,8 @@ story() {
     operated)
         stopped_half_way 2 client-02 &&
             insist started other && insist backed_up && insist rotated &&
-            insist is_over small && insist is_over other && insist moved &&
-            insist old_doors_closed && insist collected
+            insist is_over small && insist is_over other && insist told &&
+            insist old_doors_closed && insist moved && insist collected
         ;;
     async)
         stopped_half_way 1 client-01 client-02 && insist is_over small
