@@ -96,6 +96,24 @@ done
 expect_code 4 tributaryd pause none
 expect_text "no run \"none\": \`tributaryd jobs\` lists them"
 
+# From a version that ends in a softmax: trained is what stands before it, and
+# what is registered has one again, not two.
+softmaxes() {
+    tributaryd export "$1" "$tmp/$1.onnx" >/dev/null
+    tributary model inspect "$tmp/$1.onnx" --json |
+        grep -o '"op": *"Softmax"' | wc -l
+}
+job "rounds: 1" "model: {new: mlp:784-16-10}" "after: {softmax: true}"
+start soft >/dev/null
+tributaryd watch soft >/dev/null
+start softer --from soft@1 >/dev/null
+tributaryd watch softer >/dev/null
+for name in soft softer; do
+    [ "$(softmaxes $name)" = 1 ] || fail "$name has $(softmaxes $name)"
+done
+awk -v a="$(accuracy softer)" -v b="$(accuracy soft)" \
+    'BEGIN { exit !(a > b) }' || fail "it did not begin where soft ended"
+
 # Reading verbs work with the daemon down.
 start later --rounds 200 >/dev/null
 kill_hard daemon
