@@ -52,6 +52,46 @@ static void a_copy_has_every_row_blob_key_and_update(void **state)
     fleet_close(&p.f);
 }
 
+/* The row that makes a copy the beginning of an epoch. */
+static tb_rc begin_epoch(void *arg, const char *dir, tb_err *err)
+{
+    fleet to = {.store = NULL};
+    (void)arg;
+    tb_rc rc = tb_folder_open(&to.folder, dir, TB_FOLDER_COORDINATOR,
+                              TB_FOLDER_LOCK, err);
+    if (rc == TB_OK) {
+        rc = tb_store_open(&to.store, to.folder, err);
+    }
+    if (rc == TB_OK) {
+        fleet_row(&to, &(tb_record){.kind = TB_REC_RESTORED,
+                                    .u.restored = {.epoch = 1}});
+    }
+    tb_store_close(&to.store);
+    tb_folder_close(&to.folder);
+    return rc;
+}
+
+static void a_restore_leaves_the_updates_of_open_rounds_behind(void **state)
+{
+    plan p;
+    tb_err err;
+    tb_check check;
+    set_up(&p, *state);
+    tb_copy_options o = {.from = p.f.at.dir,
+                         .to = p.to,
+                         .master_key = p.f.at.master,
+                         .restore = true,
+                         .finish = begin_epoch};
+    CHECK_OK(tb_copy_folder(&p.copied, &o, &err), err);
+    tb_check_options all = {
+        .dir = p.to, .master_key = p.f.at.master, .parts = TB_CHECK_ALL};
+    CHECK_OK(tb_check_run(&check, &all, &err), err);
+    /* of the kept run, and not of the one that lives */
+    CHECK(check.n == 0 && check.n_updates == 1 && check.n_segments == 1);
+    tb_check_release(&check);
+    fleet_close(&p.f);
+}
+
 static void what_is_damaged_is_not_copied(void **state)
 {
     plan p;
@@ -117,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(a_copy_has_every_row_blob_key_and_update),
+        IN_FOLDER(a_restore_leaves_the_updates_of_open_rounds_behind),
         IN_FOLDER(what_is_damaged_is_not_copied),
         IN_FOLDER(a_folder_that_is_there_is_not_touched),
         IN_FOLDER(a_copy_leaves_nothing_when_memory_runs_out),

@@ -369,7 +369,9 @@ static void a_paused_run_gives_its_place_to_the_queue(void **state)
     set_up(&b, 1);
     start(&b, 1, "one", 1);
     start(&b, 2, "two", 1);
+    CHECK(status_of(&b, "two").queued == 1);
     change_ok(&b, TB_EV_PAUSE, 1);
+    CHECK(status_of(&b, "two").queued == 0);
     check_in(&b, 0);
     CHECK(is_in(&b, 0, "two"));
     change_ok(&b, TB_EV_RESUME, 1);
