@@ -1,6 +1,7 @@
 /* Every file of a folder of blobs, and the removal of what nobody names. */
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -161,8 +162,20 @@ static tb_rc note(void *arg, const tb_blob_file *file, tb_err *err)
     return TB_OK;
 }
 
+/* Another thread is packing into it: ".tmp-<process>", or a number behind. */
+static bool is_being_written(const char *path)
+{
+    char mark[32];
+    int n = snprintf(mark, sizeof mark, ".tmp-%ld", (long)getpid());
+    const char *at = strstr(path, mark);
+    return at != NULL && (at[n] == '\0' || at[n] == '-');
+}
+
 static bool stays(const sweeper *s, const tb_blob_file *file)
 {
+    if (file->kind == TB_BLOB_FILE_OTHER && is_being_written(file->path)) {
+        return true;
+    }
     if (file->kind == TB_BLOB_FILE_INDEX) {
         return keeps(s, &file->name);
     }

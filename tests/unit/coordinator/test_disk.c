@@ -57,8 +57,8 @@ static void models_are_those_that_the_retention_leaves(void **state)
     settings.keep.checkpoints = 0; /* all */
     tb_disk_need all = tb_disk_need_of(&params, &settings);
     CHECK(all.models - three.models == 27 * 600000);
-    /* three of rounds, that of the start, the best by either measure, the one in
-     * the making; in the end fp32, pruned, int8, pow2 */
+    /* three of rounds, that of the start, the best by either measure, the one
+     * in the making; in the end fp32, pruned, int8, pow2 */
     CHECK(three.models == (3 + 4 + 4) * 600000);
 }
 

@@ -1,8 +1,11 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -373,6 +376,37 @@ static void no_sweep_takes_what_a_command_puts_in(void **state)
     tb_blobs_close(&daemon);
 }
 
+static bool touch(const char *folder, const char *name)
+{
+    char path[640];
+    (void)snprintf(path, sizeof path, "%s/aa/%s", folder, name);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    return fd >= 0 && close(fd) == 0;
+}
+
+/* Threads of this process pack beside a sweep; another process that left such a
+ * file is gone, or holds the folder. */
+static void no_sweep_takes_what_a_thread_is_packing(void **state)
+{
+    tb_err err;
+    char dir[600];
+    char ours[64];
+    char numbered[64];
+    tb_blobs *blobs = open_blobs(*state);
+    tb_blob_sweep sweep = {.keep = keep_none};
+    (void)snprintf(dir, sizeof dir, "%s/blobs", (const char *)*state);
+    (void)snprintf(ours, sizeof ours, "x.tmp-%ld", (long)getpid());
+    (void)snprintf(numbered, sizeof numbered, "x.tmp-%ld-7", (long)getpid());
+    char aa[640];
+    (void)snprintf(aa, sizeof aa, "%s/aa", dir);
+    CHECK(mkdir(aa, 0700) == 0 || errno == EEXIST);
+    CHECK(touch(dir, ours) && touch(dir, numbered));
+    CHECK(touch(dir, "x.tmp-1") && touch(dir, "x.tmp-1-7"));
+    CHECK_OK(tb_blobs_sweep(blobs, &sweep, &err), err);
+    CHECK(sweep.n == 2);
+    tb_blobs_close(&blobs);
+}
+
 static void storing_survives_each_allocation_failing(void **state)
 {
     CHECK(tb_check_each_allocation(put_and_load, *state) > 5);
@@ -397,6 +431,7 @@ int main(void)
         IN_FOLDER(an_altered_file_is_an_error_that_names_it),
         IN_FOLDER(a_write_that_fails_leaves_nothing_behind),
         IN_FOLDER(no_sweep_takes_what_a_command_puts_in),
+        IN_FOLDER(no_sweep_takes_what_a_thread_is_packing),
         IN_FOLDER(storing_survives_each_allocation_failing),
     };
     fill_raw();
