@@ -47,6 +47,8 @@ static thing things[N_THINGS];
 static uint64_t head_written, head_durable;
 static unsigned long n_receipts, n_heads, n_renames;
 
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 static void say(const char *format, ...)
 {
     char line[2 * PATH_BYTES];

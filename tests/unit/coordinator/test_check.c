@@ -539,7 +539,8 @@ static void what_counts_nowhere_any_more_is_not_missed(void **state)
         fleet_round(&f, 2);
         remove_segment(&f, &first);
         CHECK(findings(&f.at, TB_CHECK_SPOOL, NULL, 0) == 1);
-        tb_record row = {.kind = TB_REC_ABANDONED, .u.abandoned = {f.config}};
+        tb_record row = {.kind = TB_REC_ABANDONED,
+                         .u.abandoned = {.config = f.config}};
         if (way == 1) {
             row = (tb_record){.kind = TB_REC_RUN_ENDED,
                               .u.run_ended = {.run = f.live->params.run,
