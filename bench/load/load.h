@@ -12,6 +12,11 @@
 #include "members.h"
 #include "update.h"
 
+/* To a bare ROUTER: a message that it sends back; one that asks for a piece of
+ * a model. */
+#define LOAD_SMALL_BYTES 100
+#define LOAD_FETCH_BYTES 2
+
 struct load;
 
 typedef struct load_client {
@@ -26,7 +31,9 @@ typedef struct load_client {
     size_t at;           /* the next one to carry out */
     int64_t due_ms;
     load_update update;
-    uint64_t left, unacked; /* sink: bytes to send, frames not acknowledged */
+    uint64_t left, unacked;  /* sink: bytes to send, frames not acknowledged */
+    bool in_round;           /* sink: its update is not begun */
+    uint32_t fetches, talks; /* sink: of the round, not yet begun */
 } load_client;
 
 /* One thing that all clients do once: when the first and the last did. */
@@ -48,6 +55,9 @@ typedef struct load_protocol {
     tb_rc (*probe)(struct load *l, load_client *c, tb_err *err);
     /* Sends `bytes` in frames of a block; NULL: rounds do that. */
     tb_rc (*push)(struct load *l, load_client *c, uint64_t bytes, tb_err *err);
+    /* Does with a model and an update of `bytes` what a client does in a round;
+     * NULL: rounds do that. */
+    tb_rc (*round)(struct load *l, load_client *c, uint64_t bytes, tb_err *err);
     tb_rc (*tick)(struct load *l, load_client *c, int64_t now_ms, tb_err *err);
     void (*end)(load_client *c);
 } load_protocol;

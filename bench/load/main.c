@@ -5,9 +5,9 @@
  *                                     take the model as fetched before
  *   bench-load echo ENDPOINT KEY FIRST N
  *                                     clients of bench-router
- * Reads words from standard input: connect, probe, push BYTES, quit. When all
- * clients have done it, it prints NAME N FROM UNTIL (nanoseconds of the
- * machine's clock). */
+ * Reads words from standard input: connect, probe, push BYTES, round BYTES,
+ * quit. When all clients have done it, it prints NAME N FROM UNTIL (nanoseconds
+ * of the machine's clock). */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -74,20 +74,23 @@ static tb_rc start_some(load *l, tb_err *err)
 static bool obey(load *l, const char *word, tb_err *err)
 {
     uint64_t bytes = 0;
+    tb_rc (*each)(load *, load_client *, uint64_t, tb_err *) = NULL;
     tb_rc rc = TB_OK;
     if (strcmp(word, "connect") == 0) {
         begin(&l->connect, l->n);
     } else if (strcmp(word, "probe") == 0) {
         begin(&l->probe, l->n);
-    } else if (sscanf(word, "push %" SCNu64, &bytes) == 1) {
+    } else if (sscanf(word, "push %" SCNu64, &bytes) == 1 ||
+               sscanf(word, "round %" SCNu64, &bytes) == 1) {
         begin(&l->update, l->n);
+        each = word[0] == 'r' ? l->protocol->round : l->protocol->push;
     } else {
         return false;
     }
     for (uint32_t i = 0; i < l->n_started && rc == TB_OK; i++) {
         load_client *c = &l->clients[i];
-        if (bytes > 0 && l->protocol->push != NULL) {
-            rc = l->protocol->push(l, c, bytes, err);
+        if (bytes > 0 && each != NULL) {
+            rc = each(l, c, bytes, err);
         } else if (word[0] == 'p' && bytes == 0) {
             rc = l->protocol->probe(l, c, err);
         }

@@ -1,7 +1,8 @@
 /* bench-router: a bare ROUTER with CURVE that lets anyone in, as the measure of
  * what libzmq itself can do. Prints its endpoint and public key; sends small
- * messages back, and answers one with a payload by a single byte. Sockets are
- * set as the coordinator sets its own. */
+ * messages back, answers one with a payload by a single byte, and a request for
+ * a piece of a model by one. Sockets and memory are set as the coordinator sets
+ * its own. */
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,11 +10,39 @@
 
 #include <zmq.h>
 
+#include "host/memory.h"
 #include "host/zsock.h"
+#include "load.h"
 
-#define FRAMES     3
-#define IO_THREADS 2
-#define BACKLOG    4096
+#define FRAMES            3
+#define IO_THREADS        2
+#define BACKLOG           4096
+#define ZERO_COPY_RECEIVE 10 /* ZMQ_ZERO_COPY_RECV, a draft for zmq.h */
+
+static uint8_t piece[TB_FETCH_BYTES_MAX];
+
+/* A piece, whose bytes all connections share, behind an envelope. */
+static void send_piece(void *s)
+{
+    zmq_msg_t msg;
+    (void)zmq_send(s, piece, LOAD_SMALL_BYTES, ZMQ_SNDMORE | ZMQ_DONTWAIT);
+    (void)zmq_msg_init_data(&msg, piece, sizeof piece, NULL, NULL);
+    if (zmq_msg_send(&msg, s, ZMQ_DONTWAIT) < 0) {
+        (void)zmq_msg_close(&msg);
+    }
+}
+
+static void answer(void *s, zmq_msg_t *frames, int n)
+{
+    (void)zmq_msg_send(&frames[0], s, ZMQ_SNDMORE | ZMQ_DONTWAIT);
+    if (n == FRAMES) {
+        (void)zmq_send(s, "a", 1, ZMQ_DONTWAIT);
+    } else if (zmq_msg_size(&frames[1]) == LOAD_FETCH_BYTES) {
+        send_piece(s);
+    } else {
+        (void)zmq_msg_send(&frames[1], s, ZMQ_DONTWAIT);
+    }
+}
 
 static int serve(void *s)
 {
@@ -25,12 +54,7 @@ static int serve(void *s)
         }
         int n;
         while ((n = tb_zsock_receive(s, frames, FRAMES)) > 0) {
-            (void)zmq_msg_send(&frames[0], s, ZMQ_SNDMORE | ZMQ_DONTWAIT);
-            if (n == FRAMES) {
-                (void)zmq_send(s, "a", 1, ZMQ_DONTWAIT);
-            } else {
-                (void)zmq_msg_send(&frames[1], s, ZMQ_DONTWAIT);
-            }
+            answer(s, frames, n);
             tb_zsock_close_frames(frames, n, FRAMES);
         }
     }
@@ -43,8 +67,8 @@ int main(void)
     char endpoint[256];
     size_t len = sizeof endpoint;
     struct rlimit files;
-    (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
-    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    (void)mallopt(M_ARENA_MAX, 1);
+    tb_memory_prepare();
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
@@ -52,6 +76,7 @@ int main(void)
     void *context = zmq_ctx_new();
     if (context == NULL ||
         zmq_ctx_set(context, ZMQ_IO_THREADS, IO_THREADS) != 0 ||
+        zmq_ctx_set(context, ZERO_COPY_RECEIVE, 0) != 0 ||
         zmq_curve_keypair(public_key, secret_key) != 0) {
         return 1;
     }

@@ -1,32 +1,21 @@
 #include "host/transport.h"
 
-#include <malloc.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "host/listener.h"
+#include "host/memory.h"
 
 #define START_TIMEOUT_MS 10000
 #define ENROLS_DEFAULT   60
-
-/* malloc keeps freed blocks of messages instead of mapping each anew: a third
- * of the processor time of 1 MB messages. */
-#define MMAP_THRESHOLD_BYTES (32 << 20)
-#define TRIM_THRESHOLD_BYTES (1 << 30)
 
 struct tb_transport {
     tb_actor *actor;
     tb_descriptors descriptors;
     tb_listener l;
 };
-
-static void prepare_process(void)
-{
-    (void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
-    (void)mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
-}
 
 static void destroy(tb_transport **transport)
 {
@@ -78,7 +67,7 @@ tb_rc tb_transport_start(tb_transport **out,
     t->l.order = order_of(0, options);
     t->l.enrols_per_minute =
         or_default(options->enrols_per_minute, ENROLS_DEFAULT);
-    prepare_process();
+    tb_memory_prepare();
     tb_rc rc =
         tb_descriptors_prepare(&t->descriptors, options->max_connections, err);
     t->l.max_connections = t->descriptors.connections;
