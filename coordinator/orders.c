@@ -590,6 +590,8 @@ static tb_rc take_verdict(tb_daemon *d, tb_errand *errand, tb_err *err)
         log_failed(t);
     } else if (v->n_blocks > 0) {
         log_found(t);
+    } else if (t->order->kind == TB_ORDER_AGGREGATE) {
+        tb_intake_close_sum(t->round->intake); /* an evaluation has its room */
     }
     tb_event event = {.kind = TB_EV_VERDICT, .verdict = v};
     tb_rc rc = tb_daemon_event(d, &event, err);
