@@ -1,0 +1,54 @@
+# The coordinator's memory over the life of a run with a large model: its start,
+# a round, a restart in the middle of it, aggregation, evaluation, and the end.
+. "$(dirname "$0")/lib.sh"
+
+n=3
+model=$((4 * (784 * 12000 + 12000 + 12000 * 10 + 10)))
+make_parts 1
+tributaryd init "$TRIBUTARY_DIR" >/dev/null
+bench-load members "$TRIBUTARY_DIR" $n
+cat >"$tmp/job.yaml" <<YAML
+name: large
+model: {new: mlp:784-12000-10}
+data: {set: load, reader: idx, scale: 1/255}
+evaluate: held-out
+rounds: 2
+cohort: {target: $n, minimum: $n}
+YAML
+
+# within HALVES WHAT: since the last call the peak was at most so many halves of
+# a model, 32 MB and 32 KB a client.
+within() {
+    local kb bound=$((($1 * model / 2 + (32 << 20) + n * (32 << 10)) >> 10))
+    kb=$(awk '/VmHWM/ {print $2}' "/proc/${pid[daemon]}/status")
+    echo "$2: $kb kB, at most $bound kB"
+    [ "$kb" -le $bound ] || fail "$2: $kb kB of memory, over $bound kB"
+    echo 5 >"/proc/${pid[daemon]}/clear_refs"
+}
+
+daemon
+tributaryd start "$tmp/job.yaml" >/dev/null
+within 5 "the start of the job"
+coproc load { bench-load tributary "$TRIBUTARY_DIR" 0 $n 2>>"$tmp/load.log"; }
+echo connect >&"${load[1]}"
+one_is_in() {
+    tributaryd status | grep -qE '^  round .*: [1-3] of '
+}
+until_ok 60 one_is_in
+within 5 "until an update is in"
+kill_hard daemon
+daemon
+committed() {
+    tributaryd status --json | grep -q '"round": *2'
+}
+until_ok 120 committed
+within 5 "a restart in the round, its aggregation and evaluation"
+ended() {
+    tributaryd watch --json | grep -q '"event": *"end"'
+}
+until_ok 120 ended
+# Copies that are measured and written, and what zstd takes at its best level:
+# the bound is that of today, 2.5 models are promised.
+within 12 "the second round and the end"
+echo quit >&"${load[1]}"
+wait "$load_PID" 2>/dev/null || true
