@@ -469,6 +469,58 @@ static void the_offer_is_repeated_to_a_client_that_comes_back(void **state)
     tear_down(&b);
 }
 
+static void more_are_asked_than_wanted_and_the_last_is_late(void **state)
+{
+    bench b;
+    (void)state;
+    set_up(&b);
+    tb_run_params run = run_of_two();
+    run.over_selection = 1.5;
+    tb_event start = {.kind = TB_EV_START, .params = &run};
+    step_ok(&b, &start);
+    check_in(&b, "anna");
+    check_in(&b, "bert");
+    check_in(&b, "carl");
+    static const char *const names[] = {"anna", "bert", "carl"};
+    for (size_t i = 0; i < 3; i++) {
+        check_sent(&b, names[i], TB_MSG_OFFER);
+    }
+    answer(&b, (tb_verdict){.order = the_order(&b, TB_ORDER_OPEN_ROUND)->id});
+    accept(&b, "carl", 3);
+    accept(&b, "anna", 1);
+    the_order(&b, TB_ORDER_AGGREGATE); /* two is what was wanted */
+    tb_msg begin = begin_of(&b, 2);
+    say(&b, "bert", &begin, 0, 0);
+    check_refused(&b, "bert", TB_REFUSE_LATE);
+    tear_down(&b);
+}
+
+static void the_deadline_cuts_off_who_is_slow(void **state)
+{
+    bench b;
+    (void)state;
+    set_up(&b);
+    open_round(&b);
+    accept(&b, "anna", 1);
+    tb_msg begin = begin_of(&b, 2);
+    say(&b, "bert", &begin, 0, 0);
+    send_block(&b, "bert", 2, 0);
+    answer(&b, (tb_verdict){.order = the_order(&b, TB_ORDER_ADD_BLOCK)->id,
+                            .weight = 77});
+    tick(&b, 59999);
+    CHECK(!has_order(&b));
+    tick(&b, 60000); /* what he had sent is taken out of the sum */
+    const tb_order *drop = the_order(&b, TB_ORDER_DROP_UPLOAD);
+    CHECK(drop->index == 1);
+    answer(&b, (tb_verdict){.order = drop->id});
+    the_order(&b, TB_ORDER_AGGREGATE); /* of one update: the minimum */
+    send_block(&b, "bert", 2, 1);
+    check_refused(&b, "bert", TB_REFUSE_STATE);
+    say(&b, "bert", &begin, 0, 0);
+    check_refused(&b, "bert", TB_REFUSE_LATE);
+    tear_down(&b);
+}
+
 /* Whether the run waits for the host, in the words of `status`. */
 static bool waits_for_host(const bench *b)
 {
@@ -522,6 +574,8 @@ int main(void)
         cmocka_unit_test(who_checks_in_too_early_is_told_the_same_time_again),
         cmocka_unit_test(too_many_sessions_are_refused_with_the_time_to_wait),
         cmocka_unit_test(fetches_become_chunks),
+        cmocka_unit_test(more_are_asked_than_wanted_and_the_last_is_late),
+        cmocka_unit_test(the_deadline_cuts_off_who_is_slow),
         cmocka_unit_test(what_the_host_lacked_is_told_until_it_has_it_again),
         cmocka_unit_test(a_payload_that_belongs_to_nothing_is_discarded),
         cmocka_unit_test(the_offer_is_repeated_to_a_client_that_comes_back),
