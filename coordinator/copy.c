@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/spare.h"
 #include "check.h"
 #include "crypto/crypto.h"
 #include "host/spool.h"
@@ -71,12 +72,12 @@ static tb_rc copy_bytes(int from, int to, uint64_t len, const char *path,
 static tb_rc copy_file(const char *from, const char *to, uint64_t len,
                        tb_err *err)
 {
-    int in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int in = tb_spare_open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
     if (in < 0) {
         return tb_fail_errno(err, errno, "%s", from);
     }
     tb_rc rc = TB_OK;
-    int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int fd = tb_spare_open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {
         rc = tb_fail_errno(err, errno, "%s", to);
     } else {
@@ -126,7 +127,7 @@ static bool is_special(const char *name)
 /* Every small file of a folder: keys, certificate, settings, endpoints. */
 static tb_rc copy_small_files(const char *from, const char *to, tb_err *err)
 {
-    DIR *entries = opendir(from);
+    DIR *entries = tb_spare_opendir(from);
     if (entries == NULL) {
         return tb_fail_errno(err, errno, "%s", from);
     }
@@ -401,7 +402,7 @@ static tb_rc check_copy(const tb_copy_options *o, const char *dir, tb_err *err)
  * try. */
 static void remove_tree(const char *dir)
 {
-    DIR *entries = opendir(dir);
+    DIR *entries = tb_spare_opendir(dir);
     for (struct dirent *e; entries != NULL && (e = readdir(entries)) != NULL;) {
         char path[PATH_BYTES];
         struct stat st;

@@ -1,4 +1,5 @@
 /* The page of metrics: names and units as Prometheus wants them. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -8,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/spare.h"
 #include "daemon.h"
 
 #define PAGE_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -130,13 +132,13 @@ static double resident_bytes(void)
 {
     double pages = 0.0;
     char text[128] = "";
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f != NULL) {
-        if (fgets(text, sizeof text, f) == NULL ||
+    int fd = tb_spare_open("/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
+    if (fd >= 0) {
+        if (read(fd, text, sizeof text - 1) <= 0 ||
             sscanf(text, "%*u %lf", &pages) != 1) {
             pages = 0.0;
         }
-        (void)fclose(f);
+        (void)close(fd);
     }
     return pages * (double)sysconf(_SC_PAGESIZE);
 }

@@ -67,14 +67,19 @@ static void give_back(void)
     errno = why;
 }
 
-int tb_spare_open(const char *path, int flags, mode_t mode)
+int tb_spare_openat(int dir, const char *path, int flags, mode_t mode)
 {
-    int fd = open(path, flags, mode);
+    int fd = openat(dir, path, flags, mode);
     if (fd < 0 && lend()) {
-        fd = open(path, flags, mode);
+        fd = openat(dir, path, flags, mode);
         give_back();
     }
     return fd;
+}
+
+int tb_spare_open(const char *path, int flags, mode_t mode)
+{
+    return tb_spare_openat(AT_FDCWD, path, flags, mode);
 }
 
 int tb_spare_temporary(char *path)

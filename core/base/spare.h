@@ -15,8 +15,10 @@
  * below. 0: for everybody. Errors: IO. */
 tb_rc tb_spare_keep(uint64_t limit, uint64_t spare, tb_err *err) TB_MUST_CHECK;
 
-/* open(2): a descriptor, or -1 and errno. */
+/* open(2), openat(2): a descriptor, or -1 and errno. */
 int tb_spare_open(const char *path, int flags, mode_t mode) TB_NONNULL(1);
+int tb_spare_openat(int dir, const char *path, int flags, mode_t mode)
+    TB_NONNULL(2);
 
 /* mkostemp(3), closed on exec. path ends in XXXXXX, and is written to. */
 int tb_spare_temporary(char *path) TB_NONNULL(1);

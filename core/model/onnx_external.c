@@ -9,6 +9,7 @@
 #include <generated/onnx.pb-c.h>
 
 #include "base/mem.h"
+#include "base/spare.h"
 #include "base/text.h"
 
 /* --- folder --------------------------------------------------------------- */
@@ -24,7 +25,7 @@ tb_rc tb_onnx_folder_open(tb_onnx_folder *folder, const char *path, tb_err *err)
     if (slash != NULL) {
         dir[slash == path ? 1 : slash - path] = '\0';
     }
-    folder->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    folder->fd = tb_spare_open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     tb_rc rc = folder->fd >= 0 ? TB_OK : tb_fail_errno(err, errno, "%s", dir);
     tb_mem_free(dir);
     return rc;
@@ -100,7 +101,8 @@ static tb_rc open_below(int *out, int folder, const char *location, tb_err *err)
     for (char *slash = strchr(at, '/'); slash != NULL;
          slash = strchr(at, '/')) {
         *slash = '\0';
-        fd = openat(dir, at, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        fd = tb_spare_openat(dir, at,
+                             O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
         if (dir != folder) {
             (void)close(dir);
         }
@@ -110,7 +112,8 @@ static tb_rc open_below(int *out, int folder, const char *location, tb_err *err)
             goto done;
         }
     }
-    fd = openat(dir, at, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    fd = tb_spare_openat(dir, at,
+                         O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 done:;
     int error = errno;
     if (dir != folder && dir >= 0) {

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/spare.h"
 #include "model/onnx_tensor.h"
 
 /* Reads a model whose folder is open. */
@@ -71,7 +72,7 @@ tb_rc tb_onnx_read_beside(tb_graph **out, const char *path,
                              .folder = &folder,
                              .values = TB_ONNX_VALUES_NONE};
     *out = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = tb_spare_open(path, O_RDONLY | O_CLOEXEC, 0);
     tb_rc rc = tb_onnx_folder_open(&folder, path, err);
     if (rc == TB_OK && fd < 0) {
         rc = tb_fail_errno(err, errno, "%s", path);
