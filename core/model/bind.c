@@ -358,12 +358,26 @@ tb_rc tb_data_fault_error(tb_data_fault *fault, tb_err *err)
 
 /* --- life ----------------------------------------------------------------- */
 
+/* What a value may take: a gradient is as large as what it is of. */
+static size_t most_bytes(const tb_graph *graph)
+{
+    size_t most = TB_BIND_MAX_BYTES;
+    for (size_t i = 0; i < graph->n_values; i++) {
+        const tb_value *value = graph->values[i];
+        if (value != NULL && value->data.data != NULL &&
+            tb_tensor_bytes(&value->data) > most) {
+            most = tb_tensor_bytes(&value->data);
+        }
+    }
+    return most;
+}
+
 static tb_rc binder_new(tb_binder *b, const tb_graph *graph,
                         const tb_bind_options *options, tb_err *err)
 {
     *b = (tb_binder){.options = options,
                      .max_bytes = options->max_bytes > 0 ? options->max_bytes
-                                                         : TB_BIND_MAX_BYTES};
+                                                         : most_bytes(graph)};
     if (options->batch == 0) {
         return tb_fail(err, TB_E_USAGE, "model: a batch of 0 rows");
     }

@@ -11,7 +11,8 @@ typedef struct tb_bind_options {
     size_t batch;     /* for every first dimension of an input that is
                        * TB_DIM_ANY; 0 is an error */
     bool training;    /* Dropout drops; nothing that trains is folded */
-    size_t max_bytes; /* of any one value; 0: TB_BIND_MAX_BYTES */
+    size_t max_bytes; /* of any one value; 0: TB_BIND_MAX_BYTES, or those of the
+                       * largest initialiser: the model has as many itself */
 } tb_bind_options;
 
 #define TB_BIND_MAX_BYTES ((size_t)1 << 30)

@@ -266,6 +266,43 @@ static void a_promise_of_terabytes_allocates_nothing(void **state)
     CHECK(tb_mem_live() == 0);
 }
 
+/* 1.6 GB that are zeros, and so take nothing. */
+static tb_value_id add_large(tb_graph *graph)
+{
+    tb_err err;
+    tb_tensor t;
+    tb_value_id id = TB_ID_NONE;
+    CHECK_OK(tb_tensor_map(&t, TB_F32, &TB_SHAPE(20000, 20000), -1, 0, &err),
+             err);
+    CHECK_OK(tb_graph_take_data(graph, &id, "large", TB_ROLE_PARAM, &t, &err),
+             err);
+    return id;
+}
+
+static void a_value_may_be_as_large_as_a_parameter_and_no_larger(void **state)
+{
+    (void)state;
+    tb_err err;
+    tb_value_id x;
+    tb_bound *bound = NULL;
+    const tb_bind_options options = {.batch = 1};
+    const tb_attr axis = {.name = "axis", .kind = TB_ATTR_INT, .i = 0};
+    tb_graph *graph = start(&x);
+    tb_value_id large = add_large(graph);
+    size_t before = tb_mem_bytes();
+    tb_mem_peak_reset();
+    tb_value_id y = apply(graph, "Neg", large, TB_ID_NONE, NULL);
+    CHECK_OK(tb_graph_add_output(graph, y, &err), err);
+    CHECK_OK(tb_bind_new(&bound, graph, &options, &err), err);
+    tb_bind_free(&bound);
+    tb_value_id twice = apply(graph, "Concat", large, large, &axis);
+    CHECK_OK(tb_graph_add_output(graph, twice, &err), err);
+    CHECK_ERR(tb_bind_new(&bound, graph, &options, &err), TB_E_LIMIT, err,
+              "over 1600000000 bytes");
+    CHECK(tb_mem_peak_bytes() - before < (size_t)1 << 20);
+    tb_graph_free(&graph);
+}
+
 static void what_goes_beyond_the_bound_of_folding_stays_a_call(void **state)
 {
     tb_value_id filled = TB_ID_NONE;
@@ -321,6 +358,7 @@ int main(void)
         cmocka_unit_test(nothing_that_trains_is_folded),
         cmocka_unit_test(a_constant_index_out_of_range_names_its_node),
         cmocka_unit_test(a_promise_of_terabytes_allocates_nothing),
+        cmocka_unit_test(a_value_may_be_as_large_as_a_parameter_and_no_larger),
         cmocka_unit_test(what_goes_beyond_the_bound_of_folding_stays_a_call),
         cmocka_unit_test(binding_survives_each_allocation_failing),
     };
