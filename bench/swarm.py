@@ -109,11 +109,11 @@ class Coordinator(Fleet):
             time.sleep(0.02)
         return time.monotonic() - began
 
-    def job(self, model, n, rounds=1):
+    def job(self, model, n, rounds=1, more=""):
         path = self.path("job.yaml")
         with open(path, "w", encoding="ascii") as f:
             f.write(f"name: load\nmodel:\n  new: {model}\ndata:\n  set: load\n"
                     "  reader: idx\n"
                     f"rounds: {rounds}\ncohort:\n  target: {n}\n"
-                    f"  minimum: {n}\n")
+                    f"  minimum: {n}\n{more}")
         return path
