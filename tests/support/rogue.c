@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -173,13 +174,30 @@ static void say_hello(rogue *r, const char *name, const char *data_set)
     member_say(&r->member, &msg, NULL, 0);
 }
 
+/* Says it again after the time it is told, when it came too often. */
+static void begin_session(rogue *r, const char *data_set)
+{
+    for (bool early = true; early;) {
+        tb_msg msg;
+        say_hello(r, r->member.home.fed.client.text, data_set);
+        hear(r, &msg, TB_MSG_WELCOME, 0);
+        early = msg.kind == TB_MSG_REFUSE &&
+                msg.u.refuse.code == TB_REFUSE_RATE;
+        if (early) {
+            uint64_t ms = msg.u.refuse.retry_ms;
+            struct timespec pause = {(time_t)(ms / 1000),
+                                     (long)(ms % 1000) * 1000000};
+            (void)nanosleep(&pause, NULL);
+        }
+        tb_msg_release(&msg);
+    }
+}
+
 static void take_part(rogue *r, const char *data_set)
 {
     tb_msg msg;
     tb_err err;
-    say_hello(r, r->member.home.fed.client.text, data_set);
-    hear(r, &msg, TB_MSG_WELCOME, 0);
-    tb_msg_release(&msg);
+    begin_session(r, data_set);
     say_kind(r, TB_MSG_CHECK_IN);
     hear(r, &msg, TB_MSG_OFFER, 0);
     if (msg.kind != TB_MSG_OFFER) {
