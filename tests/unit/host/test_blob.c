@@ -378,7 +378,7 @@ static void no_sweep_takes_what_a_command_puts_in(void **state)
 
 static bool touch(const char *folder, const char *name)
 {
-    char path[640];
+    char path[704];
     (void)snprintf(path, sizeof path, "%s/aa/%s", folder, name);
     int fd = open(path, O_WRONLY | O_CREAT, 0600);
     return fd >= 0 && close(fd) == 0;
