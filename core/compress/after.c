@@ -3,10 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/onnx.h"
-
-#define ONNX_MAX_BYTES ((size_t)1 << 31)
-
 /* The initialiser behind the second operand of a linear node, straight or
  * through DequantizeLinear, or NULL. */
 static const tb_tensor *weight_of(const tb_graph *graph, const tb_node *node)
@@ -42,23 +38,18 @@ double tb_sparsity(const tb_graph *graph)
     return n > 0 ? (double)n_zero / (double)n : 0.0;
 }
 
-/* Appends a stage, written and measured; *graph is taken. */
+/* Appends a stage, measured; *graph is taken. */
 static tb_rc add_stage(tb_after *out, const char *name, tb_graph **graph_take,
                        const tb_after_options *options, tb_err *err)
 {
     tb_stage *s = &out->stage[out->n++];
-    *s = (tb_stage){.name = name,
-                    .graph = *graph_take,
-                    .accuracy = (double)NAN,
-                    .latency_ms = (double)NAN};
+    *s =
+        (tb_stage){.name = name, .graph = *graph_take, .accuracy = (double)NAN};
     *graph_take = NULL;
-    tb_buf_init(&s->onnx, ONNX_MAX_BYTES);
     s->sparsity = tb_sparsity(s->graph);
-    tb_rc rc = tb_onnx_write(&s->onnx, s->graph, err);
-    if (rc == TB_OK && options->accuracy != NULL) {
-        rc = options->accuracy(options->arg, s->graph, &s->accuracy, err);
-    }
-    return rc;
+    return options->accuracy == NULL
+               ? TB_OK
+               : options->accuracy(options->arg, s->graph, &s->accuracy, err);
 }
 
 /* Whether the newest stage is good enough. */
@@ -125,15 +116,11 @@ static tb_rc run_pass(tb_after *out, const char *pass_name, const char *name,
     return rc == TB_OK ? guard(out, options, err) : rc;
 }
 
-tb_rc tb_after_run(tb_after *out, const tb_graph *graph,
+tb_rc tb_after_run(tb_after *out, tb_graph **graph_take,
                    const tb_after_options *options, tb_err *err)
 {
-    tb_graph *first = NULL;
     *out = (tb_after){.n = 0};
-    tb_rc rc = tb_graph_clone(&first, graph, err);
-    if (rc == TB_OK) {
-        rc = add_stage(out, "fp32", &first, options, err);
-    }
+    tb_rc rc = add_stage(out, "fp32", graph_take, options, err);
     if (rc == TB_OK && options->prune != NULL) {
         rc = run_pass(out, options->prune, "pruned", options, err);
     }
@@ -143,7 +130,6 @@ tb_rc tb_after_run(tb_after *out, const tb_graph *graph,
     if (rc != TB_OK && rc != TB_E_REFUSED) {
         tb_after_release(out);
     }
-    tb_graph_free(&first);
     return rc;
 }
 
@@ -151,7 +137,6 @@ void tb_after_release(tb_after *after)
 {
     for (size_t i = 0; i < after->n; i++) {
         tb_graph_free(&after->stage[i].graph);
-        tb_buf_release(&after->stage[i].onnx);
     }
     *after = (tb_after){.n = 0};
 }

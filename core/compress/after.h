@@ -1,6 +1,6 @@
 /* core/compress/after.h - what happens to a model after training: prune, then
  * quantise, each stage measured, and a guard that refuses what lost too much.
- * Knows neither files nor registry: the caller gets each stage's ONNX. */
+ * Knows neither files nor registry: the caller gets each stage's graph. */
 #ifndef TB_COMPRESS_AFTER_H
 #define TB_COMPRESS_AFTER_H
 
@@ -30,12 +30,10 @@ typedef struct tb_after_options {
 } tb_after_options;
 
 typedef struct tb_stage {
-    const char *name;  /* "fp32", "pruned", then the pass: "int8", "pow2" */
-    tb_graph *graph;   /* owned */
-    tb_buf onnx;       /* owned: its bytes */
-    double accuracy;   /* NaN without a measure */
-    double sparsity;   /* share of zeros among the weights of linear layers */
-    double latency_ms; /* of one sample: for the caller to fill in; NaN */
+    const char *name; /* "fp32", "pruned", then the pass: "int8", "pow2" */
+    tb_graph *graph;  /* owned */
+    double accuracy;  /* NaN without a measure */
+    double sparsity;  /* share of zeros among the weights of linear layers */
 } tb_stage;
 
 typedef struct tb_after {
@@ -43,11 +41,11 @@ typedef struct tb_after {
     size_t n;
 } tb_after;
 
-/* Runs all stages on graph. On failure *out is empty, but for REFUSED: then it
+/* Runs all stages on *graph_take, which becomes the first one's. On failure *out is empty, but for REFUSED: then it
  * holds the stages up to the one that lost too much. Release always. Errors:
  * REFUSED (the guard: says by how much), and those of the passes, of
- * tb_calibrate, of tb_onnx_write and of the accuracy function. */
-tb_rc tb_after_run(tb_after *out, const tb_graph *graph,
+ * tb_calibrate and of the accuracy function. */
+tb_rc tb_after_run(tb_after *out, tb_graph **graph_take,
                    const tb_after_options *options, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 void tb_after_release(tb_after *after) TB_NONNULL(1);

@@ -337,6 +337,29 @@ void tb_blob_give_memory(void *arg, void *p)
 static const ZSTD_customMem zstd_memory = {tb_blob_take_memory,
                                            tb_blob_give_memory, NULL};
 
+tb_rc tb_blob_set_level(ZSTD_CCtx *context, int level, uint64_t len,
+                        tb_err *err)
+{
+    const struct {
+        ZSTD_cParameter name;
+        int value;
+        bool always;
+    } set[] = {{ZSTD_c_compressionLevel, level, true},
+               {ZSTD_c_windowLog, TB_BLOB_WINDOW_LOG, false},
+               {ZSTD_c_hashLog, TB_BLOB_TABLE_LOG, false},
+               {ZSTD_c_chainLog, TB_BLOB_TABLE_LOG, false}};
+    size_t rc = ZSTD_CCtx_setPledgedSrcSize(context, len);
+    for (size_t i = 0; i < sizeof set / sizeof set[0] && !ZSTD_isError(rc);
+         i++) {
+        if (set[i].always || level > TB_BLOB_LEVEL_FAST) {
+            rc = ZSTD_CCtx_setParameter(context, set[i].name, set[i].value);
+        }
+    }
+    return ZSTD_isError(rc)
+               ? tb_fail(err, TB_E_NOMEM, "zstd: %s", ZSTD_getErrorName(rc))
+               : TB_OK;
+}
+
 static tb_rc pack(const uint8_t *raw, size_t len, int level, tb_buf *out,
                   tb_err *err)
 {
@@ -347,16 +370,17 @@ static tb_rc pack(const uint8_t *raw, size_t len, int level, tb_buf *out,
         return rc;
     }
     ZSTD_CCtx *context = ZSTD_createCCtx_advanced(zstd_memory);
-    size_t n = context == NULL ? 0
-                               : ZSTD_compressCCtx(context, out->data, room,
-                                                   raw, len, level);
-    (void)ZSTD_freeCCtx(context);
-    if (context == NULL || ZSTD_isError(n)) {
-        return tb_fail(err, TB_E_NOMEM, "zstd: %s",
-                       context == NULL ? "no memory" : ZSTD_getErrorName(n));
+    rc = context != NULL ? tb_blob_set_level(context, level, len, err)
+                         : tb_fail(err, TB_E_NOMEM, "zstd: no memory");
+    if (rc == TB_OK) {
+        size_t n = ZSTD_compress2(context, out->data, room, raw, len);
+        rc = ZSTD_isError(n)
+                 ? tb_fail(err, TB_E_NOMEM, "zstd: %s", ZSTD_getErrorName(n))
+                 : TB_OK;
+        out->len = rc == TB_OK ? n : 0;
     }
-    out->len = n;
-    return TB_OK;
+    (void)ZSTD_freeCCtx(context);
+    return rc;
 }
 
 tb_rc tb_blobs_put(tb_blobs *blobs, const uint8_t *raw, size_t len, int level,

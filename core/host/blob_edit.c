@@ -210,13 +210,8 @@ static tb_rc pack(stream *s, uint64_t bytes, int level, tb_err *err)
 {
     ZSTD_CCtx *context = ZSTD_createCCtx_advanced(zstd_memory);
     size_t n = 1;
-    tb_rc rc = TB_OK;
-    if (context == NULL ||
-        ZSTD_isError(
-            ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) ||
-        ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(context, bytes))) {
-        rc = tb_fail(err, TB_E_NOMEM, "zstd");
-    }
+    tb_rc rc = context != NULL ? tb_blob_set_level(context, level, bytes, err)
+                               : tb_fail(err, TB_E_NOMEM, "zstd");
     while (rc == TB_OK && n > 0 && (rc = next_piece(s, &n, err)) == TB_OK) {
         ZSTD_inBuffer in = {s->in, n, 0};
         ZSTD_EndDirective mode = n == 0 ? ZSTD_e_end : ZSTD_e_continue;

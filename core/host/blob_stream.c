@@ -181,11 +181,8 @@ static tb_rc pack_file(sink *to, int fd, const char *path, int level,
     uint64_t done = 0;
     tb_hasher_init(&raw);
     tb_rc rc = open_stream(&s, true, err);
-    if (rc == TB_OK &&
-        (ZSTD_isError(
-             ZSTD_CCtx_setParameter(s.pack, ZSTD_c_compressionLevel, level)) ||
-         ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(s.pack, ref->raw_bytes)))) {
-        rc = tb_fail(err, TB_E_NOMEM, "zstd");
+    if (rc == TB_OK) {
+        rc = tb_blob_set_level(s.pack, level, ref->raw_bytes, err);
     }
     for (size_t n = 1; rc == TB_OK && n > 0; done += n) {
         rc = read_piece(fd, path, s.in, &n, err);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "compress/after.h"
+#include "model/onnx.h"
 #include "model/onnx_external.h"
 #include "model/preprocess.h"
 #include "work/model.h"
@@ -125,11 +126,12 @@ tb_rc tb_work_put_spec(tb_manifest *m, const tb_predictor *predictor,
                        : rc;
 }
 
-/* What goes in and comes out of every artefact, read off one of them. */
-static tb_rc put_spec(tb_manifest *m, const tb_buf *onnx, tb_err *err)
+/* What goes in and comes out of every artefact, read off one of them, which is
+ * taken. */
+static tb_rc put_spec(tb_manifest *m, tb_graph **graph_take, tb_err *err)
 {
     tb_predictor *predictor = NULL;
-    tb_rc rc = tb_predictor_new(&predictor, onnx->data, onnx->len, err);
+    tb_rc rc = tb_predictor_of(&predictor, graph_take, err);
     if (rc == TB_OK) {
         rc = tb_work_put_spec(m, predictor, err);
     }
@@ -147,8 +149,9 @@ static tb_artefact_role role_of(const char *stage)
     return TB_ARTEFACT_ROLE_END;
 }
 
-static tb_rc put_artefact(tb_manifest *m, const tb_work_finish *f,
-                          const tb_stage *stage, tb_err *err)
+/* The next artefact of m, which put_artefact will store: what it is worth. */
+static tb_rc measure_stage(tb_manifest *m, const tb_work_finish *f,
+                           const tb_stage *stage, tb_err *err)
 {
     tb_artefact *a = &m->artefacts[m->n_artefacts];
     tb_score score = {0};
@@ -164,13 +167,39 @@ static tb_rc put_artefact(tb_manifest *m, const tb_work_finish *f,
         a->accuracy = (float)f->metrics->accuracy;
         m->metrics.n_samples = f->metrics->samples;
     }
-    if (rc == TB_OK) {
-        rc = f->put(f->arg, &stage->onnx, a, err);
-    }
+    return rc;
+}
+
+static tb_rc put_artefact(tb_manifest *m, const tb_work_finish *f,
+                          const tb_buf *onnx, tb_err *err)
+{
+    tb_artefact *a = &m->artefacts[m->n_artefacts];
+    tb_rc rc = f->put(f->arg, onnx, a, err);
     if (rc == TB_OK) {
         m->n_artefacts++;
         m->standard = a->role; /* the last stage is the one to use */
     }
+    return rc;
+}
+
+/* One stage, whose graph is freed: a model is there twice at most. */
+static tb_rc put_stage(tb_manifest *m, const tb_work_finish *f, tb_stage *stage,
+                       tb_err *err)
+{
+    tb_buf onnx;
+    tb_buf_init(&onnx, tb_onnx_limits_local.bytes);
+    tb_rc rc = measure_stage(m, f, stage, err);
+    if (rc == TB_OK) {
+        rc = tb_onnx_write(&onnx, stage->graph, err);
+    }
+    if (rc == TB_OK && m->n_artefacts == 0) {
+        rc = put_spec(m, &stage->graph, err);
+    }
+    tb_graph_free(&stage->graph);
+    if (rc == TB_OK) {
+        rc = put_artefact(m, f, &onnx, err);
+    }
+    tb_buf_release(&onnx);
     return rc;
 }
 
@@ -190,14 +219,14 @@ static void begin_manifest(tb_manifest *m, const tb_work_finish *f)
         isfinite(f->metrics->loss) ? (float)f->metrics->loss : 0.0F;
 }
 
-static tb_rc put_all(tb_buf *out, const tb_work_finish *f,
-                     const tb_after *after, tb_err *err)
+static tb_rc put_all(tb_buf *out, const tb_work_finish *f, tb_after *after,
+                     tb_err *err)
 {
     tb_manifest m;
+    tb_rc rc = TB_OK;
     begin_manifest(&m, f);
-    tb_rc rc = put_spec(&m, &after->stage[0].onnx, err);
     for (size_t i = 0; i < after->n && rc == TB_OK; i++) {
-        rc = put_artefact(&m, f, &after->stage[i], err);
+        rc = put_stage(&m, f, &after->stage[i], err);
     }
     if (rc == TB_OK) {
         rc = tb_manifest_encode(&m, out, err);
@@ -229,25 +258,29 @@ static tb_rc put_beside(tb_manifest *m, const tb_work_finish *f,
                         tb_graph *graph, tb_err *err)
 {
     tb_model_file *file = &m->files[0];
-    tb_stage stage = {.name = "fp32", .graph = graph};
+    const tb_stage stage = {
+        .name = "fp32", .graph = graph, .sparsity = tb_sparsity(graph)};
+    tb_buf onnx;
     tb_onnx_layout layout = {
         .parts = tb_mem_array(2 * graph->n_values, sizeof layout.parts[0])};
-    tb_buf_init(&stage.onnx, tb_onnx_limits_local.bytes);
+    tb_buf_init(&onnx, tb_onnx_limits_local.bytes);
     tb_rc rc = layout.parts == NULL
                    ? tb_fail(err, TB_E_NOMEM, "a model's data")
-                   : write_beside(&stage.onnx, &layout, graph, file, err);
+                   : write_beside(&onnx, &layout, graph, file, err);
     if (rc == TB_OK) {
         rc = f->put_data(f->arg, layout.parts, layout.n_parts, file, err);
     }
     if (rc == TB_OK) {
         m->n_files = 1;
-        stage.sparsity = tb_sparsity(graph);
-        rc = write_beside(&stage.onnx, &layout, graph, file, err);
+        rc = write_beside(&onnx, &layout, graph, file, err);
     }
     if (rc == TB_OK) {
-        rc = put_artefact(m, f, &stage, err);
+        rc = measure_stage(m, f, &stage, err);
     }
-    tb_buf_release(&stage.onnx);
+    if (rc == TB_OK) {
+        rc = put_artefact(m, f, &onnx, err);
+    }
+    tb_buf_release(&onnx);
     tb_mem_free(layout.parts);
     return rc;
 }
@@ -257,22 +290,17 @@ static tb_rc finish_beside(tb_buf *out, const tb_work_finish *f,
                            tb_graph **graph_take, tb_err *err)
 {
     tb_manifest m;
-    tb_predictor *predictor = NULL;
     begin_manifest(&m, f);
     tb_rc rc = tb_name_set(&m.files[0].name, tb_work_data_name(*graph_take))
                    ? put_beside(&m, f, *graph_take, err)
                    : tb_fail(err, TB_E_MALFORMED, "%s: not the name of a file",
                              TB_WORK_DATA_KEY);
     if (rc == TB_OK) {
-        rc = tb_predictor_of(&predictor, graph_take, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_work_put_spec(&m, predictor, err);
+        rc = put_spec(&m, graph_take, err);
     }
     if (rc == TB_OK) {
         rc = tb_manifest_encode(&m, out, err);
     }
-    tb_predictor_free(&predictor);
     tb_manifest_release(&m);
     return rc;
 }
@@ -312,15 +340,10 @@ tb_rc tb_work_check_publish(const tb_job *job, const tb_run_params *params,
     m.artefacts[0] = (tb_artefact){
         .role = TB_ARTEFACT_FP32, .raw_bytes = 1, .stored_bytes = 1};
     tb_buf_init(&bytes, TB_MANIFEST_BYTES_MAX);
-    tb_predictor *predictor = NULL;
     tb_rc rc = check_beside(&m, job, *graph_take, err);
     if (rc == TB_OK) {
-        rc = tb_predictor_of(&predictor, graph_take, err);
+        rc = put_spec(&m, graph_take, err);
     }
-    if (rc == TB_OK) {
-        rc = tb_work_put_spec(&m, predictor, err);
-    }
-    tb_predictor_free(&predictor);
     if (rc == TB_OK) {
         rc = tb_manifest_encode(&m, &bytes, err);
     }
@@ -389,7 +412,7 @@ tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
         return rc;
     }
     if (rc == TB_OK) {
-        rc = tb_after_run(&after, graph, &options, err);
+        rc = tb_after_run(&after, &graph, &options, err);
     }
     if (rc == TB_OK) {
         rc = put_all(manifest, finish, &after, err);

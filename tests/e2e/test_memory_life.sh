@@ -47,8 +47,6 @@ ended() {
     tributaryd watch --json | grep -q '"event": *"end"'
 }
 until_ok 120 ended
-# Copies that are measured and written, and what zstd takes at its best level:
-# the bound is that of today, 2.5 models are promised.
-within 12 "the second round and the end"
+within 5 "the second round and the end"
 echo quit >&"${load[1]}"
 wait "$load_PID" 2>/dev/null || true

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "compress/after.h"
+#include "model/onnx.h"
 #include "support/trained.h"
 
 static const struct {
@@ -39,25 +40,28 @@ static const struct {
 static tb_rc report(const tb_stage *s, const char *name, const char *dir,
                     tb_dataset *test, tb_err *err)
 {
-    size_t room = ZSTD_compressBound(s->onnx.len);
     char file[64];
     double accuracy = 0.0;
+    tb_buf onnx;
+    void *packed = NULL;
     (void)snprintf(file, sizeof file, "%s.onnx", name);
     char *path = tb_file_join(dir, file);
-    void *packed = tb_mem_array(room, 1);
-    tb_rc rc = TB_E_NOMEM;
-    if (path != NULL && packed != NULL) {
-        rc = tb_file_write(path, s->onnx.data, s->onnx.len, 0644, err);
+    tb_buf_init(&onnx, (size_t)1 << 31);
+    tb_rc rc = path != NULL ? tb_onnx_write(&onnx, s->graph, err) : TB_E_NOMEM;
+    size_t room = ZSTD_compressBound(onnx.len);
+    if (rc == TB_OK) {
+        rc = tb_file_write(path, onnx.data, onnx.len, 0644, err);
     }
     if (rc == TB_OK) {
         rc = tb_test_accuracy(test, s->graph, &accuracy, err);
     }
-    if (rc == TB_OK) {
-        size_t n = ZSTD_compress(packed, room, s->onnx.data, s->onnx.len, 19);
-        (void)printf("%-18s %8zu %8zu %.4f %.3f\n", name, s->onnx.len, n,
-                     accuracy, s->sparsity);
+    if (rc == TB_OK && (packed = tb_mem_array(room, 1)) != NULL) {
+        size_t n = ZSTD_compress(packed, room, onnx.data, onnx.len, 19);
+        (void)printf("%-18s %8zu %8zu %.4f %.3f\n", name, onnx.len, n, accuracy,
+                     s->sparsity);
     }
     tb_mem_free(packed);
+    tb_buf_release(&onnx);
     tb_mem_free(path);
     return rc;
 }
@@ -88,8 +92,12 @@ int main(int argc, char **argv)
                                     .quantise = rows[i].quantise,
                                     .calibrate = f.held,
                                     .percentile = rows[i].percentile};
-        tb_after after;
-        rc = tb_after_run(&after, graph, &o, &err);
+        tb_after after = {.n = 0};
+        tb_graph *copy = NULL;
+        rc = tb_graph_clone(&copy, graph, &err);
+        if (rc == TB_OK) {
+            rc = tb_after_run(&after, &copy, &o, &err);
+        }
         if (rc == TB_OK) {
             rc = report(&after.stage[after.n - 1], rows[i].name, argv[3],
                         f.test, &err);
