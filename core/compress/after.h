@@ -41,10 +41,10 @@ typedef struct tb_after {
     size_t n;
 } tb_after;
 
-/* Runs all stages on *graph_take, which becomes the first one's. On failure *out is empty, but for REFUSED: then it
- * holds the stages up to the one that lost too much. Release always. Errors:
- * REFUSED (the guard: says by how much), and those of the passes, of
- * tb_calibrate and of the accuracy function. */
+/* Runs all stages on *graph_take, which becomes the first one's. On failure
+ * *out is empty, but for REFUSED: then it holds the stages up to the one that
+ * lost too much. Release always. Errors: REFUSED (the guard: says by how much),
+ * and those of the passes, of tb_calibrate and of the accuracy function. */
 tb_rc tb_after_run(tb_after *out, tb_graph **graph_take,
                    const tb_after_options *options, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;

@@ -181,8 +181,8 @@ static void begin_session(rogue *r, const char *data_set)
         tb_msg msg;
         say_hello(r, r->member.home.fed.client.text, data_set);
         hear(r, &msg, TB_MSG_WELCOME, 0);
-        early = msg.kind == TB_MSG_REFUSE &&
-                msg.u.refuse.code == TB_REFUSE_RATE;
+        early =
+            msg.kind == TB_MSG_REFUSE && msg.u.refuse.code == TB_REFUSE_RATE;
         if (early) {
             uint64_t ms = msg.u.refuse.retry_ms;
             struct timespec pause = {(time_t)(ms / 1000),
