@@ -286,7 +286,7 @@ static tb_rc open_folder(tb_daemon *d, tb_err *err)
     tb_rec_coordinator_key last;
     if (tb_coordinator_key(d->state.machine, &last) &&
         last.step == TB_ROTATION_IN_USE) {
-        rc = tb_keys_settle(d->state.folder, &last.move.certificate, err);
+        rc = tb_daemon_settle_move(d, &last, err);
     }
     if (rc != TB_OK) {
         tb_mem_free(beside);

@@ -184,9 +184,11 @@ tb_rc tb_daemon_advertised(const tb_daemon *d, const char *bound,
                            char out[static TB_ENDPOINT_BYTES], tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
-/* Writes down where the doors of now are. Errors: FULL, IO. */
-tb_rc tb_daemon_remember_doors(tb_daemon *d, tb_err *err)
-    TB_NONNULL(1) TB_MUST_CHECK;
+/* Writes down where the doors are bound from now on, for the next start.
+ * Errors: FULL, IO. */
+tb_rc tb_daemon_remember_doors(const tb_daemon *d, const char *listen,
+                               const char *enrol, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
 /* --- enrol.c, requests.c -------------------------------------------------- */
 
@@ -324,6 +326,11 @@ const uint8_t *tb_daemon_signer(const tb_member *m, const tb_order *order)
  * as tb_keys_read_next, tb_transport_open_pair. */
 tb_rc tb_daemon_take_up_move(tb_daemon *d, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Brings keys, certificate and doors in the folder to those of a finished
+ * change, unless they are. Errors: FULL, IO, MALFORMED. */
+tb_rc tb_daemon_settle_move(tb_daemon *d, const tb_rec_coordinator_key *r,
+                            tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Tells a client where the coordinator is to be found, if that is news. */
 void tb_daemon_tell_move(tb_daemon *d, const tb_name *client) TB_NONNULL(1, 2);

@@ -240,6 +240,15 @@ static tb_rc move_key(const tb_folder *folder, tb_folder_item from,
     return TB_OK;
 }
 
+tb_rc tb_keys_settled(bool *settled, const tb_folder *folder,
+                      const tb_certificate *certificate, tb_err *err)
+{
+    tb_keys now = {0};
+    tb_rc rc = read_certificate(&now, folder, err);
+    *settled = rc == TB_OK && now.certificate.serial >= certificate->serial;
+    return rc;
+}
+
 /* The certificate's file comes last: while it is the old one, this is not
  * done. */
 tb_rc tb_keys_settle(const tb_folder *folder, const tb_certificate *certificate,

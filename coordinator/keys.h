@@ -56,6 +56,12 @@ void tb_keys_adopt(tb_keys *keys, tb_sign_key **sign_take,
                    tb_box_key **curve_take, const tb_certificate *certificate)
     TB_NONNULL(1, 2, 3, 4);
 
+/* Whether the certificate in the folder is this one, or a newer one. Errors:
+ * IO, MALFORMED. */
+tb_rc tb_keys_settled(bool *settled, const tb_folder *folder,
+                      const tb_certificate *certificate, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
 /* Puts the next keys and their certificate in the place of the old ones, or
  * finishes what a kill left halfway; nothing when it is done. Errors: IO. */
 tb_rc tb_keys_settle(const tb_folder *folder, const tb_certificate *certificate,

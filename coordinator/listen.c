@@ -54,13 +54,12 @@ static void remembered(const tb_daemon *d, endpoints *at)
     tb_buf_release(&text);
 }
 
-tb_rc tb_daemon_remember_doors(tb_daemon *d, tb_err *err)
+tb_rc tb_daemon_remember_doors(const tb_daemon *d, const char *listen,
+                               const char *enrol, tb_err *err)
 {
     char text[4 * TB_PATH_BYTES];
     int n = snprintf(text, sizeof text, "%s %s\n%s %s\n", d->settings->listen,
-                     tb_transport_pair_endpoint(d->net, d->pair),
-                     d->settings->listen_enrol,
-                     tb_transport_pair_enrol_endpoint(d->net, d->pair));
+                     listen, d->settings->listen_enrol, enrol);
     return tb_file_write(tb_folder_path(d->state.folder, TB_ITEM_ENDPOINTS),
                          text, (size_t)n, 0600, err);
 }
@@ -128,5 +127,9 @@ tb_rc tb_daemon_listen(tb_daemon *d, tb_err *err)
         tell_room(d);
         rc = tb_daemon_advertise(d, err);
     }
-    return rc == TB_OK ? tb_daemon_remember_doors(d, err) : rc;
+    return rc == TB_OK
+               ? tb_daemon_remember_doors(
+                     d, tb_transport_pair_endpoint(d->net, d->pair),
+                     tb_transport_pair_enrol_endpoint(d->net, d->pair), err)
+               : rc;
 }

@@ -105,16 +105,29 @@ tb_rc tb_daemon_take_up_move(tb_daemon *d, tb_err *err)
     return rc == TB_OK ? adopt(d, &last, err) : rc;
 }
 
+/* The certificate's file is written last: until then a start does it again, the
+ * doors too, or clients would look for us at doors that nobody opens. */
+tb_rc tb_daemon_settle_move(tb_daemon *d, const tb_rec_coordinator_key *r,
+                            tb_err *err)
+{
+    bool settled = false;
+    const tb_certificate *certificate = &r->move.certificate;
+    tb_rc rc = tb_keys_settled(&settled, d->state.folder, certificate, err);
+    if (rc == TB_OK && !settled) {
+        rc = tb_daemon_remember_doors(d, r->listen, r->enrol, err);
+    }
+    return rc == TB_OK && !settled
+               ? tb_keys_settle(d->state.folder, certificate, err)
+               : rc;
+}
+
 static tb_rc finished(tb_daemon *d, const tb_rec_coordinator_key *r,
                       tb_err *err)
 {
     tb_transport_close_pair(d->net, OTHER(d->pair));
     d->move.n_bytes = 0;
     d->move.until_s = 0;
-    tb_rc rc = tb_keys_settle(d->state.folder, &r->move.certificate, err);
-    if (rc == TB_OK) {
-        rc = tb_daemon_remember_doors(d, err);
-    }
+    tb_rc rc = tb_daemon_settle_move(d, r, err);
     tb_log(TB_LOG_INFO, "event=keys_rotated serial=%llu endpoint=%s",
            (unsigned long long)r->move.certificate.serial, d->endpoint);
     return rc;
