@@ -22,6 +22,15 @@ publishes() {
             >>"$tmp/publish.out" 2>&1 || sleep 0.05
     done
 }
+# comes_up: the daemon, unless gc holds its folder just then.
+comes_up() {
+    tributaryd run "${keep[@]}" >>"$tmp/daemon.log" 2>&1 &
+    pid[daemon]=$!
+    until running; do
+        kill -0 "${pid[daemon]}" 2>/dev/null || return 1
+        sleep 0.02
+    done
+}
 said() {
     [ "$(grep -c "$1" "$2")" -ge "$3" ]
 }
@@ -35,7 +44,7 @@ for ((i = 0; i < 3; i++)); do
     if [ "$i" = 1 ]; then
         until_ok 60 eval 'tributaryd status --json | grep -q "\"round\": [3-9]"'
         kill_hard daemon
-        daemon "${keep[@]}"
+        until comes_up; do :; done
     fi
     tributaryd watch small >/dev/null
 done
