@@ -328,8 +328,9 @@ static tb_rc check_tail(tb_checker *c, const tb_kept_round *r, uint64_t whole,
     return tb_check_add(c, TB_FINDING_HARMLESS, &what,
                         "a write was cut off, or bytes were altered; updates "
                         "that this touches are named by themselves",
-                        "nothing: the next start cuts them off, and clients "
-                        "send what was not acknowledged again",
+                        "nothing: they are cut off before anything is written "
+                        "behind them, at the latest; clients send what was not "
+                        "acknowledged again",
                         err);
 }
 

@@ -254,12 +254,32 @@ static void settle_ended(tb_daemon *d)
     }
 }
 
+/* What a kill tore off in a round's spool is cut when the round is opened. That
+ * of a buffer that has closed may not be opened for long, or never. */
+static void trim_spools(tb_daemon *d)
+{
+    const tb_coordinator *machine = d->state.machine;
+    const char *dir = tb_folder_path(d->state.folder, TB_ITEM_SPOOL);
+    for (size_t i = 0; i < tb_coordinator_runs(machine); i++) {
+        const tb_run_id *run = &tb_coordinator_run(machine, i)->run;
+        tb_hash config;
+        tb_err why;
+        for (size_t k = 0; tb_coordinator_earlier(machine, i, k, &config);
+             k++) {
+            if (tb_spool_trim(dir, run, &config, &why) != TB_OK) {
+                tb_log(TB_LOG_WARN, "event=spool error=\"%s\"", why.text);
+            }
+        }
+    }
+}
+
 static tb_rc resume_runs(tb_daemon *d, tb_err *err)
 {
     tb_coordinator_set_running(d->state.machine, d->settings->jobs_running);
     tb_rc rc = read_runs(d, err);
     if (rc == TB_OK) {
         settle_ended(d);
+        trim_spools(d);
         d->collect_due = true;
         d->leftovers_due = true;
         tb_daemon_sweep_checkpoints(d);

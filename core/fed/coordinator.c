@@ -281,6 +281,18 @@ bool tb_coordinator_known(const tb_coordinator *co, const tb_hash *config,
     return run != NULL;
 }
 
+bool tb_coordinator_earlier(const tb_coordinator *co, size_t i, size_t k,
+                            tb_hash *out)
+{
+    const tb_async *a = i < co->n_runs ? co->runs[i]->async : NULL;
+    size_t n = a != NULL ? a->n_known : 0;
+    if (a == NULL || k >= n + a->n_expired) {
+        return false;
+    }
+    *out = k < n ? a->known[k].config : a->expired[k - n];
+    return true;
+}
+
 void tb_coordinator_set_running(tb_coordinator *co, uint32_t running)
 {
     co->params.running = running > 0 ? running : 1;

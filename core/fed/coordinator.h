@@ -86,6 +86,12 @@ void tb_coordinator_set_running(tb_coordinator *co, uint32_t running)
 bool tb_coordinator_known(const tb_coordinator *co, const tb_hash *config,
                           tb_open *out) TB_NONNULL(1, 2, 3);
 
+/* After a replay: configuration k of run i, an asynchronous one, for which
+ * updates may still come or came until its last buffer was committed; false
+ * past the end. */
+bool tb_coordinator_earlier(const tb_coordinator *co, size_t i, size_t k,
+                            tb_hash *out) TB_NONNULL(1, 4);
+
 /* Whether this update of the client counts in the open round. */
 bool tb_coordinator_counts(const tb_coordinator *co, const tb_hash *config,
                            const tb_name *client, const tb_hash *update)

@@ -37,6 +37,7 @@ struct tb_spool {
     uint32_t *slots;  /* [n_slots] by id, open addressing: index + 1; 0: free */
     size_t n_slots;   /* a power of two, at least twice n */
     bool broken;      /* a sync failed: what the disk holds is not known */
+    bool heads_only;  /* the scan looks at the length of a block only */
     uint8_t *body;    /* [TB_PAYLOAD_BYTES_MAX] scratch of the scan */
 };
 
@@ -183,9 +184,28 @@ static tb_rc pread_all(const tb_spool *s, uint8_t *out, size_t len,
     return TB_OK;
 }
 
+/* Whether the record at s->end, which begins with this head, is whole. */
+static tb_rc scan_body(tb_spool *s, const tb_spool_record *r,
+                       const uint8_t *head, uint64_t size, tb_err *err)
+{
+    uint64_t at = s->end + TB_SPOOL_RECORD_BYTES;
+    if (s->heads_only && r->kind == TB_SPOOL_BLOCK) {
+        return r->body_bytes <= size - at
+                   ? TB_OK
+                   : tb_fail(err, TB_E_MALFORMED, "%s: ends in a record",
+                             s->path);
+    }
+    tb_rc rc = pread_all(s, s->body, r->body_bytes, at, err);
+    if (rc == TB_OK && !tb_spool_record_check(r, head, s->body)) {
+        rc = tb_fail(err, TB_E_MALFORMED, "%s: a torn record", s->path);
+    }
+    return rc;
+}
+
 /* Indexes the verified record at s->end. Errors: MALFORMED, LIMIT: the tail is
  * torn from here on; others are the host's. */
-static tb_rc scan_record(tb_spool *s, uint64_t *next, tb_err *err)
+static tb_rc scan_record(tb_spool *s, uint64_t size, uint64_t *next,
+                         tb_err *err)
 {
     uint8_t head[TB_SPOOL_RECORD_BYTES];
     tb_spool_record r;
@@ -194,13 +214,10 @@ static tb_rc scan_record(tb_spool *s, uint64_t *next, tb_err *err)
         rc = tb_spool_record_decode(&r, head, err);
     }
     if (rc == TB_OK) {
-        rc = pread_all(s, s->body, r.body_bytes, s->end + sizeof head, err);
+        rc = scan_body(s, &r, head, size, err);
     }
     if (rc != TB_OK) {
         return rc;
-    }
-    if (!tb_spool_record_check(&r, head, s->body)) {
-        return tb_fail(err, TB_E_MALFORMED, "%s: a torn record", s->path);
     }
     entry *u = find(s, &r.id);
     if (r.kind == TB_SPOOL_ANNOUNCE) {
@@ -232,7 +249,7 @@ static tb_rc scan(tb_spool *s, uint64_t size, tb_err *err)
     }
     while (rc == TB_OK && s->end < size) {
         uint64_t next = s->end;
-        rc = scan_record(s, &next, err);
+        rc = scan_record(s, size, &next, err);
         s->end = rc == TB_OK ? next : s->end;
     }
     tb_mem_free(s->body);
@@ -317,7 +334,10 @@ static tb_rc open_segment(tb_spool *s, const place *at, bool writer,
     return load(s, head, writer, err);
 }
 
-static tb_rc open_any(tb_spool **out, const place *at, bool writer, tb_err *err)
+typedef enum purpose { TO_READ, TO_WRITE, TO_TRIM } purpose;
+
+static tb_rc open_any(tb_spool **out, const place *at, purpose what,
+                      tb_err *err)
 {
     *out = NULL;
     tb_spool *s = tb_mem_array(1, sizeof *s);
@@ -325,9 +345,12 @@ static tb_rc open_any(tb_spool **out, const place *at, bool writer, tb_err *err)
         return tb_fail(err, TB_E_NOMEM, "spool");
     }
     s->fd = -1;
+    s->heads_only = what == TO_TRIM;
     s->path = segment_path(at);
-    tb_rc rc = s->path != NULL ? open_segment(s, at, writer, err)
-                               : tb_fail(err, TB_E_NOMEM, "spool");
+    tb_rc rc = s->path == NULL ? tb_fail(err, TB_E_NOMEM, "spool")
+               : what == TO_TRIM && !tb_file_exists(s->path)
+                   ? tb_fail(err, TB_E_NOT_FOUND, "%s", s->path)
+                   : open_segment(s, at, what != TO_READ, err);
     if (rc == TB_OK) {
         *out = s;
         s = NULL;
@@ -339,13 +362,22 @@ static tb_rc open_any(tb_spool **out, const place *at, bool writer, tb_err *err)
 tb_rc tb_spool_open(tb_spool **out, const char *dir, const tb_run_id *run,
                     const tb_hash *config, tb_err *err)
 {
-    return open_any(out, &(place){dir, run, config}, true, err);
+    return open_any(out, &(place){dir, run, config}, TO_WRITE, err);
 }
 
 tb_rc tb_spool_open_read(tb_spool **out, const char *dir, const tb_run_id *run,
                          const tb_hash *config, tb_err *err)
 {
-    return open_any(out, &(place){dir, run, config}, false, err);
+    return open_any(out, &(place){dir, run, config}, TO_READ, err);
+}
+
+tb_rc tb_spool_trim(const char *dir, const tb_run_id *run,
+                    const tb_hash *config, tb_err *err)
+{
+    tb_spool *s = NULL;
+    tb_rc rc = open_any(&s, &(place){dir, run, config}, TO_TRIM, err);
+    tb_spool_close(&s);
+    return rc == TB_E_NOT_FOUND ? TB_OK : rc;
 }
 
 void tb_spool_close(tb_spool **spool)

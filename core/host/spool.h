@@ -26,6 +26,13 @@ tb_rc tb_spool_open_read(tb_spool **out, const char *dir, const tb_run_id *run,
                          const tb_hash *config, tb_err *err)
     TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
 
+/* Cuts off the record that a kill left half written at the end, without reading
+ * the blocks before it: for a segment to which nobody may write for long. One
+ * that is not there is fine. Errors: as above. */
+tb_rc tb_spool_trim(const char *dir, const tb_run_id *run,
+                    const tb_hash *config, tb_err *err)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
+
 /* Closes it and nulls *spool; syncs nothing. NULL is fine. */
 void tb_spool_close(tb_spool **spool) TB_NONNULL(1);
 

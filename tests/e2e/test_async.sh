@@ -25,6 +25,18 @@ rounds_done() {
     [ "${n:-0}" -ge "$1" ]
 }
 
+# tear: as if a kill had come into the write of an update for a buffer that has
+# closed: the fourth newest segment is known, and nobody writes to it soon.
+tear() {
+    torn=$(ls -t "$TRIBUTARY_DIR"/spool/*/* | sed -n 4p)
+    torn_from=$(stat -c %s "$torn")
+    printf '%032d' 0 >>"$torn"
+}
+cut_off() {
+    [ "$(tail -c +$((torn_from + 1)) "$torn" | head -c 32)" != \
+        "$(printf '%032d' 0)" ] || fail "a torn tail is still there: $torn"
+}
+
 # One client sleeps while the others fill some buffers; the coordinator dies
 # three times in between.
 tributaryd start "$tmp/job.yaml" >/dev/null
@@ -35,7 +47,9 @@ for round in 4 7 10; do
     kill -STOP "${pid[client-03]}"
     until_ok 60 rounds_done "$round"
     kill_hard daemon
+    tear
     daemon --keep-updates
+    cut_off
     kill -CONT "${pid[client-03]}"
     until_ok 60 rounds_done $((round + 2))
 done
@@ -51,10 +65,29 @@ stale=$(accepted 'staleness=[1-6]')
 [ "$(accepted 'weight=46341 staleness=1')" -gt 0 ] || fail "a wrong weight"
 echo "async: accuracy $async, $fresh fresh and $stale stale updates"
 
-# Nothing stale is taken: with four at work and two a buffer, half are late.
+# Nothing stale is taken. The update of one is held on its way while there is
+# no other to fill the buffer with; then the others go on, and it is late.
 job "rounds: 8" "${rules[@]}" "mode: async" "buffer: 2" "max_staleness: 0"
 sed -i 's/target: 3/target: 4/; s/minimum: 3/minimum: 2/' "$tmp/job.yaml"
+direct=$(tributaryd status --json | json_field endpoint)
+# dial ENDPOINT: client-03 finds the coordinator there.
+dial() {
+    kill_hard client-03
+    sed -i "s|^endpoint:.*|endpoint: \"$1\"|" "$tmp/client-03.home/federation"
+    client client-03
+}
+relay "$direct" 60000 >"$tmp/relay.out" & # an update has 102,000 bytes
+pid[relay]=$!
+until_ok 10 test -s "$tmp/relay.out"
+dial "$(head -n 1 "$tmp/relay.out")"
+all_here() {
+    [ "$(tributaryd status --json | json_field ready)" = 4 ]
+}
+until_ok 20 all_here
+kill -STOP "${pid[client-01]}" "${pid[client-02]}"
 tributaryd start "$tmp/job.yaml" >/dev/null
+until_ok 60 grep -q held "$tmp/relay.out"
+kill -CONT "${pid[client-01]}" "${pid[client-02]}"
 tributaryd watch >/dev/null
 late=$(tributaryd status --json | json_field late)
 [ "${late:-0}" -gt 0 ] || fail "nobody was late: $(tributaryd status --json)"
@@ -64,6 +97,9 @@ done >"$tmp/told"
 grep -q 'max_staleness' "$tmp/told" || fail "no reason: $(cat "$tmp/told")"
 same "replay" "$(network_hash)" \
     "$(tributaryd replay small --json | json_field hash)"
+
+dial "$direct"
+kill_hard relay
 
 # The same number of updates in rounds.
 job "rounds: 20" "${rules[@]}" "weights: uniform"

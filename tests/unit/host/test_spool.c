@@ -185,6 +185,39 @@ static void a_tail_torn_at_any_byte_is_cut(void **state)
     tb_buf_release(&whole);
 }
 
+/* Nothing is opened for writing: the same whole records are left, no more. */
+static void a_trim_cuts_half_a_record_and_reads_no_block(void **state)
+{
+    tb_err err;
+    tb_buf whole;
+    char path[512];
+    tb_buf_init(&whole, 1 << 20);
+    write_two(*state);
+    (void)snprintf(path, sizeof path, "%s", segment(state));
+    CHECK_OK(tb_file_read(&whole, path, &err), err);
+    for (size_t len = 56; len <= whole.len; len++) {
+        tb_spool *s = NULL;
+        struct stat st;
+        CHECK_OK(tb_file_write(path, whole.data, len, 0600, &err), err);
+        CHECK_OK(tb_spool_open_read(&s, *state, &run, &config, &err), err);
+        uint64_t want = tb_spool_bytes(s);
+        tb_spool_close(&s);
+        CHECK_OK(tb_spool_trim(*state, &run, &config, &err), err);
+        CHECK(stat(path, &st) == 0 && (uint64_t)st.st_size == want);
+    }
+    /* An altered block is for those who read it: it has its length. */
+    whole.data[whole.len - 1] ^= 1;
+    CHECK_OK(tb_file_write(path, whole.data, whole.len, 0600, &err), err);
+    CHECK_OK(tb_spool_trim(*state, &run, &config, &err), err);
+    struct stat st;
+    CHECK(stat(path, &st) == 0 && (size_t)st.st_size == whole.len);
+    CHECK_OK(tb_spool_trim(*state, &run, &other, &err), err);
+    CHECK_ERR(
+        tb_spool_open_read(&(tb_spool *){NULL}, *state, &run, &other, &err),
+        TB_E_NOT_FOUND, err, "04" ZEROS); /* and was not made */
+    tb_buf_release(&whole);
+}
+
 static void each_altered_byte_is_seen_when_read(void **state)
 {
     tb_err err;
@@ -400,6 +433,7 @@ int main(void)
         IN_FOLDER(what_does_not_fit_an_upload_is_refused),
         IN_FOLDER(another_rounds_segment_is_not_mistaken_for_it),
         IN_FOLDER(a_tail_torn_at_any_byte_is_cut),
+        IN_FOLDER(a_trim_cuts_half_a_record_and_reads_no_block),
         IN_FOLDER(each_altered_byte_is_seen_when_read),
         IN_FOLDER(a_write_cut_by_a_limit_leaves_whole_records),
         IN_FOLDER(a_full_disk_leaves_whole_records_and_can_go_on),
