@@ -49,12 +49,26 @@ void tb_settings_begin(tb_settings *s, size_t i, tb_setting_from from)
     }
 }
 
+/* Whether the text would do for a row whose value is another's. */
+static tb_rc judge(const tb_setting *row, const char *text, const char *folder,
+                   tb_err *err)
+{
+    void *field = tb_mem_array(1, row->size);
+    if (field == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "settings");
+    }
+    tb_rc rc = tb_setting_parse(row, text, folder, field, err);
+    tb_setting_clear(row, field);
+    tb_mem_free(field);
+    return rc;
+}
+
 tb_rc tb_settings_put(tb_settings *s, size_t i, const char *text,
                       const char *folder, tb_setting_from from, tb_err *err)
 {
     const tb_setting *row = &s->table->rows[i];
     if (from < s->from[i]) {
-        return TB_OK;
+        return judge(row, text, folder, err);
     }
     if (!tb_setting_is_list(row)) {
         tb_rc rc =

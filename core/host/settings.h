@@ -118,7 +118,8 @@ void tb_settings_init(tb_settings *s, const tb_setting_table *table,
 void tb_settings_release(const tb_setting_table *table, void *values)
     TB_NONNULL(1, 2);
 
-/* Sets one value from its text, unless a stronger source has set it. A list
+/* Sets one value from its text; where a stronger source has set it, the text is
+ * only judged: it would count once that one is silent. A list
  * takes one item more (floats: commas part several); the first one from a
  * source replaces what weaker sources gave. Errors: USAGE (says key, value and
  * range; did-you-mean for a key), LIMIT, NOMEM; the value is then as it was. */

@@ -37,8 +37,8 @@ size_t tb_settings_find(const tb_setting_table *table, const char *key)
 void tb_settings_begin(tb_settings *s, size_t i, tb_setting_from from)
     TB_NONNULL(1);
 
-/* Sets row i, or does nothing when a stronger source has. The error names no
- * key. */
+/* Sets row i, or only judges the text when a stronger source has. The error
+ * names no key. */
 tb_rc tb_settings_put(tb_settings *s, size_t i, const char *text,
                       const char *folder, tb_setting_from from, tb_err *err)
     TB_NONNULL(1, 3) TB_MUST_CHECK;

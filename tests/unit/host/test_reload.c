@@ -127,6 +127,30 @@ static void flags_win_over_the_file_as_at_the_start(void **state)
     tb_settings_release(&table, &v);
 }
 
+/* It would bite at the first start without the flag. */
+static void a_bad_value_is_told_although_a_flag_wins_over_it(void **state)
+{
+    static const struct {
+        const char *yaml, *why;
+    } bad[] = {{"rate: 0\n", "settings.yaml:1:7: rate: \"0\""},
+               {"workers: 3\nrate: fast\n", "settings.yaml:2:7: rate"},
+               {"data: [ok=1, \"\"]\n", "settings.yaml:1:14: data"}};
+    tb_err err = {0};
+    tb_settings s;
+    sample v;
+    start(&s, &v, *state, "workers: 3\n");
+    CHECK_OK(tb_settings_set(&s, "rate", "7", TB_FROM_FLAG, &err), err);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK_ERR(again(&s, *state, bad[i].yaml, &err), TB_E_USAGE, err,
+                  bad[i].why);
+        CHECK_ERR(tb_settings_read_config(&s, &err), TB_E_USAGE, err,
+                  bad[i].why); /* as at the start */
+        CHECK(v.rate == 7 && v.workers == 3 && v.data.n == 1);
+        CHECK(told[0] == '\0');
+    }
+    tb_settings_release(&table, &v);
+}
+
 static void a_chosen_file_is_read_instead_of_the_folder_s(void **state)
 {
     tb_err err = {0};
@@ -159,6 +183,7 @@ int main(void)
         IN_FOLDER(live_settings_change_and_others_wait_for_a_restart),
         IN_FOLDER(a_broken_file_changes_nothing),
         IN_FOLDER(flags_win_over_the_file_as_at_the_start),
+        IN_FOLDER(a_bad_value_is_told_although_a_flag_wins_over_it),
         IN_FOLDER(a_chosen_file_is_read_instead_of_the_folder_s),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
