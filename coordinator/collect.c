@@ -6,19 +6,65 @@
 #include "daemon.h"
 #include "gc.h"
 
+/* Takes off the pins of all that is in the list. */
+static void settle(tb_daemon *d, tb_unnamed *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        tb_blobs_settle(d->state.blobs, &list->raw[i]);
+    }
+    list->n = 0;
+}
+
+/* A round's result has its row: one pin of it, and whose it was. */
+static void settle_result(tb_daemon *d, const tb_hash *raw)
+{
+    tb_live *live = d->lives;
+    while (live != NULL && (live->unnamed.n == 0 ||
+                            !tb_hash_equal(&live->unnamed.raw[0], raw))) {
+        live = live->next;
+    }
+    if (live != NULL) {
+        settle(d, &live->unnamed);
+    }
+}
+
+/* The row of a version names its manifest, and that all the rest. */
+static void settle_version(tb_daemon *d, const tb_rec_version *version)
+{
+    tb_live *live = tb_daemon_live(d, &version->run);
+    if (live != NULL) {
+        settle(d, &live->unnamed);
+    } else { /* published by hand */
+        tb_blobs_settle(d->state.blobs, &version->manifest);
+    }
+}
+
 /* A row names the blob that an order put: it needs no pin any more. */
 void tb_daemon_note_blobs(tb_daemon *d, const tb_record *record)
 {
-    tb_blobs *blobs = d->state.blobs;
     if (record->kind == TB_REC_RUN_STARTED) {
-        tb_blobs_settle(blobs, &record->u.run_started->model.raw);
+        tb_blobs_settle(d->state.blobs, &record->u.run_started->model.raw);
     } else if (record->kind == TB_REC_VERSION) {
-        tb_blobs_settle(blobs, &record->u.version.manifest);
+        settle_version(d, &record->u.version);
     } else if (record->kind == TB_REC_COMMITTED) {
-        tb_blobs_settle(blobs, &record->u.committed.result.raw);
+        settle_result(d, &record->u.committed.result.raw);
         d->collect_due = true;
     } else if (record->kind == TB_REC_RUN_ENDED) {
         d->collect_due = true;
+    }
+}
+
+void tb_daemon_let_blob_go(tb_daemon *d, const tb_hash *raw)
+{
+    tb_blobs_settle(d->state.blobs, raw);
+    d->collect_due = true;
+    d->leftovers_due = true;
+}
+
+void tb_daemon_let_go(tb_daemon *d, tb_live *live)
+{
+    while (live->unnamed.n > 0) {
+        tb_daemon_let_blob_go(d, &live->unnamed.raw[--live->unnamed.n]);
     }
 }
 

@@ -228,6 +228,13 @@ void tb_daemon_tell_watchers(tb_daemon *d) TB_NONNULL(1);
 void tb_daemon_note_blobs(tb_daemon *d, const tb_record *record)
     TB_NONNULL(1, 2);
 
+/* No row will name what the last order of the run put: the next collection
+ * takes it. Nothing put: nothing is done. */
+void tb_daemon_let_go(tb_daemon *d, tb_live *live) TB_NONNULL(1, 2);
+
+/* The same of one blob. */
+void tb_daemon_let_blob_go(tb_daemon *d, const tb_hash *raw) TB_NONNULL(1, 2);
+
 /* Collects when rows gave reason to. Errors: as tb_daemon_flush. */
 tb_rc tb_daemon_collect(tb_daemon *d, tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 

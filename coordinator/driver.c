@@ -355,10 +355,20 @@ static tb_rc append_rows(tb_daemon *d, tb_err *err)
 
 /* --- actions -------------------------------------------------------------- */
 
+/* The round's row is durable: a result that has no name now gets none. */
+static void end_result(tb_daemon *d, const tb_run_id *run)
+{
+    tb_live *live = tb_daemon_live(d, run);
+    if (live != NULL) {
+        tb_daemon_let_go(d, live);
+    }
+}
+
 static void forget_round(tb_daemon *d, const tb_run_id *run,
                          const tb_hash *config)
 {
     tb_err err;
+    end_result(d, run);
     tb_daemon_forget(d, config);
     tb_daemon_drop_checkpoint(d, config);
     if (!d->settings->keep_updates &&
@@ -415,6 +425,7 @@ static tb_rc carry_out(tb_daemon *d, tb_action *action, tb_err *err)
         discard(d, action->u.payload);
         break;
     case TB_ACT_SUMMED:
+        end_result(d, &action->u.run);
         tb_daemon_summed(d, &action->config);
         break;
     case TB_ACT_FORGET:

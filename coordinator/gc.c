@@ -108,21 +108,10 @@ static bool keep(const void *arg, const tb_hash *raw)
     return tb_named_kept(arg, raw);
 }
 
-/* Their manifests name them now. */
-static void settle_artefacts(const plan *p, tb_state *state)
-{
-    for (size_t i = 0; i < p->named.n; i++) {
-        if (p->named.at[i].use == TB_MARK_ARTEFACT) {
-            tb_blobs_settle(state->blobs, &p->named.at[i].raw);
-        }
-    }
-}
-
 static tb_rc sweep_blobs(tb_gc_result *out, const plan *p, tb_state *state,
                          bool dry_run, tb_err *err)
 {
     tb_blob_sweep sweep = {.keep = keep, .arg = &p->named, .dry_run = dry_run};
-    settle_artefacts(p, state);
     tb_rc rc = tb_blobs_sweep(state->blobs, &sweep, err);
     out->n_files = sweep.n;
     out->bytes = sweep.bytes;
@@ -186,7 +175,6 @@ tb_rc tb_gc_run(tb_gc_result *out, tb_state *state,
     if (rc == TB_OK && options->leftovers) {
         rc = sweep_blobs(out, &p, state, options->dry_run, err);
     } else if (rc == TB_OK && !idle && !options->dry_run) {
-        settle_artefacts(&p, state);
         rc = remove_blobs(out, &p, state, err);
     }
     if (rc == TB_OK && !options->dry_run &&

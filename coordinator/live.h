@@ -14,7 +14,14 @@
 #include "fed/run.h"
 #include "host/job.h"
 #include "keys.h"
+#include "wire/manifest.h"
 #include "work/patch.h"
+
+/* Blobs that an order put and that no row names yet; each holds one pin. */
+typedef struct tb_unnamed {
+    tb_hash raw[TB_ARTEFACTS_MAX + TB_FILES_MAX + 1]; /* of a version at most */
+    size_t n;
+} tb_unnamed;
 
 typedef struct tb_live {
     struct tb_live *next; /* the driver's own */
@@ -26,8 +33,9 @@ typedef struct tb_live {
     tb_dataset *evaluate;  /* NULL: not at the coordinator, or not read yet */
     tb_dataset *calibrate; /* the same */
     tb_dataset *guard;     /* NULL: as calibrate */
-    uint32_t users; /* orders that work with it; the driver's own count */
-    bool ended;     /* the last user frees it; the driver's own */
+    tb_unnamed unnamed; /* of its last order that put any; the driver's own */
+    uint32_t users;     /* orders that work with it; the driver's own count */
+    bool ended;         /* the last user frees it; the driver's own */
 } tb_live;
 
 /* A new run of this job (taken: *job is empty afterwards, on TB_OK) with its

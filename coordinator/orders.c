@@ -23,6 +23,7 @@ typedef struct order_task {
     tb_open_round *into;  /* counted; of the two STORED ones */
     tb_live *live;        /* counted; NULL: no run */
     uint8_t sign_key[TB_SIGN_PUBLIC_BYTES]; /* of the order's client */
+    tb_unnamed put;                         /* what it put into the blobs */
     int64_t took_ns;                        /* at work */
 } order_task;
 
@@ -48,6 +49,12 @@ static tb_rc load_model(order_task *t, const tb_model_ref *model, tb_buf *out,
     return tb_blobs_load(t->daemon->state.blobs, &ref, out, err);
 }
 
+/* It is pinned until a row names it, or none will. */
+static void note_put(order_task *t, const tb_blob_ref *ref)
+{
+    t->put.raw[t->put.n++] = ref->raw;
+}
+
 /* Stores what a round came to, and names it in the verdict. */
 static tb_rc put_result(order_task *t, const tb_buf *bytes, tb_err *err)
 {
@@ -55,6 +62,7 @@ static tb_rc put_result(order_task *t, const tb_buf *bytes, tb_err *err)
     tb_rc rc = tb_blobs_put(t->daemon->state.blobs, bytes->data, bytes->len,
                             TB_BLOB_LEVEL_FAST, &ref, err);
     if (rc == TB_OK) {
+        note_put(t, &ref);
         t->verdict.result = tb_state_model(&ref);
     }
     return rc;
@@ -80,6 +88,7 @@ static tb_rc move_model(order_task *t, const tb_work_round *round, tb_err *err)
         rc = tb_blobs_put_edit(blobs, edit, TB_BLOB_LEVEL_FAST, &ref, err);
     }
     if (rc == TB_OK) {
+        note_put(t, &ref);
         t->verdict.result = tb_state_model(&ref);
     }
     tb_blob_edit_free(&edit);
@@ -182,6 +191,7 @@ static tb_rc put_artefact(void *arg, const tb_buf *onnx, tb_artefact *out,
     tb_rc rc = tb_blobs_put(t->daemon->state.blobs, onnx->data, onnx->len,
                             TB_BLOB_LEVEL_SMALL, &ref, err);
     if (rc == TB_OK) {
+        note_put(t, &ref);
         out->raw = ref.raw;
         out->raw_bytes = ref.raw_bytes;
         out->stored = ref.stored;
@@ -208,6 +218,7 @@ static tb_rc put_data(void *arg, const tb_file_part *parts, size_t n_parts,
         rc = tb_blobs_put_edit(blobs, edit, TB_BLOB_LEVEL_FAST, &ref, err);
     }
     if (rc == TB_OK) {
+        note_put(t, &ref);
         out->raw = ref.raw;
         out->raw_bytes = ref.raw_bytes;
         out->stored = ref.stored;
@@ -255,6 +266,7 @@ static void finish(order_task *t)
                           TB_BLOB_LEVEL_FAST, &ref, &err);
     }
     if (rc == TB_OK) {
+        note_put(t, &ref);
         v->manifest = ref.raw;
     }
     tb_blob_edit_free(&model);
@@ -391,6 +403,7 @@ void tb_daemon_end_run(tb_daemon *d, const tb_run_id *run)
     tb_live *live = *at;
     if (live != NULL) {
         *at = live->next;
+        tb_daemon_let_go(d, live);
         live->ended = true;
         if (live->users == 0) {
             tb_live_free(&live);
@@ -577,6 +590,20 @@ static void log_failed(const order_task *t)
            order->upload.client.text, tb_rc_name(v->rc), v->why);
 }
 
+/* What it put is the run's now, in place of what no row has named; nothing of
+ * an order that failed will be named. */
+static void hand_over_put(order_task *t)
+{
+    tb_live *live = t->live;
+    if (t->put.n > 0) {
+        tb_daemon_let_go(t->daemon, live);
+        live->unnamed = t->put;
+        if (t->verdict.rc != TB_OK || live->ended) {
+            tb_daemon_let_go(t->daemon, live);
+        }
+    }
+}
+
 static tb_rc take_verdict(tb_daemon *d, tb_errand *errand, tb_err *err)
 {
     order_task *t = (order_task *)(void *)errand;
@@ -593,6 +620,7 @@ static tb_rc take_verdict(tb_daemon *d, tb_errand *errand, tb_err *err)
     } else if (t->order->kind == TB_ORDER_AGGREGATE) {
         tb_intake_close_sum(t->round->intake); /* an evaluation has its room */
     }
+    hand_over_put(t);
     tb_event event = {.kind = TB_EV_VERDICT, .verdict = v};
     tb_rc rc = tb_daemon_event(d, &event, err);
     release_task(t);

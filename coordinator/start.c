@@ -249,6 +249,9 @@ static tb_rc back(tb_daemon *d, tb_errand *errand, tb_err *err)
     if (rc != TB_OK) {
         tb_log(TB_LOG_INFO, "event=start result=%s why=\"%s\"", tb_rc_name(rc),
                t->why.text);
+        if (t->live != NULL && t->live->params.model.raw_bytes > 0) {
+            tb_daemon_let_blob_go(d, &t->live->params.model.raw);
+        }
         done = tb_daemon_answer_failed(d, t->asker, rc, &t->why, err);
         free_task(t);
         return done;

@@ -50,3 +50,27 @@ tributaryd start "$tmp/job.yaml" --after-prune-kind unstructured \
     --after-prune-amount 0.99 --after-guard-max-drop 0.001 >/dev/null
 expect_code 7 tributaryd watch
 expect_text accuracy
+
+# Nothing stays of what came to nothing: of a model that did not fit, of one
+# that its guard refused, of a round that was cancelled while its result waited
+# for test data. What no row names would be seen without the daemon.
+nothing_stays() {
+    tributaryd gc >/dev/null
+    kill "${pid[daemon]}"
+    wait "${pid[daemon]}" || fail "the daemon ended with $?"
+    unset 'pid[daemon]'
+    expect_code 0 tributaryd gc --dry-run
+    expect_text "would free 0 B in 0 files"
+}
+nothing_stays
+daemon
+tributaryd start "$tmp/job.yaml" --rounds 200 >/dev/null
+until_ok 60 sh -c "tributaryd status --json | grep -q '\"round\": [2-9]'"
+kill_hard daemon
+mv "$tmp/held-out" "$tmp/away"
+daemon
+until_ok 60 sh -c "tributaryd status | grep -q 'held-out'"
+tributaryd cancel >/dev/null
+expect_code 130 tributaryd watch
+expect_text cancelled
+nothing_stays

@@ -1,4 +1,5 @@
-/* Parts of the daemon without its loop: enrolment, and what orders hold. */
+/* Parts of the daemon without its loop: enrolment, what orders hold, and what
+ * they put. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -222,6 +223,96 @@ static void an_order_of_a_run_that_is_over_holds_nothing(void **state)
     teardown(b);
 }
 
+/* --- what orders put into the blobs --------------------------------------- */
+
+/* A run that is live in the daemon, of no machine. */
+static tb_live *add_live(bench *b, uint8_t id)
+{
+    tb_live *live = tb_mem_array(1, sizeof *live);
+    CHECK(live != NULL);
+    tb_live *out = live;
+    live->params.run.bytes[0] = id;
+    tb_daemon_add_live(&b->d, &live);
+    return out;
+}
+
+/* Its last order put a blob of this text. */
+static tb_hash put(bench *b, tb_live *live, const char *text)
+{
+    tb_err err;
+    tb_blob_ref ref;
+    CHECK_OK(tb_blobs_put(b->d.state.blobs, (const uint8_t *)text, strlen(text),
+                          3, &ref, &err),
+             err);
+    live->unnamed.raw[live->unnamed.n++] = ref.raw;
+    return ref.raw;
+}
+
+static bool is_there(bench *b, const tb_hash *raw)
+{
+    tb_err err;
+    tb_blob_ref ref;
+    return tb_blobs_find(b->d.state.blobs, raw, &ref, &err) == TB_OK;
+}
+
+/* What the machine says once the row of a round's or run's end is durable. */
+static void act(bench *b, tb_action_kind kind, uint8_t run)
+{
+    tb_err err;
+    CHECK_OK(tb_daemon_flush(&b->d, &err), err);
+    tb_action *at = tb_mem_resize(b->d.actions.at, 1, sizeof *at);
+    CHECK(at != NULL && b->d.actions.n == 0);
+    memset(at, 0, sizeof *at);
+    at->kind = kind;
+    at->u.run.bytes[0] = run;
+    b->d.actions = (tb_actions){.at = at, .n = 1, .cap = 1};
+    CHECK_OK(tb_daemon_flush(&b->d, &err), err);
+    CHECK_OK(tb_daemon_collect(&b->d, &err), err);
+}
+
+static void a_result_goes_when_its_round_or_run_ends_without_it(void **state)
+{
+    static const tb_action_kind ends[] = {TB_ACT_SUMMED, TB_ACT_FORGET,
+                                          TB_ACT_RUN_ENDED};
+    bench *b = setup(*state);
+    tb_live *other = add_live(b, 1);
+    tb_hash its = put(b, other, "of another run");
+    (void)add_live(b, 2);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const tb_run_id two = {{2}};
+        tb_live *live = tb_daemon_live(&b->d, &two);
+        tb_hash one = put(b, live, "a model");
+        tb_hash more = put(b, live, "its manifest");
+        b->d.collect_due = b->d.leftovers_due = true;
+        act(b, TB_ACT_FORGET, 9); /* of no run */
+        CHECK(is_there(b, &one) && is_there(b, &more) && is_there(b, &its));
+        act(b, ends[i], 2);
+        CHECK(!is_there(b, &one) && !is_there(b, &more) && is_there(b, &its));
+    }
+    act(b, TB_ACT_RUN_ENDED, 1);
+    CHECK(!is_there(b, &its));
+    teardown(b);
+}
+
+/* Two runs may come to the same bits: each holds the blob for itself. */
+static void a_row_takes_off_the_pin_of_one_run_alone(void **state)
+{
+    bench *b = setup(*state);
+    tb_live *live[2] = {add_live(b, 1), add_live(b, 2)};
+    tb_hash raw = put(b, live[0], "the same model");
+    tb_record record = {.kind = TB_REC_COMMITTED};
+    (void)put(b, live[1], "the same model");
+    record.u.committed.result.raw = raw;
+    tb_daemon_note_blobs(&b->d, &record);
+    CHECK(live[0]->unnamed.n + live[1]->unnamed.n == 1);
+    b->d.leftovers_due = true;
+    act(b, TB_ACT_RUN_ENDED, 1); /* whose it was, or not */
+    CHECK(is_there(b, &raw) == (live[1]->unnamed.n == 1));
+    act(b, TB_ACT_RUN_ENDED, 2);
+    CHECK(!is_there(b, &raw));
+    teardown(b);
+}
+
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, tb_test_folder_setup,                \
                                     tb_test_folder_teardown)
@@ -233,6 +324,8 @@ int main(void)
         TEST(an_expired_or_altered_invite_lets_nobody_in),
         TEST(a_client_cannot_join_again_under_another_name),
         TEST(an_order_of_a_run_that_is_over_holds_nothing),
+        TEST(a_result_goes_when_its_round_or_run_ends_without_it),
+        TEST(a_row_takes_off_the_pin_of_one_run_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
