@@ -127,8 +127,8 @@ static tb_rc look(tb_doctor *d, home *h, const char *dir)
                                            TB_ITEM_SEALED};
     tb_err err = {0};
     tb_rc rc = home_open(h, dir, TB_FOLDER_LOCK, &err);
-    bool running = rc == TB_E_BUSY;
-    if (running) {
+    bool held = rc == TB_E_BUSY;
+    if (held) {
         rc = home_open(h, dir, TB_FOLDER_READ, &err);
     }
     if (rc != TB_OK) {
@@ -139,14 +139,20 @@ static tb_rc look(tb_doctor *d, home *h, const char *dir)
     }
     tb_doctor_passed(d, "folder", "%s is that of client %s", dir,
                      h->fed.client.text);
-    tb_doctor_passed(
-        d, "lock", running ? "held by the agent" : "free: no agent runs here");
+    tb_folder_holder holder = {0};
+    if (held) {
+        tb_folder_holder_get(h->folder, &holder);
+        tb_doctor_passed(d, "lock", "held by %s (process %ld)",
+                         holder.serves ? "the agent" : holder.work, holder.pid);
+    } else {
+        tb_doctor_passed(d, "lock", "free: no agent runs here");
+    }
     tb_doctor_modes(d, h->folder, items, sizeof items / sizeof *items);
     tb_doctor_dates(d, &h->fed.certificate,
                     tb_folder_path(h->folder, TB_ITEM_FEDERATION));
     look_at_settings(d, tb_folder_path(h->folder, TB_ITEM_CONFIG));
     tb_doctor_machine(d, dir, DISK_BYTES, N_FILES);
-    look_at_network(d, h, running);
+    look_at_network(d, h, holder.serves);
     return TB_OK;
 }
 

@@ -52,11 +52,14 @@ static void look_at_lock(patient *p)
     tb_folder *locked = NULL;
     tb_rc rc = tb_folder_open(&locked, p->at->dir, TB_FOLDER_COORDINATOR,
                               TB_FOLDER_LOCK, &err);
-    p->running = rc == TB_E_BUSY;
+    tb_folder_holder h;
+    tb_folder_holder_get(p->folder, &h);
+    p->running = rc == TB_E_BUSY && h.serves;
     if (rc == TB_OK) {
         tb_doctor_passed(&p->doctor, "lock", "free: no daemon runs here");
-    } else if (p->running) {
-        tb_doctor_passed(&p->doctor, "lock", "held by the daemon");
+    } else if (rc == TB_E_BUSY) {
+        tb_doctor_passed(&p->doctor, "lock", "held by %s (process %ld)",
+                         h.serves ? "the daemon" : h.work, h.pid);
     } else {
         tb_doctor_problem(&p->doctor, "lock", "let its owner write there", "%s",
                           err.text);

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "host/cli_priv.h"
 #include "host/exit.h"
+#include "host/folder.h"
 
 #define NAMES_MAX 256
 
@@ -218,6 +219,7 @@ static tb_rc run_verb(const tb_program *program, const tb_verb *verb, int argc,
                       char **argv, tb_err *err)
 {
     tb_cli_call call = {.program = program->name};
+    tb_folder_set_work(program->name, verb->name);
     tb_rc rc = read_settings(verb, &call, argc, argv, err);
     if (rc == TB_OK) {
         rc = verb->run(&call, err);

@@ -14,6 +14,18 @@
 #include "base/spare.h"
 
 #define FORMAT_BYTES_MAX 64
+#define LOCK_BYTES_MAX   (24 + TB_HOLDER_BYTES)
+
+/* "tributaryd gc": what this process is; set once. */
+static struct {
+    const char *program, *verb;
+} own_work = {"", ""};
+
+void tb_folder_set_work(const char *program, const char *verb)
+{
+    own_work.program = program;
+    own_work.verb = verb;
+}
 
 /* What each item is called, which kind of folder has it, whether it is a folder
  * that is made with the rest. */
@@ -177,16 +189,51 @@ done:
     return rc;
 }
 
-/* Who holds the lock, as the lock file says; 0 when it does not. */
-static long holder(int fd)
+/* "<process> <program> <verb>", or the process alone: of an older version,
+ * where it nearly always was the one that serves. */
+static void read_holder(int fd, tb_folder_holder *out)
 {
-    char text[24] = {0};
-    long pid = 0;
-    if (pread(fd, text, sizeof text - 1, 0) > 0 &&
-        sscanf(text, "%ld", &pid) == 1) {
-        return pid;
+    static const char run[] = " run";
+    char text[LOCK_BYTES_MAX + 1] = {0};
+    *out = (tb_folder_holder){.serves = true};
+    if (pread(fd, text, sizeof text - 1, 0) <= 0 ||
+        sscanf(text, "%ld %47[a-z -]", &out->pid, out->work) < 1) {
+        return;
     }
-    return 0;
+    size_t n = strlen(out->work);
+    if (n > 0) {
+        out->serves = n >= sizeof run &&
+                      strcmp(out->work + n - (sizeof run - 1), run) == 0;
+    }
+}
+
+_Static_assert(TB_HOLDER_BYTES == 48, "as sscanf reads it");
+
+static tb_rc tell_holder(const tb_folder *folder, tb_folder_kind kind, int fd,
+                         tb_err *err)
+{
+    tb_folder_holder h;
+    read_holder(fd, &h);
+    return h.serves
+               ? tb_fail(err, TB_E_BUSY,
+                         "%s: %s runs in this folder already (process %ld)",
+                         folder->dir, kinds[kind].program, h.pid)
+               : tb_fail(err, TB_E_BUSY,
+                         "%s: `%s` is at work in this folder (process %ld): "
+                         "wait until it has ended, and try again",
+                         folder->dir, h.work, h.pid);
+}
+
+static tb_rc write_holder(int fd, const char *path, tb_err *err)
+{
+    char text[LOCK_BYTES_MAX];
+    int n = snprintf(text, sizeof text, "%ld%s%s%s%s\n", (long)getpid(),
+                     own_work.program[0] != '\0' ? " " : "", own_work.program,
+                     own_work.verb[0] != '\0' ? " " : "", own_work.verb);
+    n = n < (int)sizeof text ? n : (int)sizeof text - 1;
+    return ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) == n
+               ? TB_OK
+               : tb_fail_errno(err, errno, "%s", path);
 }
 
 static tb_rc lock(tb_folder *folder, tb_folder_kind kind, tb_err *err)
@@ -203,21 +250,15 @@ static tb_rc lock(tb_folder *folder, tb_folder_kind kind, tb_err *err)
         goto done;
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        rc = errno == EWOULDBLOCK
-                 ? tb_fail(err, TB_E_BUSY,
-                           "%s: %s runs in this folder already (process %ld)",
-                           folder->dir, kinds[kind].program, holder(fd))
-                 : tb_fail_errno(err, errno, "%s", path);
+        rc = errno == EWOULDBLOCK ? tell_holder(folder, kind, fd, err)
+                                  : tb_fail_errno(err, errno, "%s", path);
         goto done;
     }
-    char text[24];
-    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n) {
-        rc = tb_fail_errno(err, errno, "%s", path);
-        goto done;
+    rc = write_holder(fd, path, err);
+    if (rc == TB_OK) {
+        folder->lock_fd = fd;
+        fd = -1;
     }
-    folder->lock_fd = fd;
-    fd = -1;
 done:
     if (fd >= 0) {
         (void)close(fd);
@@ -292,21 +333,40 @@ bool tb_folder_locked(const tb_folder *folder)
     return folder->lock_fd >= 0;
 }
 
-bool tb_folder_in_use(const tb_folder *folder)
+/* The lock file to read, and what it says; -1: there is none. */
+static int open_holder(const tb_folder *folder, tb_folder_holder *out)
 {
     char *path = tb_file_join(folder->dir, "LOCK");
     int fd = path != NULL
                  ? tb_spare_open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0)
                  : -1;
+    *out = (tb_folder_holder){0};
+    if (fd >= 0) {
+        read_holder(fd, out);
+    }
+    tb_mem_free(path);
+    return fd;
+}
+
+void tb_folder_holder_get(const tb_folder *folder, tb_folder_holder *out)
+{
+    int fd = open_holder(folder, out);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
+bool tb_folder_in_use(const tb_folder *folder)
+{
+    tb_folder_holder h;
+    int fd = open_holder(folder, &h);
     /* The lock is tried only if its holder lives: trying it would stop a
      * program that starts just now. */
-    long pid = fd >= 0 ? holder(fd) : 0;
-    bool in_use = pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM) &&
+    bool in_use = h.pid > 0 && (kill((pid_t)h.pid, 0) == 0 || errno == EPERM) &&
                   flock(fd, LOCK_SH | LOCK_NB) != 0;
     if (fd >= 0) {
         (void)close(fd);
     }
-    tb_mem_free(path);
     return in_use;
 }
 

@@ -46,6 +46,18 @@ typedef enum tb_folder_item {
 
 typedef struct tb_folder tb_folder;
 
+/* Who has locked a folder, as its lock file says. */
+#define TB_HOLDER_BYTES 48u
+typedef struct tb_folder_holder {
+    long pid;                   /* 0: the file does not say */
+    char work[TB_HOLDER_BYTES]; /* "tributaryd gc"; "": it does not say */
+    bool serves;                /* it is the daemon, or the agent: `run` */
+} tb_folder_holder;
+
+/* What lock files will call this process, "tributaryd", "gc". Before the first
+ * folder is opened; both words live as long as the process. */
+void tb_folder_set_work(const char *program, const char *verb) TB_NONNULL(1, 2);
+
 /* Makes a new folder with all its parts, or says why not; one that a kill left
  * half made is finished. Errors: EXISTS (there is a tributary folder, or
  * anything else, in dir), FULL, IO, NOMEM. */
@@ -54,7 +66,7 @@ tb_rc tb_folder_create(const char *dir, tb_folder_kind kind, tb_err *err)
 
 /* Opens a folder. Errors: NOT_FOUND (no folder, or not one of ours: says how to
  * make it), MISMATCH (of the other kind), UNSUPPORTED (newer format), BUSY
- * (locked: names the process), IO, NOMEM. */
+ * (locked: says by whom, and what to do), IO, NOMEM. */
 tb_rc tb_folder_open(tb_folder **out, const char *dir, tb_folder_kind kind,
                      tb_folder_use use, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
@@ -74,6 +86,10 @@ bool tb_folder_locked(const tb_folder *folder) TB_NONNULL(1);
 
 /* Whether another program has locked it: its files may change meanwhile. */
 bool tb_folder_in_use(const tb_folder *folder) TB_NONNULL(1);
+
+/* Reads who locked it last. It may be gone. */
+void tb_folder_holder_get(const tb_folder *folder, tb_folder_holder *out)
+    TB_NONNULL(1, 2);
 
 /* Where the master key lies unless the user says otherwise: beside the folder,
  * "<dir>.master-key". For the caller to free; NULL when out of memory. */

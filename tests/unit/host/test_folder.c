@@ -96,6 +96,51 @@ static void a_second_process_cannot_lock_it_and_learns_who_did(void **state)
     tb_folder_close(&f);
 }
 
+/* Whoever opens it is told which program, and that it ends by itself. */
+static void a_lock_says_whose_it_is_and_what_to_do(void **state)
+{
+    static const struct {
+        const char *text, *says;
+        bool serves;
+    } files[] = {
+        {"41 tributaryd gc\n",
+         "`tributaryd gc` is at work in this folder (process 41): wait", false},
+        {"42 tributaryd run\n",
+         "tributaryd runs in this folder already "
+         "(process 42)",
+         true},
+        {"43\n", "tributaryd runs in this folder already (process 43)", true},
+        {"nonsense", "tributaryd runs in this folder already", true},
+        {"44 tributaryd prune\n", "`tributaryd prune` is at work", false},
+        {"45 a-very-long-program-that-nobody-has-ever-seen-or-heard-of run\n",
+         "at work in this folder (process 45)", false},
+        {"", "tributaryd runs in this folder already", true}};
+    tb_err err;
+    tb_folder *f = NULL;
+    tb_folder *second = NULL;
+    tb_folder_holder holder;
+    const char *dir = tb_test_folder_path(*state, "fleet");
+    CHECK_OK(tb_folder_create(dir, TB_FOLDER_COORDINATOR, &err), err);
+    tb_folder_set_work("tributaryd", "gc");
+    CHECK_OK(
+        tb_folder_open(&f, dir, TB_FOLDER_COORDINATOR, TB_FOLDER_LOCK, &err),
+        err);
+    tb_folder_holder_get(f, &holder);
+    CHECK(holder.pid == getpid() && !holder.serves);
+    assert_string_equal(holder.work, "tributaryd gc");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        FILE *lock = fopen(tb_test_folder_path(dir, "LOCK"), "w");
+        CHECK(lock != NULL && fputs(files[i].text, lock) >= 0);
+        CHECK(fclose(lock) == 0);
+        CHECK_ERR(tb_folder_open(&second, dir, TB_FOLDER_COORDINATOR,
+                                 TB_FOLDER_LOCK, &err),
+                  TB_E_BUSY, err, files[i].says);
+        tb_folder_holder_get(f, &holder);
+        CHECK(holder.serves == files[i].serves);
+    }
+    tb_folder_close(&f);
+}
+
 static void the_master_key_lies_beside_the_folder(void **state)
 {
     (void)state;
@@ -133,6 +178,7 @@ int main(void)
         IN_FOLDER(a_missing_folder_says_how_to_make_one),
         IN_FOLDER(a_newer_format_is_refused),
         IN_FOLDER(a_second_process_cannot_lock_it_and_learns_who_did),
+        IN_FOLDER(a_lock_says_whose_it_is_and_what_to_do),
         cmocka_unit_test(the_master_key_lies_beside_the_folder),
         IN_FOLDER(opening_survives_each_allocation_failing),
     };
