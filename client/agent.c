@@ -198,12 +198,14 @@ static tb_rc take_inbound(agent *a, const tb_inbound *in, tb_err *err)
     case TB_IN_MESSAGE:
         return take_message(a, in, err);
     case TB_IN_CONNECTED:
+        a->lost_why[0] = '\0';
         agent_move_dial(a, &at);
         tb_log(TB_LOG_INFO, "event=connected to=%s", at.endpoint);
         rc = agent_rotate_connected(a, err);
         return rc == TB_OK ? agent_step(a, &connected, err) : rc;
     case TB_IN_LOST:
         tb_log(TB_LOG_WARN, "event=disconnected why=\"%s\"", in->why);
+        (void)snprintf(a->lost_why, sizeof a->lost_why, "%s", in->why);
         rc = agent_step(a, &lost, err);
         rc = rc == TB_OK ? agent_move_lost(a, err) : rc;
         return rc == TB_OK ? agent_rotate_lost(a, err) : rc;

@@ -37,6 +37,7 @@ struct agent {
     uint64_t trained_rows;
     bool working; /* the worker has a job */
     rotation rotate;
+    char lost_why[256];                /* not connected: why; "": not known */
     bool dial_before;                  /* dial the place before the last move */
     uint64_t jobs;                     /* that it worked for */
     char job[2 * TB_RUN_ID_BYTES + 1]; /* run of the last one; "": none */

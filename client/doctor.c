@@ -114,9 +114,11 @@ static void look_at_network(tb_doctor *d, const home *h, bool running)
         strcmp(phase, tb_cphase_name(TB_CPHASE_HELLO)) != 0) {
         tb_doctor_passed(d, "agent", "runs, and the coordinator knows it");
     } else {
-        tb_doctor_problem(d, "agent", "see its log", "%s",
-                          rc == TB_OK ? "it runs and is not connected"
-                                      : err.text);
+        tb_doctor_problem(
+            d, "agent", "see its log", "%s%s",
+            rc == TB_OK ? "it runs and is not connected: "
+                        : "it does not answer: ",
+            rc == TB_OK ? tb_json_text(status, "not_connected", "") : err.text);
     }
     tb_json_free(&status);
 }
@@ -126,11 +128,7 @@ static tb_rc look(tb_doctor *d, home *h, const char *dir)
     static const tb_folder_item items[] = {TB_ITEM_SIGN_KEY, TB_ITEM_CURVE_KEY,
                                            TB_ITEM_SEALED};
     tb_err err = {0};
-    tb_rc rc = home_open(h, dir, TB_FOLDER_LOCK, &err);
-    bool held = rc == TB_E_BUSY;
-    if (held) {
-        rc = home_open(h, dir, TB_FOLDER_READ, &err);
-    }
+    tb_rc rc = home_open(h, dir, TB_FOLDER_READ, &err);
     if (rc != TB_OK) {
         tb_doctor_problem(d, "folder",
                           "name another with --home, or join with an invite",
@@ -139,6 +137,17 @@ static tb_rc look(tb_doctor *d, home *h, const char *dir)
     }
     tb_doctor_passed(d, "folder", "%s is that of client %s", dir,
                      h->fed.client.text);
+    tb_doctor_modes(d, h->folder, items, sizeof items / sizeof *items);
+    home_close(h);
+    rc = home_open(h, dir, TB_FOLDER_LOCK, &err);
+    bool held = rc == TB_E_BUSY;
+    if (held) {
+        rc = home_open(h, dir, TB_FOLDER_READ, &err);
+    }
+    if (rc != TB_OK) {
+        tb_doctor_keys(d, rc, "join again with a new invite", &err);
+        return rc;
+    }
     tb_folder_holder holder = {0};
     if (held) {
         tb_folder_holder_get(h->folder, &holder);
@@ -147,7 +156,6 @@ static tb_rc look(tb_doctor *d, home *h, const char *dir)
     } else {
         tb_doctor_passed(d, "lock", "free: no agent runs here");
     }
-    tb_doctor_modes(d, h->folder, items, sizeof items / sizeof *items);
     tb_doctor_dates(d, &h->fed.certificate,
                     tb_folder_path(h->folder, TB_ITEM_FEDERATION));
     look_at_settings(d, tb_folder_path(h->folder, TB_ITEM_CONFIG));

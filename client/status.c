@@ -37,6 +37,10 @@ static void print(const tb_json *status, bool runs)
     }
     (void)printf("%-18s%s\n", "phase",
                  runs ? tb_json_text(status, "phase", "-") : "not running");
+    const char *away = tb_json_text(status, "not_connected", NULL);
+    if (away != NULL) {
+        (void)printf("%-18s%s\n", "not connected", away);
+    }
     if (runs && tb_json_int(status, "round", 0) > 0) {
         (void)printf("%-18s%lld\n", "round",
                      (long long)tb_json_int(status, "round", 0));

@@ -20,26 +20,56 @@ static const tb_setting_table table = {.env = "TRIBUTARY_",
                                        .n_rows = sizeof rows / sizeof rows[0],
                                        .bytes = sizeof(options)};
 
-static tb_rc read_move(tb_move *out, const char *path, const home *h,
-                       tb_err *err)
+static tb_rc read_move(tb_move *out, const char *path, tb_err *err)
 {
+    tb_err why = {0};
     tb_buf bytes;
     tb_buf_init(&bytes, TB_MOVE_BYTES_MAX);
-    tb_rc rc = tb_file_read(&bytes, path, err);
+    tb_rc rc = tb_file_read(&bytes, path, &why);
+    bool other = rc == TB_E_LIMIT; /* too large to be one */
     if (rc == TB_OK) {
-        rc = tb_move_decode(out, bytes.data, bytes.len, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_move_verify(out, h->fed.root, (uint64_t)tb_clock_unix_s(), err);
-    }
-    if (rc == TB_OK && out->certificate.serial < h->fed.certificate.serial) {
-        rc = tb_fail(err, TB_E_DENIED,
-                     "%s: serial %llu is below %llu, which is known here", path,
-                     (unsigned long long)out->certificate.serial,
-                     (unsigned long long)h->fed.certificate.serial);
+        rc = tb_move_decode(out, bytes.data, bytes.len, &why);
+        other = rc != TB_OK;
     }
     tb_buf_release(&bytes);
+    if (other) {
+        return tb_fail(err, rc,
+                       "%s: is not a file that `tributaryd place` wrote (%s): "
+                       "ask the operator of the coordinator for that one",
+                       path, why.text);
+    }
+    return rc == TB_OK ? rc : tb_fail(err, rc, "%s", why.text);
+}
+
+/* Whether this client may follow it. */
+static tb_rc check_move(const tb_move *move, const char *path, const home *h,
+                        tb_err *err)
+{
+    tb_rc rc =
+        tb_move_verify(move, h->fed.root, (uint64_t)tb_clock_unix_s(), err);
+    if (rc != TB_OK) {
+        return tb_err_prefix(err, rc, "%s", path);
+    }
+    if (move->certificate.serial < h->fed.certificate.serial) {
+        rc = tb_fail(err, TB_E_DENIED,
+                     "%s: serial %llu is below %llu, which is known here: ask "
+                     "for a newer one",
+                     path, (unsigned long long)move->certificate.serial,
+                     (unsigned long long)h->fed.certificate.serial);
+    }
     return rc;
+}
+
+/* An agent at work would not look at the new place. */
+static tb_rc open_home(home *h, const char *dir, tb_err *err)
+{
+    tb_err why = {0};
+    tb_rc rc = home_open(h, dir, TB_FOLDER_LOCK, &why);
+    return rc == TB_OK
+               ? rc
+               : tb_fail(err, rc, "%s%s", why.text,
+                         rc == TB_E_BUSY ? "; end it, move, and start it again"
+                                         : "");
 }
 
 static tb_rc run(tb_cli_call *call, tb_err *err)
@@ -49,10 +79,13 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     home h = {0};
     tb_rc rc = tb_crypto_init(err);
     if (rc == TB_OK) {
-        rc = home_open(&h, o->home, TB_FOLDER_LOCK, err);
+        rc = read_move(&move, call->args[0], err);
     }
     if (rc == TB_OK) {
-        rc = read_move(&move, call->args[0], &h, err);
+        rc = open_home(&h, o->home, err);
+    }
+    if (rc == TB_OK) {
+        rc = check_move(&move, call->args[0], &h, err);
     }
     if (rc == TB_OK) {
         federation fed = h.fed;
@@ -75,7 +108,8 @@ const tb_verb verb_move = {
     .max_args = 1,
     .help = "go to where `tributaryd place` says the coordinator is",
     .examples = "tributary move here.move\n",
-    .notes = "The root key that the invite named must have signed it.\n",
+    .notes = "The root key that the invite named must have signed it. Not "
+             "while the agent runs.\n",
     .tables = {&table},
     .run = run,
 };

@@ -88,10 +88,10 @@ static void look_at_keys(patient *p)
         tb_doctor_dates(&p->doctor, &keys.certificate,
                         tb_folder_path(p->folder, TB_ITEM_HEAD));
     } else {
-        tb_doctor_problem(&p->doctor, "keys",
-                          "restore keys/, certificate and master key from one "
-                          "backup; set the clock when the dates are wrong",
-                          "%s", err.text);
+        tb_doctor_keys(&p->doctor, rc,
+                       "restore keys/, certificate and master key from one "
+                       "backup; set the clock when the dates are wrong",
+                       &err);
     }
     tb_keys_release(&keys);
     tb_mem_free(beside);

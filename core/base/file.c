@@ -55,7 +55,7 @@ static tb_rc read_fd(tb_buf *out, int fd, tb_err *err)
         return tb_fail_errno(err, errno, "stat");
     }
     if (S_ISDIR(st.st_mode)) {
-        return tb_fail(err, TB_E_IO, "is a folder, not a file");
+        return tb_fail(err, TB_E_USAGE, "is a folder, not a file");
     }
     size_t room = out->max - out->len;
     if (st.st_size > 0 && (uint64_t)st.st_size > room) {

@@ -9,7 +9,7 @@
 #include "base/buf.h"
 
 /* Appends the whole file to out (whose max bounds it). Errors: NOT_FOUND,
- * LIMIT (names the size), NOMEM, IO. */
+ * LIMIT (names the size), USAGE (is a folder), NOMEM, IO. */
 tb_rc tb_file_read(tb_buf *out, const char *path, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 

@@ -17,7 +17,7 @@
 #include "base/text.h"
 #include "crypto/crypto.h"
 
-#define TEXT_BYTES  1024
+#define TEXT_BYTES  4096
 #define SOON_S      (30ll * 24 * 3600) /* a certificate that ends so soon */
 #define SLACK_S     120                /* of two clocks, or of a file system */
 #define CONNECT_MS  5000
@@ -140,10 +140,39 @@ void tb_doctor_machine(tb_doctor *d, const char *dir, uint64_t disk_bytes,
 
 /* --- files ---------------------------------------------------------------- */
 
+/* As one word of a command line, that can be copied. */
+static void shell_word(const char *path, char *out, size_t out_bytes)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,:@";
+    bool quoted = path[0] == '\0' || path[strspn(path, plain)] != '\0';
+    const char *dash = path[0] == '-' ? "./" : "";
+    size_t n =
+        (size_t)snprintf(out, out_bytes, "%s%s", quoted ? "'" : "", dash);
+    for (; *path != '\0' && n + 6 < out_bytes; path++) {
+        n += (size_t)snprintf(out + n, out_bytes - n, "%.*s",
+                              *path == '\'' ? 4 : 1,
+                              *path == '\'' ? "'\\''" : path);
+    }
+    (void)snprintf(out + n, out_bytes - n, "%s", quoted ? "'" : "");
+}
+
+void tb_doctor_keys(tb_doctor *d, tb_rc rc, const char *fix, const tb_err *err)
+{
+    tb_doctor_problem(d, "keys",
+                      d->n_modes > 0 && rc == TB_E_DENIED
+                          ? "as said above, then look again"
+                          : fix,
+                      "%s", err->text);
+}
+
 void tb_doctor_mode(tb_doctor *d, const char *what, const char *path)
 {
     struct stat st;
     char fix[TEXT_BYTES];
+    char word[TEXT_BYTES - 64];
+    unsigned before = d->n_problems;
+    shell_word(path, word, sizeof word);
     if (lstat(path, &st) != 0) {
         tb_doctor_problem(d, what, "restore it from a backup", "%s: %s", path,
                           strerror(errno));
@@ -155,16 +184,17 @@ void tb_doctor_mode(tb_doctor *d, const char *what, const char *path)
                           "%s is a symbolic link", path);
     } else if (st.st_uid != geteuid()) {
         (void)snprintf(fix, sizeof fix, "chown -R %u %s, or run as user %u",
-                       (unsigned)geteuid(), path, (unsigned)st.st_uid);
+                       (unsigned)geteuid(), word, (unsigned)st.st_uid);
         tb_doctor_problem(d, what, fix, "%s belongs to user %u", path,
                           (unsigned)st.st_uid);
     } else if ((mode & 077) != 0) {
-        (void)snprintf(fix, sizeof fix, "chmod go= %s", path);
+        (void)snprintf(fix, sizeof fix, "chmod go= %s", word);
         tb_doctor_problem(d, what, fix, "%s can be used by others (mode %04o)",
                           path, mode);
     } else {
         tb_doctor_passed(d, what, "%s is its owner's alone", path);
     }
+    d->n_modes += d->n_problems - before;
 }
 
 void tb_doctor_modes(tb_doctor *d, const tb_folder *folder,

@@ -9,6 +9,7 @@
 
 typedef struct tb_doctor {
     unsigned n_passed, n_problems;
+    unsigned n_modes; /* problems of owner and mode among them */
 } tb_doctor;
 
 /* Prints "passed   WHAT: ...". */
@@ -35,6 +36,11 @@ void tb_doctor_modes(tb_doctor *d, const tb_folder *folder,
 /* The same for one file, under this name. */
 void tb_doctor_mode(tb_doctor *d, const char *what, const char *path)
     TB_NONNULL(1, 2, 3);
+
+/* Keys could not be read: why. fix: what helps, unless a problem of owner or
+ * mode that was told before says it. */
+void tb_doctor_keys(tb_doctor *d, tb_rc rc, const char *fix, const tb_err *err)
+    TB_NONNULL(1, 3, 4);
 
 /* Dates of the working keys' certificate, and that the clock is not behind what
  * it has seen: newest is a file that was written here last. */

@@ -24,6 +24,7 @@ well tributaryd doctor
 chmod 644 "$dir/keys/sign.key"
 ill 'permissions: .*sign.key can be used by others \(mode 0644\)' \
     'chmod go= .*sign.key' tributaryd doctor
+ill 'keys: .*sign.key: mode 0644' 'as said above' tributaryd doctor
 chmod 600 "$dir/keys/sign.key"
 mv "$dir.master-key" "$tmp/aside"
 ill 'master key: ' 'backup' tributaryd doctor
@@ -62,6 +63,17 @@ well tributary doctor --home "$tmp/a.home"
 grep -q '^passed   handshake: ' "$tmp/out" || fail "no handshake"
 mkdir -p "$tmp/parts/a"
 client a
+# What it says of modes can be copied to a shell.
+odd="$tmp/it's a home"
+cp -r "$tmp/a.home" "$odd"
+chmod 755 "$odd"
+chmod 644 "$odd/keys/sign.key"
+ill 'keys: .*sign.key: mode 0644' 'as said above' tributary doctor --home "$odd"
+sed -n 's/^ *fix: \(chmod go= .*\)/\1/p' "$tmp/out" >"$tmp/fix.sh"
+[ "$(wc -l <"$tmp/fix.sh")" = 2 ] || fail "fixes: $(cat "$tmp/fix.sh")"
+sh "$tmp/fix.sh"
+well tributary doctor --home "$odd"
+
 connected() {
     [ "$(tributaryd status --json | json_field connected)" = 1 ]
 }
@@ -75,6 +87,12 @@ grep -q "^passed   data: a=$tmp/parts" "$tmp/out" || fail "no data set passed"
 rm "$tmp/a.home/settings.yaml"
 tributaryd revoke a >/dev/null
 ill 'handshake: ' 'invite' tributary doctor --home "$tmp/a.home"
+client a
+until_ok 20 eval 'tributary status --home "$tmp/a.home" |
+    grep -q "^not connected .*(not enrolled, or revoked)"'
+ill 'agent: it runs and is not connected: .*revoked' 'log' \
+    tributary doctor --home "$tmp/a.home"
+kill_hard a
 kill_hard daemon
 ill 'port: ' 'start the coordinator' tributary doctor --home "$tmp/a.home"
 sed -i 's|^endpoint:.*|endpoint: "tcp://no.such.host.invalid:7700"|' \

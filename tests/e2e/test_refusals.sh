@@ -18,6 +18,22 @@ expect_code 2 tributaryd start "$tmp/job.yaml" --optimiser-lr 0
 # A model that does not fit the data.
 expect_code 3 tributaryd start "$tmp/job.yaml" --model-new mlp:100-10
 
+# A folder instead of a job; a wrong file, and a right one too early, instead of
+# what leads a client elsewhere.
+expect_code 2 tributaryd start "$tmp/parts"
+expect_text "parts: is a folder, not a file"
+expect_code 2 tributary move "$tmp/parts" --home "$tmp/client-00.home"
+expect_text "parts: is a folder, not a file"
+for wrong in "$tmp/job.yaml" "$TRIBUTARY_DIR/certificate" /dev/null; do
+    expect_code 3 tributary move "$wrong" --home "$tmp/client-00.home"
+    expect_text "$wrong: is not a file that \`tributaryd place\` wrote"
+done
+tributaryd place "$tmp/here.move" --root-key "$TRIBUTARY_DIR/keys/root.key" \
+    >/dev/null
+expect_code 8 tributary move "$tmp/here.move" --home "$tmp/client-00.home"
+expect_text "tributary runs in this folder already"
+expect_text "end it, move, and start it again"
+
 # More than the disk holds: said before it starts, unless one insists.
 big="--model-new mlp:784-4096-4096-10 --cohort-target 40000 --data-set sounds"
 # shellcheck disable=SC2086

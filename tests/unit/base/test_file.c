@@ -123,7 +123,7 @@ static void what_is_no_file_is_named(void **state)
     tb_buf_init(&buf, 10);
     const char *path = tb_test_folder_path(*state, "none");
     CHECK_ERR(tb_file_read(&buf, path, &err), TB_E_NOT_FOUND, err, path);
-    CHECK_ERR(tb_file_read(&buf, *state, &err), TB_E_IO, err, "is a folder");
+    CHECK_ERR(tb_file_read(&buf, *state, &err), TB_E_USAGE, err, "is a folder");
     CHECK_ERR(
         tb_file_write(tb_test_folder_path(*state, "no/x"), "", 0, 0600, &err),
         TB_E_NOT_FOUND, err, "no/x");
