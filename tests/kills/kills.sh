@@ -69,8 +69,11 @@ died() {
     if [ "$code" -eq 0 ] && [ -n "${stopping-}" ]; then
         return 0
     fi
+    if [ "$code" -eq 8 ]; then
+        return 0 # gc is in the dead one's folder, or somebody has its port
+    fi
     [ "$code" -eq 137 ] || {
-        echo "$1 ended with code $code"
+        echo "$1 ended with code $code: $(tail -n 2 "$point/$1.log")"
         return 2
     }
     kills=$((kills + 1))
