@@ -1,11 +1,15 @@
 /* Where the daemon listens. A port that the system chose stays ours over
  * restarts, so that a fleet that knows it finds us again. */
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "daemon.h"
+
+#define BUSY_TRIES 25
+#define BUSY_MS    200
 
 /* "tcp://HOST:PORT" with another host, unless that is "". */
 static tb_rc advertise(char out[static TB_ENDPOINT_BYTES], const char *endpoint,
@@ -92,6 +96,23 @@ static tb_rc bind_endpoints(tb_daemon *d, const endpoints *at, tb_err *err)
     return tb_transport_start(&d->net, &options, err);
 }
 
+/* The ports of the last start. Between a kill and this start the system may
+ * have lent one for somebody's short connection: the fleet looks for us there,
+ * so that is waited for. */
+static tb_rc bind_again(tb_daemon *d, const endpoints *at, tb_err *err)
+{
+    tb_rc rc = bind_endpoints(d, at, err);
+    if (rc == TB_E_BUSY) {
+        tb_log(TB_LOG_WARN, "event=listen endpoint=%s error=\"%s\"", at->listen,
+               "in use by another program: waiting for it");
+    }
+    for (int i = 0; i < BUSY_TRIES && rc == TB_E_BUSY; i++) {
+        (void)poll(NULL, 0, BUSY_MS);
+        rc = bind_endpoints(d, at, err);
+    }
+    return rc;
+}
+
 static void tell_room(const tb_daemon *d)
 {
     const tb_descriptors *room = tb_transport_descriptors(d->net);
@@ -115,12 +136,12 @@ tb_rc tb_daemon_listen(tb_daemon *d, tb_err *err)
                    d->settings->listen_enrol);
     endpoints at = asked;
     remembered(d, &at);
-    tb_rc rc = bind_endpoints(d, &at, err);
     bool kept = strcmp(at.listen, asked.listen) != 0 ||
                 strcmp(at.enrol, asked.enrol) != 0;
+    tb_rc rc = kept ? bind_again(d, &at, err) : bind_endpoints(d, &at, err);
     if (rc == TB_E_BUSY && kept) {
         tb_log(TB_LOG_WARN, "event=listen endpoint=%s error=\"%s\"", at.listen,
-               "in use by another program now: clients must join again");
+               "still in use by another program: clients must join again");
         rc = bind_endpoints(d, &asked, err);
     }
     if (rc == TB_OK) {
