@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "data/read.h"
@@ -64,14 +65,15 @@ tb_rc read_model(tb_graph **out, const char *path, tb_buf *bytes, tb_err *err)
 
 tb_rc check_output(const char *path, tb_err *err)
 {
-    char folder[PATH_BYTES];
-    const char *slash = strrchr(path, '/');
-    int n = slash != NULL ? (int)(slash - path) : 0;
-    (void)snprintf(folder, sizeof folder, "%.*s%s", n, path,
-                   slash == NULL ? "." : "/");
-    return access(folder, W_OK | X_OK) == 0
-               ? TB_OK
-               : tb_fail_errno(err, errno, "%s: its folder", path);
+    char *folder = tb_file_folder(path);
+    tb_rc rc = TB_OK;
+    if (folder == NULL) {
+        rc = tb_fail(err, TB_E_NOMEM, "%s", path);
+    } else if (access(folder, W_OK | X_OK) != 0) {
+        rc = tb_fail_errno(err, errno, "%s: its folder", path);
+    }
+    tb_mem_free(folder);
+    return rc;
 }
 
 tb_rc write_model(const tb_graph *graph, const char *path, model_file *file,

@@ -41,19 +41,6 @@ static const tb_setting_table table = {.env = "TRIBUTARY_",
                                        .n_rows = sizeof rows / sizeof rows[0],
                                        .bytes = sizeof(options)};
 
-/* "folder of path/name", for tb_mem_free. */
-static tb_rc beside(char **out, const char *path, const char *name, tb_err *err)
-{
-    char *dir = tb_mem_text(path);
-    char *slash = dir != NULL ? strrchr(dir, '/') : NULL;
-    if (slash != NULL) {
-        *slash = '\0';
-    }
-    *out = dir != NULL ? tb_file_join(slash != NULL ? dir : ".", name) : NULL;
-    tb_mem_free(dir);
-    return *out != NULL ? TB_OK : tb_fail(err, TB_E_NOMEM, "%s", name);
-}
-
 static tb_rc copy_bytes(int from, int to, tb_err *err)
 {
     static uint8_t piece[1 << 16];
@@ -104,15 +91,11 @@ static tb_rc copy_all(const tb_json *result, const char *to, tb_err *err)
     tb_rc rc = TB_OK;
     for (size_t i = 0; rc == TB_OK && i < tb_json_count(files); i++) {
         const char *name = tb_json_text(tb_json_at(files, i), "name", "");
-        char *source = NULL;
-        char *target = NULL;
-        rc = beside(&source, path, name, err);
-        if (rc == TB_OK) {
-            rc = beside(&target, to, name, err);
-        }
-        if (rc == TB_OK) {
-            rc = copy(source, target, err);
-        }
+        char *source = tb_file_beside(path, name);
+        char *target = tb_file_beside(to, name);
+        rc = source != NULL && target != NULL
+                 ? copy(source, target, err)
+                 : tb_fail(err, TB_E_NOMEM, "%s", name);
         tb_mem_free(source);
         tb_mem_free(target);
     }

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "host/folder.h"
 
 /* --- the user's files ----------------------------------------------------- */
 
@@ -33,19 +34,6 @@ tb_rc tb_model_blobs_look(tb_model_blobs *out, tb_graph **graph,
     return tb_onnx_read_beside(graph, path, add_file, out, err);
 }
 
-/* "folder of the model/name", for the caller to free. */
-static tb_rc beside(char **out, const char *path, const char *name, tb_err *err)
-{
-    char *dir = tb_mem_text(path);
-    char *slash = dir != NULL ? strrchr(dir, '/') : NULL;
-    if (slash != NULL) {
-        *slash = '\0';
-    }
-    *out = dir != NULL ? tb_file_join(slash != NULL ? dir : ".", name) : NULL;
-    tb_mem_free(dir);
-    return *out != NULL ? TB_OK : tb_fail(err, TB_E_NOMEM, "%s", name);
-}
-
 static void set_file(tb_model_file *file, const tb_blob_ref *ref)
 {
     file->raw = ref->raw;
@@ -60,17 +48,18 @@ static tb_blob_ref ref_of(const tb_model_file *file)
                          file->stored_bytes};
 }
 
-tb_rc tb_model_blobs_put(tb_model_blobs *model, const char *path,
-                         tb_blobs *blobs, tb_err *err)
+/* In little memory. */
+static tb_rc put_files(tb_model_blobs *model, const char *path, tb_blobs *blobs,
+                       tb_err *err)
 {
     tb_blob_ref ref;
     tb_rc rc = TB_OK;
     for (uint32_t i = 0; i < model->n_files && rc == TB_OK; i++) {
-        char *file = NULL;
-        rc = beside(&file, path, model->files[i].name.text, err);
-        if (rc == TB_OK) {
-            rc = tb_blobs_put_file(blobs, file, TB_BLOB_LEVEL_FAST, &ref, err);
-        }
+        const char *name = model->files[i].name.text;
+        char *file = tb_file_beside(path, name);
+        rc = file != NULL
+                 ? tb_blobs_put_file(blobs, file, TB_BLOB_LEVEL_FAST, &ref, err)
+                 : tb_fail(err, TB_E_NOMEM, "%s", name);
         if (rc == TB_OK) {
             set_file(&model->files[i], &ref);
         }
@@ -81,12 +70,27 @@ tb_rc tb_model_blobs_put(tb_model_blobs *model, const char *path,
                        : rc;
 }
 
-void tb_model_blobs_settle(const tb_model_blobs *model, tb_blobs *blobs)
+tb_rc tb_model_blobs_put(tb_model_blobs *model, tb_blobs **hold,
+                         const char *dir, const char *path, tb_err *err)
 {
-    tb_blobs_settle(blobs, &model->onnx.raw);
-    for (uint32_t i = 0; i < model->n_files; i++) {
-        tb_blobs_settle(blobs, &model->files[i].raw);
+    tb_folder *folder = NULL;
+    *hold = NULL;
+    tb_rc rc = tb_folder_open(&folder, dir, TB_FOLDER_COORDINATOR,
+                              TB_FOLDER_READ, err);
+    if (rc == TB_OK) {
+        rc = tb_blobs_open(hold, tb_folder_path(folder, TB_ITEM_BLOBS), err);
     }
+    tb_folder_close(&folder);
+    if (rc == TB_OK) {
+        rc = tb_blobs_hold(*hold, err);
+    }
+    if (rc == TB_OK) {
+        rc = put_files(model, path, *hold, err);
+    }
+    if (rc != TB_OK) {
+        tb_blobs_close(hold);
+    }
+    return rc;
 }
 
 tb_rc tb_model_blobs_of(tb_model_blobs *out, const tb_manifest *manifest,

@@ -26,15 +26,13 @@ tb_rc tb_model_blobs_look(tb_model_blobs *out, tb_graph **graph,
                           const char *path, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
-/* Puts its files into the blobs, and fills in what they are. In little memory.
- * Errors: as tb_blobs_put_file. */
-tb_rc tb_model_blobs_put(tb_model_blobs *model, const char *path,
-                         tb_blobs *blobs, tb_err *err)
-    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
-
-/* Takes one pin off each of them (host/blob.h). */
-void tb_model_blobs_settle(const tb_model_blobs *model, tb_blobs *blobs)
-    TB_NONNULL(1, 2);
+/* Puts its files into the blobs of the coordinator's folder dir, and fills in
+ * what they are. Nobody names them yet: until the caller closes *hold no sweep
+ * takes them. Errors: as tb_folder_open, tb_blobs_hold, tb_blobs_put_file;
+ * *hold is NULL then. */
+tb_rc tb_model_blobs_put(tb_model_blobs *model, tb_blobs **hold,
+                         const char *dir, const char *path, tb_err *err)
+    TB_NONNULL(1, 2, 3, 4) TB_MUST_CHECK;
 
 /* The fp32 form of a version. Errors: UNSUPPORTED (it has none). */
 tb_rc tb_model_blobs_of(tb_model_blobs *out, const tb_manifest *manifest,

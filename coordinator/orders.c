@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon.h"
-#include "model/onnx_external.h"
 #include "work/finish.h"
 #include "work/round.h"
 
@@ -183,7 +182,7 @@ static void evaluate(order_task *t)
 }
 
 /* Stores one artefact of a finished model. */
-static tb_rc put_artefact(void *arg, const tb_buf *onnx, tb_artefact *out,
+static tb_rc put_artefact(void *arg, const tb_buf *onnx, tb_model_ref *out,
                           tb_err *err)
 {
     order_task *t = arg;
@@ -192,37 +191,29 @@ static tb_rc put_artefact(void *arg, const tb_buf *onnx, tb_artefact *out,
                             TB_BLOB_LEVEL_SMALL, &ref, err);
     if (rc == TB_OK) {
         note_put(t, &ref);
-        out->raw = ref.raw;
-        out->raw_bytes = ref.raw_bytes;
-        out->stored = ref.stored;
-        out->stored_bytes = ref.stored_bytes;
+        *out = tb_state_model(&ref);
     }
     return rc;
 }
 
 /* Stores the tensor data of one. */
 static tb_rc put_data(void *arg, const tb_file_part *parts, size_t n_parts,
-                      tb_model_file *out, tb_err *err)
+                      tb_model_ref *out, tb_err *err)
 {
-    static const uint8_t zeros[TB_ONNX_EXTERNAL_ALIGN];
     order_task *t = arg;
     tb_blob_ref ref;
     tb_blob_edit *edit = NULL;
     tb_blobs *blobs = t->daemon->state.blobs;
     tb_rc rc = tb_blobs_edit_new(&edit, blobs, err);
     for (size_t i = 0; i < n_parts && rc == TB_OK; i++) {
-        const void *bytes = parts[i].bytes != NULL ? parts[i].bytes : zeros;
-        rc = tb_file_write_fd(tb_blob_edit_fd(edit), bytes, parts[i].len, err);
+        rc = tb_file_write_part(tb_blob_edit_fd(edit), &parts[i], err);
     }
     if (rc == TB_OK) {
         rc = tb_blobs_put_edit(blobs, edit, TB_BLOB_LEVEL_FAST, &ref, err);
     }
     if (rc == TB_OK) {
         note_put(t, &ref);
-        out->raw = ref.raw;
-        out->raw_bytes = ref.raw_bytes;
-        out->stored = ref.stored;
-        out->stored_bytes = ref.stored_bytes;
+        *out = tb_state_model(&ref);
     }
     tb_blob_edit_free(&edit);
     return rc;

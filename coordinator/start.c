@@ -93,7 +93,7 @@ static tb_rc write_model(start_task *t, int fd, tb_err *err)
     tb_graph *graph = NULL;
     tb_rc rc = read_model(t, &graph, err);
     if (rc == TB_OK) {
-        rc = tb_work_prepare_graph(&graph, &t->live->job, err);
+        rc = tb_work_prepare(&graph, &t->live->job, err);
     }
     if (rc == TB_OK) {
         rc = tb_onnx_write_fd(fd, graph, err);

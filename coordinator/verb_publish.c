@@ -6,7 +6,6 @@
 #include "ask.h"
 #include "base/text.h"
 #include "crypto/crypto.h"
-#include "host/folder.h"
 #include "model_blobs.h"
 #include "verbs.h"
 #include "wire/manifest.h"
@@ -66,12 +65,10 @@ static void name_blobs(tb_manifest *m, const tb_model_blobs *model)
     memcpy(m->files, model->files, sizeof m->files);
 }
 
-/* All that the daemon does not know better. The blobs are held, since nobody
- * names them yet. */
-static tb_rc prepare(tb_manifest *m, tb_blobs **blobs, const options *o,
+/* All that the daemon does not know better. */
+static tb_rc prepare(tb_manifest *m, tb_blobs **hold, const options *o,
                      const char *path, tb_err *err)
 {
-    tb_folder *folder = NULL;
     tb_graph *graph = NULL;
     tb_model_blobs model;
     *m = (tb_manifest){.name = o->name,
@@ -82,29 +79,18 @@ static tb_rc prepare(tb_manifest *m, tb_blobs **blobs, const options *o,
     m->output.softmax = o->softmax;
     tb_rc rc = tb_crypto_init(err);
     if (rc == TB_OK) {
-        rc = tb_folder_open(&folder, o->at.dir, TB_FOLDER_COORDINATOR,
-                            TB_FOLDER_READ, err);
-    }
-    if (rc == TB_OK) {
         rc = tb_model_blobs_look(&model, &graph, path, err);
     }
     if (rc == TB_OK) {
         rc = inspect(m, &graph, err);
     }
     if (rc == TB_OK) {
-        rc = tb_blobs_open(blobs, tb_folder_path(folder, TB_ITEM_BLOBS), err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_blobs_hold(*blobs, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_model_blobs_put(&model, path, *blobs, err);
+        rc = tb_model_blobs_put(&model, hold, o->at.dir, path, err);
     }
     if (rc == TB_OK) {
         name_blobs(m, &model);
     }
     tb_graph_free(&graph);
-    tb_folder_close(&folder);
     return rc;
 }
 
@@ -144,12 +130,12 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     const options *o = call->values[0];
     tb_manifest m = {0};
     tb_json *reply = NULL;
-    tb_blobs *blobs = NULL;
-    tb_rc rc = prepare(&m, &blobs, o, call->args[0], err);
+    tb_blobs *hold = NULL;
+    tb_rc rc = prepare(&m, &hold, o, call->args[0], err);
     if (rc == TB_OK) {
         rc = ask_daemon(&reply, o, &m, err);
     }
-    tb_blobs_close(&blobs);
+    tb_blobs_close(&hold);
     if (rc == TB_OK && call->json) {
         rc = tb_json_print(reply, err);
     } else if (rc == TB_OK) {

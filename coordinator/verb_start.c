@@ -5,7 +5,6 @@
 
 #include "ask.h"
 #include "crypto/crypto.h"
-#include "host/folder.h"
 #include "host/job.h"
 #include "model_blobs.h"
 #include "verbs.h"
@@ -68,10 +67,9 @@ static tb_rc make_paths_absolute(tb_job *job, tb_err *err)
 
 /* The model's files go into the folder's blobs, and what they are called there
  * into the request. They are held until the daemon has read them. */
-static tb_rc put_model(tb_buf *list, tb_blobs **blobs, const char *dir,
+static tb_rc put_model(tb_buf *list, tb_blobs **hold, const char *dir,
                        const char *path, tb_err *err)
 {
-    tb_folder *folder = NULL;
     tb_graph *graph = NULL;
     tb_model_blobs model;
     tb_rc rc = tb_crypto_init(err);
@@ -80,27 +78,13 @@ static tb_rc put_model(tb_buf *list, tb_blobs **blobs, const char *dir,
     }
     tb_graph_free(&graph);
     if (rc == TB_OK) {
-        rc = tb_folder_open(&folder, dir, TB_FOLDER_COORDINATOR, TB_FOLDER_READ,
-                            err);
+        rc = tb_model_blobs_put(&model, hold, dir, path, err);
     }
-    if (rc == TB_OK) {
-        rc = tb_blobs_open(blobs, tb_folder_path(folder, TB_ITEM_BLOBS), err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_blobs_hold(*blobs, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_model_blobs_put(&model, path, *blobs, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_model_blobs_list(&model, list, err);
-    }
-    tb_folder_close(&folder);
-    return rc;
+    return rc == TB_OK ? tb_model_blobs_list(&model, list, err) : rc;
 }
 
 /* Attachment 0: the whole job in canonical text; 1: its model's files. */
-static tb_rc attach(tb_control_request *request, tb_blobs **blobs,
+static tb_rc attach(tb_control_request *request, tb_blobs **hold,
                     const tb_job *job, const char *dir, tb_err *err)
 {
     tb_buf *text = &request->attachments[0];
@@ -111,7 +95,7 @@ static tb_rc attach(tb_control_request *request, tb_blobs **blobs,
     if (rc == TB_OK && job->model.file[0] != '\0') {
         tb_buf_init(list, TB_MODEL_LIST_BYTES_MAX);
         request->n_attachments = 2;
-        rc = put_model(list, blobs, dir, job->model.file, err);
+        rc = put_model(list, hold, dir, job->model.file, err);
     }
     return rc;
 }
@@ -140,7 +124,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     const tb_job *job = call->values[1];
     const from_flags *flags = call->values[2];
     tb_json *reply = NULL;
-    tb_blobs *blobs = NULL;
+    tb_blobs *hold = NULL;
     tb_control_request request;
     tb_rc rc = tb_control_request_init(&request, "start", err);
     if (rc != TB_OK) {
@@ -148,7 +132,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     }
     rc = read_job(call, err);
     if (rc == TB_OK) {
-        rc = attach(&request, &blobs, job, at->dir, err);
+        rc = attach(&request, &hold, job, at->dir, err);
     }
     if (rc == TB_OK && flags->force) {
         rc = tb_control_arg_add(&request, "force", "1", err);
@@ -156,7 +140,7 @@ static tb_rc run(tb_cli_call *call, tb_err *err)
     if (rc == TB_OK) {
         rc = tb_ask_long(&reply, at, &request, err);
     }
-    tb_blobs_close(&blobs);
+    tb_blobs_close(&hold);
     if (rc == TB_OK && call->json) {
         rc = tb_json_print(reply, err);
     } else if (rc == TB_OK) {

@@ -152,31 +152,23 @@ static tb_rc do_evaluate(void *arg, const tb_order *order, tb_verdict *out,
     return rc;
 }
 
-static tb_rc put_artefact(void *arg, const tb_buf *onnx, tb_artefact *out,
+static tb_rc put_artefact(void *arg, const tb_buf *onnx, tb_model_ref *out,
                           tb_err *err)
 {
-    tb_model_ref ref;
     tb_buf copy;
     tb_buf_init(&copy, onnx->len);
     tb_rc rc = tb_buf_put(&copy, onnx->data, onnx->len, err);
     if (rc == TB_OK) {
-        rc = put_blob(arg, &copy, &ref, err);
-    }
-    if (rc == TB_OK) {
-        out->raw = ref.raw;
-        out->raw_bytes = ref.raw_bytes;
-        out->stored = ref.stored;
-        out->stored_bytes = ref.stored_bytes;
+        rc = put_blob(arg, &copy, out, err);
     }
     tb_buf_release(&copy);
     return rc;
 }
 
 static tb_rc put_data(void *arg, const tb_file_part *parts, size_t n_parts,
-                      tb_model_file *out, tb_err *err)
+                      tb_model_ref *out, tb_err *err)
 {
     static const uint8_t zeros[TB_ONNX_EXTERNAL_ALIGN];
-    tb_artefact stored;
     tb_buf bytes;
     tb_rc rc = TB_OK;
     tb_buf_init(&bytes, MODEL_BYTES_MAX);
@@ -185,13 +177,7 @@ static tb_rc put_data(void *arg, const tb_file_part *parts, size_t n_parts,
         rc = tb_buf_put(&bytes, from, parts[i].len, err);
     }
     if (rc == TB_OK) {
-        rc = put_artefact(arg, &bytes, &stored, err);
-    }
-    if (rc == TB_OK) {
-        out->raw = stored.raw;
-        out->raw_bytes = stored.raw_bytes;
-        out->stored = stored.stored;
-        out->stored_bytes = stored.stored_bytes;
+        rc = put_blob(arg, &bytes, out, err);
     }
     tb_buf_release(&bytes);
     return rc;
@@ -337,7 +323,7 @@ static tb_rc make_model(world *w, tb_err *err)
         rc = read_model(&graph, w->job->model.file, err);
     }
     if (rc == TB_OK) {
-        rc = tb_work_prepare_graph(&graph, w->job, err);
+        rc = tb_work_prepare(&graph, w->job, err);
     }
     if (rc == TB_OK) {
         rc = tb_onnx_write(&onnx, graph, err);

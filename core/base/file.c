@@ -120,7 +120,7 @@ tb_rc tb_file_write_fd(int fd, const void *bytes, size_t len, tb_err *err)
     return TB_OK;
 }
 
-static tb_rc write_part(int fd, const tb_file_part *part, tb_err *err)
+tb_rc tb_file_write_part(int fd, const tb_file_part *part, tb_err *err)
 {
     static const uint8_t zeros[4096];
     if (part->bytes != NULL) {
@@ -135,8 +135,8 @@ static tb_rc write_part(int fd, const tb_file_part *part, tb_err *err)
     return rc;
 }
 
-/* Writes and syncs a new file at path. */
-/* A new file tmp; errors name path, what the caller asked for. */
+/* Writes and syncs a new file tmp; errors name path, what the caller asked
+ * for. */
 static tb_rc write_new(const char *tmp, const char *path,
                        const tb_file_part *parts, size_t n_parts, mode_t mode,
                        tb_err *err)
@@ -152,7 +152,7 @@ static tb_rc write_new(const char *tmp, const char *path,
         goto done;
     }
     for (size_t i = 0; rc == TB_OK && i < n_parts; i++) {
-        rc = write_part(fd, &parts[i], err);
+        rc = tb_file_write_part(fd, &parts[i], err);
     }
     if (rc == TB_OK && fsync(fd) != 0) {
         rc = tb_fail_errno(err, errno, "fsync");
@@ -169,15 +169,10 @@ done:
 
 static tb_rc sync_parent(const char *path, tb_err *err)
 {
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL) {
-        return tb_file_sync_dir(".", err);
-    }
-    char *dir = tb_mem_text(path);
+    char *dir = tb_file_folder(path);
     if (dir == NULL) {
         return tb_fail(err, TB_E_NOMEM, "%s", path);
     }
-    dir[slash == path ? 1 : slash - path] = '\0';
     tb_rc rc = tb_file_sync_dir(dir, err);
     tb_mem_free(dir);
     return rc;
@@ -276,4 +271,22 @@ char *tb_file_join(const char *dir, const char *name)
         (void)snprintf(path, size, "%s/%s", dir, name);
     }
     return path;
+}
+
+char *tb_file_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = tb_mem_text(slash != NULL ? path : ".");
+    if (dir != NULL && slash != NULL) {
+        dir[slash == path ? 1 : slash - path] = '\0';
+    }
+    return dir;
+}
+
+char *tb_file_beside(const char *path, const char *name)
+{
+    char *dir = tb_file_folder(path);
+    char *out = dir != NULL ? tb_file_join(dir, name) : NULL;
+    tb_mem_free(dir);
+    return out;
 }

@@ -33,9 +33,12 @@ tb_rc tb_file_write_parts(const char *path, const tb_file_part *parts,
                           size_t n_parts, mode_t mode, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
-/* Writes all of len bytes to fd, through EINTR and short writes. */
+/* Writes all of len bytes to fd, through EINTR and short writes. Errors: FULL,
+ * IO. */
 tb_rc tb_file_write_fd(int fd, const void *bytes, size_t len,
                        tb_err *err) TB_MUST_CHECK;
+tb_rc tb_file_write_part(int fd, const tb_file_part *part, tb_err *err)
+    TB_NONNULL(2) TB_MUST_CHECK;
 
 /* fsync of a folder, after a rename or unlink in it. */
 tb_rc tb_file_sync_dir(const char *dir, tb_err *err)
@@ -51,6 +54,12 @@ bool tb_file_exists(const char *path) TB_NONNULL(1);
 
 /* A path "dir/name" for the caller to free, or NULL when out of memory. */
 char *tb_file_join(const char *dir, const char *name)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* The folder that path lies in, and the path of another name there; the same.
+ */
+char *tb_file_folder(const char *path) TB_NONNULL(1) TB_MUST_CHECK;
+char *tb_file_beside(const char *path, const char *name)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 #endif

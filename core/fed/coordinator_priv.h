@@ -396,6 +396,12 @@ void tb_co_drop(tb_coordinator *co, tb_seat *seat) TB_NONNULL(1, 2);
 /* Whether no upload order is out and no accepted update is missing. */
 bool tb_co_quiet(tb_run *run) TB_NONNULL(1);
 
+/* Whether an order of this kind is out for the upload. */
+static inline bool tb_co_order_is(const tb_upload *upload, tb_order_kind kind)
+{
+    return upload->order != 0 && upload->order_kind == kind;
+}
+
 /* ingest.c: the upload is of no use any more. */
 void tb_co_forget_upload(tb_upload *upload) TB_NONNULL(1);
 /* Blocks from `keep` on are neither held nor granted any more. */

@@ -132,11 +132,6 @@ static bool lost(const tb_coordinator *co, const tb_run *run, const tb_row *row)
            co->now >= tb_co_later(row->away_ms, lost_ms);
 }
 
-static bool proving(const tb_upload *upload)
-{
-    return upload->order != 0 && upload->order_kind == TB_ORDER_END_UPLOAD;
-}
-
 void tb_co_land_lost(tb_coordinator *co, tb_run *run)
 {
     for (size_t i = run->async != NULL ? run->async->n_flights : 0; i > 0;
@@ -144,7 +139,7 @@ void tb_co_land_lost(tb_coordinator *co, tb_run *run)
         tb_seat *seat = run->async->flights[i - 1];
         const tb_upload *upload = &seat->upload;
         bool old = tb_co_find_known(co, &seat->config) != run;
-        if (seat->leaving || proving(upload)) {
+        if (seat->leaving || tb_co_order_is(upload, TB_ORDER_END_UPLOAD)) {
             continue; /* tb_co_count judges it */
         }
         if (old && upload->live) {

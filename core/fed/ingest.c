@@ -50,16 +50,11 @@ void tb_co_ungrant(tb_coordinator *co, tb_seat *seat)
     upload->until = upload->received;
 }
 
-static bool order_is(const tb_upload *upload, tb_order_kind kind)
-{
-    return upload->order != 0 && upload->order_kind == kind;
-}
-
 /* Blocks from `keep` on are neither held nor granted any more. The payload of
  * one that is being added belongs to its order. */
 void tb_co_trim(tb_coordinator *co, tb_upload *upload, uint32_t keep)
 {
-    uint32_t first = upload->done + order_is(upload, TB_ORDER_ADD_BLOCK);
+    uint32_t first = upload->done + tb_co_order_is(upload, TB_ORDER_ADD_BLOCK);
     first = first > upload->found ? first : upload->found;
     for (uint32_t b = first; b < upload->received; b++) {
         tb_co_discard(co, upload->held[b % TB_WINDOW_MAX].payload);
@@ -84,7 +79,8 @@ void tb_co_drop(tb_coordinator *co, tb_seat *seat)
     if (!upload->live || upload->dropping) {
         return;
     }
-    tb_co_trim(co, upload, upload->done + order_is(upload, TB_ORDER_ADD_BLOCK));
+    tb_co_trim(co, upload,
+               upload->done + tb_co_order_is(upload, TB_ORDER_ADD_BLOCK));
     upload->dropping = true;
     upload->retry_ms = 0;
     if (upload->order == 0 && upload->done == 0) {
@@ -104,7 +100,8 @@ void tb_co_refuse_seat(tb_coordinator *co, const tb_seat *seat,
 void tb_co_expel(tb_coordinator *co, tb_seat *seat, tb_msg_kind about,
                  tb_refusal code, const char *why)
 {
-    if (order_is(&seat->upload, TB_ORDER_END_UPLOAD) || seat->upload.ended) {
+    if (tb_co_order_is(&seat->upload, TB_ORDER_END_UPLOAD) ||
+        seat->upload.ended) {
         tb_co_refuse_seat(co, seat, about, code, why);
         return;
     }

@@ -81,16 +81,12 @@ static void drop_proven(tb_coordinator *co, tb_seat *seat)
     drop_counted(&seat->upload);
 }
 
-static bool is_proving(const tb_upload *upload)
-{
-    return upload->order != 0 && upload->order_kind == TB_ORDER_END_UPLOAD;
-}
-
 void tb_co_purge(tb_coordinator *co, const tb_name *client)
 {
     const tb_row *row = tb_co_find(co, client);
     tb_seat *seat = row != NULL ? row->seat : NULL;
-    bool found = seat != NULL && is_proving(&seat->upload);
+    bool found =
+        seat != NULL && tb_co_order_is(&seat->upload, TB_ORDER_END_UPLOAD);
     if (found) { /* no row tells of it: after a kill nobody acknowledges it */
         seat->unwanted = true;
     }

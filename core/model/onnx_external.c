@@ -16,14 +16,10 @@
 
 tb_rc tb_onnx_folder_open(tb_onnx_folder *folder, const char *path, tb_err *err)
 {
-    const char *slash = strrchr(path, '/');
     *folder = (tb_onnx_folder){.fd = -1, .open_fd = -1};
-    char *dir = tb_mem_text(slash != NULL ? path : ".");
+    char *dir = tb_file_folder(path);
     if (dir == NULL) {
         return tb_fail(err, TB_E_NOMEM, "%s", path);
-    }
-    if (slash != NULL) {
-        dir[slash == path ? 1 : slash - path] = '\0';
     }
     folder->fd = tb_spare_open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     tb_rc rc = folder->fd >= 0 ? TB_OK : tb_fail_errno(err, errno, "%s", dir);

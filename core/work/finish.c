@@ -173,9 +173,14 @@ static tb_rc measure_stage(tb_manifest *m, const tb_work_finish *f,
 static tb_rc put_artefact(tb_manifest *m, const tb_work_finish *f,
                           const tb_buf *onnx, tb_err *err)
 {
+    tb_model_ref ref;
     tb_artefact *a = &m->artefacts[m->n_artefacts];
-    tb_rc rc = f->put(f->arg, onnx, a, err);
+    tb_rc rc = f->put(f->arg, onnx, &ref, err);
     if (rc == TB_OK) {
+        a->raw = ref.raw;
+        a->raw_bytes = ref.raw_bytes;
+        a->stored = ref.stored;
+        a->stored_bytes = ref.stored_bytes;
         m->n_artefacts++;
         m->standard = a->role; /* the last stage is the one to use */
     }
@@ -257,6 +262,7 @@ static tb_rc write_beside(tb_buf *onnx, tb_onnx_layout *layout, tb_graph *graph,
 static tb_rc put_beside(tb_manifest *m, const tb_work_finish *f,
                         tb_graph *graph, tb_err *err)
 {
+    tb_model_ref data;
     tb_model_file *file = &m->files[0];
     const tb_stage stage = {
         .name = "fp32", .graph = graph, .sparsity = tb_sparsity(graph)};
@@ -268,9 +274,13 @@ static tb_rc put_beside(tb_manifest *m, const tb_work_finish *f,
                    ? tb_fail(err, TB_E_NOMEM, "a model's data")
                    : write_beside(&onnx, &layout, graph, file, err);
     if (rc == TB_OK) {
-        rc = f->put_data(f->arg, layout.parts, layout.n_parts, file, err);
+        rc = f->put_data(f->arg, layout.parts, layout.n_parts, &data, err);
     }
     if (rc == TB_OK) {
+        file->raw = data.raw;
+        file->raw_bytes = data.raw_bytes;
+        file->stored = data.stored;
+        file->stored_bytes = data.stored_bytes;
         m->n_files = 1;
         rc = write_beside(&onnx, &layout, graph, file, err);
     }

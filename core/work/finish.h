@@ -11,14 +11,12 @@
 #include "wire/manifest.h"
 #include "work/predict.h"
 
-/* Stores the bytes of an artefact and fills its hashes and sizes. */
-typedef tb_rc tb_work_put_fn(void *arg, const tb_buf *onnx, tb_artefact *out,
+/* Stores the bytes of an artefact, or a file of tensor data that is given in
+ * parts, and tells its hashes and sizes. */
+typedef tb_rc tb_work_put_fn(void *arg, const tb_buf *onnx, tb_model_ref *out,
                              tb_err *err);
-
-/* Stores a file of tensor data, given in parts, and fills its hashes and sizes.
- */
 typedef tb_rc tb_work_put_data_fn(void *arg, const tb_file_part *parts,
-                                  size_t n_parts, tb_model_file *out,
+                                  size_t n_parts, tb_model_ref *out,
                                   tb_err *err);
 
 typedef struct tb_work_finish {

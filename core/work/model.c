@@ -78,7 +78,7 @@ static tb_rc check_scaling(const tb_graph *graph, const tb_job *job,
                  : TB_OK;
 }
 
-tb_rc tb_work_prepare_graph(tb_graph **graph, const tb_job *job, tb_err *err)
+tb_rc tb_work_prepare(tb_graph **graph, const tb_job *job, tb_err *err)
 {
     tb_rc rc = start_graph(graph, job, err);
     if (rc == TB_OK) { /* for the passes and predictions after the rounds */
@@ -93,30 +93,6 @@ tb_rc tb_work_prepare_graph(tb_graph **graph, const tb_job *job, tb_err *err)
                                        job->data.classes.n, err);
     }
     return rc == TB_OK ? assign(*graph, job, err) : rc;
-}
-
-tb_rc tb_work_prepare(tb_buf *onnx, const tb_job *job, const uint8_t *file,
-                      size_t n, tb_err *err)
-{
-    tb_graph *graph = NULL;
-    tb_rc rc = TB_OK;
-    if (job->model.make[0] == '\0') {
-        rc = tb_onnx_read(&graph, file, n, NULL, err);
-        rc = rc == TB_OK ? rc
-                         : tb_err_prefix(err, rc, "%s%s", job->model.file,
-                                         job->model.version);
-    }
-    if (rc == TB_OK && graph != NULL) {
-        rc = tb_work_note_data(graph, NULL, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_work_prepare_graph(&graph, job, err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_onnx_write(onnx, graph, err);
-    }
-    tb_graph_free(&graph);
-    return rc;
 }
 
 const char *tb_work_data_name(const tb_graph *graph)

@@ -11,17 +11,13 @@
 #include "train/evaluate.h"
 #include "train/trainer.h"
 
-/* Appends the ONNX bytes that a run of this job starts from: the job's model
- * file or registered version (file, n bytes) or its `new`, parameters kept or
- * drawn anew, the scaling of data in front (a version has it already), class
- * names inside. Errors: as tb_onnx_read, tb_build_new, tb_preprocess_*;
- * MISMATCH (class names against outputs, a version that takes other data). */
-tb_rc tb_work_prepare(tb_buf *onnx, const tb_job *job, const uint8_t *file,
-                      size_t n, tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
-
-/* The same on a graph: *graph is the job's model as it was read, or NULL for
- * its `new`, and the one to start from afterwards. The caller frees it. */
-tb_rc tb_work_prepare_graph(tb_graph **graph, const tb_job *job, tb_err *err)
+/* Makes the model that a run of this job starts from: *graph is the job's model
+ * file or registered version as it was read, or NULL for its `new`. Parameters
+ * are kept or drawn anew, the scaling of data comes in front (a version has it
+ * already), class names go inside. The caller frees *graph, also on failure.
+ * Errors: as tb_build_new, tb_preprocess_*, tb_params_assign; MISMATCH (class
+ * names against outputs, a version that takes other data). */
+tb_rc tb_work_prepare(tb_graph **graph, const tb_job *job, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* The name of the file that tensor data go into when a model of a run is

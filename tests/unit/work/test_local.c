@@ -12,6 +12,7 @@
 #include "support/check.h"
 #include "train/evaluate.h"
 #include "train/local.h"
+#include "unit/work/prepared.h"
 #include "work/local.h"
 #include "work/model.h"
 
@@ -70,7 +71,7 @@ static void setup(fixture *f, tb_task task)
     memcpy(f->config.job_text, text.data, text.len);
     f->config.n_job = text.len;
     tb_buf_release(&text);
-    CHECK_OK(tb_work_prepare(&f->model, &f->job, NULL, 0, &err), err);
+    prepare(&f->model, &f->job, NULL);
     make_data(f);
     f->config.task = task;
     f->config.round = 3;

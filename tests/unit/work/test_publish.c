@@ -4,7 +4,6 @@
 
 #include "base/mem.h"
 #include "model/build.h"
-#include "model/onnx.h"
 #include "support/check.h"
 #include "work/finish.h"
 #include "work/model.h"
@@ -25,7 +24,7 @@ static tb_rc check_with(const char *classes, const char *beside,
                      classes, after);
     CHECK(params != NULL && tb_name_set(&params->name, "small"));
     CHECK_OK(tb_job_read(&job, text, (size_t)n, "job", err), *err);
-    CHECK_OK(tb_work_prepare_graph(&graph, &job, err), *err);
+    CHECK_OK(tb_work_prepare(&graph, &job, err), *err);
     CHECK_OK(tb_work_note_data(graph, beside, err), *err);
     tb_rc rc = tb_work_check_publish(&job, params, &graph, err);
     tb_graph_free(&graph);
@@ -54,23 +53,14 @@ static void a_file_of_one_row_is_opened(void **state)
                                "rounds: 1\ncohort: {target: 2}\n";
     tb_graph *graph = NULL;
     tb_job job = {0};
-    tb_buf file;
-    tb_buf onnx;
     tb_err err;
     (void)state;
-    tb_buf_init(&file, 1 << 20);
-    tb_buf_init(&onnx, 1 << 20);
     CHECK_OK(tb_build_new(&graph, "mlp:6-5-3", 1, NULL, &err), err);
     graph->values[graph->inputs[0]]->dims.dim[0] = 1;
-    CHECK_OK(tb_onnx_write(&file, graph, &err), err);
-    tb_graph_free(&graph);
     CHECK_OK(tb_job_read(&job, text, sizeof text - 1, "job", &err), err);
-    CHECK_OK(tb_work_prepare(&onnx, &job, file.data, file.len, &err), err);
-    CHECK_OK(tb_onnx_read(&graph, onnx.data, onnx.len, NULL, &err), err);
+    CHECK_OK(tb_work_prepare(&graph, &job, &err), err);
     CHECK(graph->values[graph->inputs[0]]->dims.dim[0] == TB_DIM_ANY);
     tb_graph_free(&graph);
-    tb_buf_release(&file);
-    tb_buf_release(&onnx);
     tb_job_release(&job);
 }
 

@@ -13,6 +13,7 @@
 #include "support/check.h"
 #include "support/fashion.h"
 #include "unit/work/patched.h"
+#include "unit/work/prepared.h"
 #include "work/finish.h"
 #include "work/local.h"
 #include "work/model.h"
@@ -75,7 +76,7 @@ static void setup(fixture *f, const char *extra)
                  err);
     }
     tb_buf_init(&f->model, 1 << 24);
-    CHECK_OK(tb_work_prepare(&f->model, &f->job, NULL, 0, &err), err);
+    prepare(&f->model, &f->job, NULL);
 }
 
 static void teardown(fixture *f)
@@ -221,7 +222,7 @@ typedef struct shelf {
     size_t n;
 } shelf;
 
-static tb_rc put(void *arg, const tb_buf *onnx, tb_artefact *out, tb_err *err)
+static tb_rc put(void *arg, const tb_buf *onnx, tb_model_ref *out, tb_err *err)
 {
     shelf *s = arg;
     tb_buf_init(&s->onnx[s->n], 1 << 24);

@@ -11,6 +11,7 @@
 #include "support/check.h"
 #include "support/mlp.h"
 #include "unit/work/patched.h"
+#include "unit/work/prepared.h"
 #include "work/local.h"
 #include "work/model.h"
 #include "work/plan.h"
@@ -102,8 +103,7 @@ static void setup(fixture *f, const char *how)
         tb_job_read(&f->job, (const char *)text.data, text.len, "job", &err),
         err);
     make_model(&file);
-    CHECK_OK(tb_work_prepare(&f->model, &f->job, file.data, file.len, &err),
-             err);
+    prepare(&f->model, &f->job, &file);
     CHECK_OK(tb_work_plan(&f->params, &f->job, &err), err);
     CHECK_OK(tb_work_read(&graph, &f->job, &f->model, &err), err);
     CHECK_OK(tb_work_count(&f->params, &f->job, graph, &err), err);
