@@ -9,7 +9,7 @@
 #include "crypto/seal.h"
 #include "fed/coordinator.h"
 #include "fed/update.h"
-#include "support/check.h"
+#include "small_run.h"
 
 #define N_PARAMS 70000 /* head and two blocks */
 #define BLOCKS   3
@@ -25,13 +25,6 @@ typedef struct bench {
     tb_record_kind kinds[ROWS_MAX];
     tb_buf journal[ROWS_MAX]; /* owned */
 } bench;
-
-static inline tb_name named(const char *text)
-{
-    tb_name name;
-    CHECK(tb_name_set(&name, text));
-    return name;
-}
 
 /* Rows are durable at once. */
 static inline void keep_row(bench *b, const tb_action *action)
@@ -233,24 +226,9 @@ static inline void tear_down(bench *b)
 static inline tb_run_params run_of_two(void)
 {
     static tb_run_params p; /* large */
-    memset(&p, 0, sizeof p);
-    p.name = named("model");
-    p.data_set = named("numbers");
-    p.codec = named("f32");
-    p.strategy = named("fedavg");
+    small_run(&p, 2);
     p.n_params = N_PARAMS;
-    p.model.raw_bytes = 5;
-    p.model.stored_bytes = 5;
-    p.rounds = 1;
-    p.target = 2;
     p.minimum = 1;
-    p.over_selection = 1.0;
-    p.server_lr = 1.0;
-    p.max_abs = 8.0F;
-    p.max_weight = 1000;
-    p.deadline_ms = 60000;
-    p.select_ms = 1000;
-    p.max_attempts = 2;
     return p;
 }
 

@@ -5,35 +5,15 @@
 #include "base/mem.h"
 #include "fed/coordinator.h"
 #include "round_config.h"
+#include "small_run.h"
 
 static tb_run_params params;
 
-static tb_name named(const char *text)
-{
-    tb_name name;
-    CHECK(tb_name_set(&name, text));
-    return name;
-}
-
 static void make_run(void)
 {
-    memset(&params, 0, sizeof params);
-    params.name = named("model");
-    params.data_set = named("numbers");
-    params.codec = named("f32");
-    params.strategy = named("fedavg");
-    params.n_params = 100;
-    params.model.raw_bytes = 5;
-    params.model.stored_bytes = 5;
+    small_run(&params, 1);
     params.rounds = 2;
-    params.target = 1;
-    params.minimum = 1;
-    params.over_selection = 1.0;
-    params.server_lr = 1.0;
-    params.max_abs = 8.0F;
     params.calibrate_max_abs = 8.0F;
-    params.max_weight = 1000;
-    params.deadline_ms = 60000;
     params.max_attempts = 3;
 }
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "support/check.h"
+#include "small_run.h"
 
 #define CLIENTS 4
 
@@ -22,13 +22,6 @@ typedef struct bench {
 } bench;
 
 static const char *const clients[CLIENTS] = {"anna", "bert", "carl", "dora"};
-
-static tb_name named(const char *text)
-{
-    tb_name name;
-    CHECK(tb_name_set(&name, text));
-    return name;
-}
 
 static size_t number_of(const tb_name *client)
 {
@@ -182,24 +175,9 @@ static tb_rc try_start(bench *b, uint8_t n, const char *name, uint32_t target,
                        tb_err *err)
 {
     static tb_run_params p; /* large */
-    memset(&p, 0, sizeof p);
+    small_run(&p, target);
     p.run = id_of(n);
     p.name = named(name);
-    p.data_set = named("numbers");
-    p.codec = named("f32");
-    p.strategy = named("fedavg");
-    p.n_params = 10;
-    p.model.raw_bytes = 5;
-    p.model.stored_bytes = 5;
-    p.rounds = 1;
-    p.target = target;
-    p.minimum = target;
-    p.over_selection = 1.0;
-    p.server_lr = 1.0;
-    p.max_abs = 8.0F;
-    p.max_weight = 1000;
-    p.deadline_ms = 60000;
-    p.select_ms = 1000;
     p.max_attempts = 100;
     tb_event event = {.kind = TB_EV_START, .params = &p};
     return try(b, &event, err);

@@ -3,19 +3,12 @@
 
 #include "base/mem.h"
 #include "fed/coordinator.h"
-#include "support/check.h"
+#include "small_run.h"
 
 typedef struct bench {
     tb_coordinator *co;
     tb_actions out; /* of the last step */
 } bench;
-
-static tb_name named(const char *text)
-{
-    tb_name name;
-    CHECK(tb_name_set(&name, text));
-    return name;
-}
 
 static tb_labels labelled(const char *text)
 {
@@ -89,24 +82,7 @@ static void start(bench *b, const char *condition, uint32_t target)
 {
     static tb_run_params p; /* large */
     tb_err err = {0};
-    memset(&p, 0, sizeof p);
-    p.name = named("model");
-    p.data_set = named("numbers");
-    p.codec = named("f32");
-    p.strategy = named("fedavg");
-    p.n_params = 10;
-    p.model.raw_bytes = 5;
-    p.model.stored_bytes = 5;
-    p.rounds = 1;
-    p.target = target;
-    p.minimum = target;
-    p.over_selection = 1.0;
-    p.server_lr = 1.0;
-    p.max_abs = 8.0F;
-    p.max_weight = 1000;
-    p.deadline_ms = 60000;
-    p.select_ms = 1000;
-    p.max_attempts = 2;
+    small_run(&p, target);
     CHECK_OK(tb_eligible_add(&p.eligible, condition, &err), err);
     tb_event event = {.kind = TB_EV_START, .params = &p};
     CHECK_OK(step(b, &event, &err), err);

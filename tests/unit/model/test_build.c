@@ -420,7 +420,6 @@ static void a_fixed_batch_can_be_opened(void **state)
     tb_graph_free(&graph);
 }
 
-/* DequantizeLinear of constants becomes a constant: 2 x 3 weights by hand. */
 /* Exported at one row: a view of [1, -1] is part of the model then. */
 static void a_batch_that_is_part_of_the_model_stays(void **state)
 {
@@ -451,6 +450,7 @@ static void a_batch_that_is_part_of_the_model_stays(void **state)
     }
 }
 
+/* DequantizeLinear of constants becomes a constant: 2 x 3 weights by hand. */
 static void what_is_constant_is_folded(void **state)
 {
     tb_graph *graph = NULL;

@@ -18,22 +18,32 @@
 /* 4 tensors: two of 160,000 bytes and more, two biases. */
 #define MODEL "mlp:100-400-100"
 
-static void make(tb_graph **graph, tb_buf *bytes)
+/* A model, the bytes that it is written as in memory, and a file of them. */
+typedef struct made {
+    tb_graph *graph;
+    tb_buf bytes;
+    FILE *file;
+    tb_onnx_files files; /* that alone */
+} made;
+
+static void make(made *m)
 {
     tb_err err;
-    tb_buf_init(bytes, 1 << 20);
-    CHECK_OK(tb_build_new(graph, MODEL, 3, NULL, &err), err);
-    CHECK_OK(tb_onnx_write(bytes, *graph, &err), err);
+    *m = (made){.file = tmpfile()};
+    tb_buf_init(&m->bytes, 1 << 20);
+    CHECK(m->file != NULL);
+    m->files.fd = fileno(m->file);
+    CHECK_OK(tb_build_new(&m->graph, MODEL, 3, NULL, &err), err);
+    CHECK_OK(tb_onnx_write(&m->bytes, m->graph, &err), err);
+    CHECK_OK(tb_file_write_fd(m->files.fd, m->bytes.data, m->bytes.len, &err),
+             err);
 }
 
-static FILE *file_of(const tb_buf *bytes)
+static void drop(made *m)
 {
-    tb_err err;
-    FILE *file = tmpfile();
-    CHECK(file != NULL);
-    CHECK_OK(tb_file_write_fd(fileno(file), bytes->data, bytes->len, &err),
-             err);
-    return file;
+    CHECK(fclose(m->file) == 0);
+    tb_graph_free(&m->graph);
+    tb_buf_release(&m->bytes);
 }
 
 /* Whether the graph is written as these bytes. */
@@ -53,64 +63,55 @@ static void a_model_is_streamed_as_it_is_written_in_memory(void **state)
 {
     (void)state;
     tb_err err;
-    tb_graph *graph = NULL;
-    tb_buf want;
-    make(&graph, &want);
+    made m;
+    make(&m);
     FILE *file = tmpfile();
     CHECK(file != NULL);
     size_t before = tb_mem_bytes();
     tb_mem_peak_reset();
-    CHECK_OK(tb_onnx_write_fd(fileno(file), graph, &err), err);
+    CHECK_OK(tb_onnx_write_fd(fileno(file), m.graph, &err), err);
     CHECK(tb_mem_peak_bytes() - before < (size_t)128 << 10);
     CHECK(tb_mem_bytes() == before);
     rewind(file);
-    for (size_t i = 0; i < want.len; i++) {
-        CHECK(fgetc(file) == want.data[i]);
+    for (size_t i = 0; i < m.bytes.len; i++) {
+        CHECK(fgetc(file) == m.bytes.data[i]);
     }
     CHECK(fgetc(file) == EOF);
     CHECK(fclose(file) == 0);
-    tb_graph_free(&graph);
-    tb_buf_release(&want);
+    drop(&m);
 }
 
 static void a_streamed_model_is_the_one_that_was_written(void **state)
 {
     (void)state;
     tb_err err;
-    tb_graph *graph = NULL;
+    made m;
     tb_graph *back = NULL;
-    tb_buf want;
-    make(&graph, &want);
-    FILE *file = file_of(&want);
-    const tb_onnx_files files = {.fd = fileno(file)};
+    make(&m);
     for (int values = 0; values < TB_ONNX_VALUES_NONE; values++) {
         CHECK_OK(
-            tb_onnx_read_files(&back, &files, (tb_onnx_values)values, &err),
+            tb_onnx_read_files(&back, &m.files, (tb_onnx_values)values, &err),
             err);
-        CHECK(writes(back, &want));
+        CHECK(writes(back, &m.bytes));
         tb_graph_free(&back);
     }
-    CHECK(fclose(file) == 0);
-    tb_graph_free(&graph);
-    tb_buf_release(&want);
+    drop(&m);
 }
 
 static void without_values_it_takes_no_memory_for_them(void **state)
 {
     (void)state;
     tb_err err;
-    tb_graph *graph = NULL;
+    made m;
     tb_graph *back = NULL;
-    tb_buf want;
-    make(&graph, &want);
-    FILE *file = file_of(&want);
-    const tb_onnx_files files = {.fd = fileno(file)};
+    make(&m);
     size_t live = tb_mem_live();
     size_t before = tb_mem_bytes();
     tb_mem_peak_reset();
-    CHECK_OK(tb_onnx_read_files(&back, &files, TB_ONNX_VALUES_NONE, &err), err);
+    CHECK_OK(tb_onnx_read_files(&back, &m.files, TB_ONNX_VALUES_NONE, &err),
+             err);
     CHECK(tb_mem_peak_bytes() - before < (size_t)160 << 10);
-    CHECK(tb_params_count(back) == tb_params_count(graph));
+    CHECK(tb_params_count(back) == tb_params_count(m.graph));
     for (size_t i = 0; i < back->n_values; i++) {
         const tb_tensor *data = &back->values[i]->data;
         if (data->data != NULL && tb_tensor_bytes(data) >= 100000) {
@@ -119,15 +120,12 @@ static void without_values_it_takes_no_memory_for_them(void **state)
     }
     tb_graph_free(&back);
     CHECK(tb_mem_live() == live);
-    CHECK(fclose(file) == 0);
-    tb_graph_free(&graph);
-    tb_buf_release(&want);
+    drop(&m);
 }
 
 /* What tb_onnx_locate is held against. */
 typedef struct witness {
-    const tb_graph *graph;
-    const tb_buf *file;
+    const made *m;
     size_t n;
 } witness;
 
@@ -137,9 +135,10 @@ static tb_rc check_place(void *arg, const char *name, uint64_t offset,
     (void)err;
     witness *w = arg;
     const tb_tensor *data =
-        &w->graph->values[tb_graph_find(w->graph, name)]->data;
-    CHECK(bytes == tb_tensor_bytes(data) && offset + bytes <= w->file->len);
-    CHECK(memcmp(w->file->data + offset, data->data, (size_t)bytes) == 0);
+        &w->m->graph->values[tb_graph_find(w->m->graph, name)]->data;
+    const tb_buf *file = &w->m->bytes;
+    CHECK(bytes == tb_tensor_bytes(data) && offset + bytes <= file->len);
+    CHECK(memcmp(file->data + offset, data->data, (size_t)bytes) == 0);
     w->n++;
     return TB_OK;
 }
@@ -148,28 +147,23 @@ static void each_initialiser_is_found_in_its_file(void **state)
 {
     (void)state;
     tb_err err;
-    tb_graph *graph = NULL;
-    tb_buf bytes;
-    make(&graph, &bytes);
-    FILE *file = file_of(&bytes);
-    witness w = {.graph = graph, .file = &bytes};
-    CHECK_OK(tb_onnx_locate(fileno(file), check_place, &w, &err), err);
+    made m;
+    make(&m);
+    witness w = {.m = &m};
+    CHECK_OK(tb_onnx_locate(m.files.fd, check_place, &w, &err), err);
     CHECK(w.n == 4);
-    CHECK(fclose(file) == 0);
-    tb_graph_free(&graph);
-    tb_buf_release(&bytes);
+    drop(&m);
 }
 
 /* The same with its data in a second file: mapped, since it lies well there. */
 static void a_model_of_two_open_files_is_left_in_them(void **state)
 {
     tb_err err;
-    tb_graph *graph = NULL;
+    made m;
     tb_graph *back = NULL;
-    tb_buf want;
-    make(&graph, &want);
+    make(&m);
     const char *path = tb_test_folder_path(*state, "m.onnx");
-    CHECK_OK(tb_onnx_write_file(path, graph, 0, NULL, &err), err);
+    CHECK_OK(tb_onnx_write_file(path, m.graph, 0, NULL, &err), err);
     const char *names[] = {"m.onnx.data"};
     const int fds[] = {
         open(tb_test_folder_path(*state, "m.onnx.data"), O_RDONLY)};
@@ -181,7 +175,7 @@ static void a_model_of_two_open_files_is_left_in_them(void **state)
     CHECK_OK(tb_onnx_read_files(&back, &files, TB_ONNX_VALUES_MAPPED, &err),
              err);
     CHECK(tb_mem_bytes() - before < (size_t)64 << 10);
-    CHECK(writes(back, &want));
+    CHECK(writes(back, &m.bytes));
 
     /* What is written to it stays in memory. */
     size_t n = tb_params_count(back);
@@ -189,10 +183,10 @@ static void a_model_of_two_open_files_is_left_in_them(void **state)
     CHECK(zeros != NULL);
     CHECK_OK(tb_params_set(back, zeros, n, &err), err);
     tb_mem_free(zeros);
-    CHECK(!writes(back, &want));
+    CHECK(!writes(back, &m.bytes));
     tb_graph_free(&back);
     CHECK_OK(tb_onnx_read_files(&back, &files, TB_ONNX_VALUES_READ, &err), err);
-    CHECK(writes(back, &want));
+    CHECK(writes(back, &m.bytes));
     tb_graph_free(&back);
     CHECK(tb_mem_live() == live);
 
@@ -200,31 +194,26 @@ static void a_model_of_two_open_files_is_left_in_them(void **state)
     CHECK_ERR(tb_onnx_read_files(&back, &files, TB_ONNX_VALUES_READ, &err),
               TB_E_NOT_FOUND, err, "no such file came with the model");
     CHECK(close(files.fd) == 0 && close(fds[0]) == 0);
-    tb_graph_free(&graph);
-    tb_buf_release(&want);
+    drop(&m);
 }
 
 static void a_file_that_is_cut_anywhere_is_refused(void **state)
 {
     (void)state;
     tb_err err;
-    tb_graph *graph = NULL;
+    made m;
     tb_graph *back = NULL;
-    tb_buf bytes;
-    make(&graph, &bytes);
-    FILE *file = file_of(&bytes);
-    const tb_onnx_files files = {.fd = fileno(file)};
+    make(&m);
     size_t live = tb_mem_live();
-    for (size_t n = bytes.len; n-- > 0;) {
-        n -= n > 4000 && n < bytes.len - 4000 ? 1999 : 0;
-        CHECK(ftruncate(fileno(file), (off_t)n) == 0);
-        tb_rc rc = tb_onnx_read_files(&back, &files, TB_ONNX_VALUES_NONE, &err);
+    for (size_t n = m.bytes.len; n-- > 0;) {
+        n -= n > 4000 && n < m.bytes.len - 4000 ? 1999 : 0;
+        CHECK(ftruncate(m.files.fd, (off_t)n) == 0);
+        tb_rc rc =
+            tb_onnx_read_files(&back, &m.files, TB_ONNX_VALUES_NONE, &err);
         CHECK(tb_rc_fault(rc) == TB_FAULT_PEER && back == NULL);
         CHECK(tb_mem_live() == live);
     }
-    CHECK(fclose(file) == 0);
-    tb_graph_free(&graph);
-    tb_buf_release(&bytes);
+    drop(&m);
 }
 
 static void a_model_cannot_name_itself(void **state)
@@ -251,18 +240,15 @@ static void a_model_cannot_name_itself(void **state)
 static void survives_each_allocation_failing(void **state)
 {
     (void)state;
-    tb_graph *graph = NULL;
+    made m;
     tb_graph *back = NULL;
-    tb_buf bytes;
-    make(&graph, &bytes);
-    FILE *file = file_of(&bytes);
-    const tb_onnx_files files = {.fd = fileno(file)};
+    make(&m);
     size_t live = tb_mem_live();
     tb_rc rc = TB_E_NOMEM;
     long k = 0;
     for (; rc == TB_E_NOMEM; k++) {
         tb_mem_fail_after(k);
-        rc = tb_onnx_read_files(&back, &files, TB_ONNX_VALUES_NONE, NULL);
+        rc = tb_onnx_read_files(&back, &m.files, TB_ONNX_VALUES_NONE, NULL);
         tb_mem_fail_after(-1);
         tb_graph_free(&back);
         CHECK(tb_mem_live() == live);
@@ -270,16 +256,14 @@ static void survives_each_allocation_failing(void **state)
     CHECK(rc == TB_OK && k > 20);
     rc = TB_E_NOMEM;
     for (k = 0; rc == TB_E_NOMEM; k++) {
-        CHECK(lseek(fileno(file), 0, SEEK_SET) == 0);
+        CHECK(lseek(m.files.fd, 0, SEEK_SET) == 0);
         tb_mem_fail_after(k);
-        rc = tb_onnx_write_fd(fileno(file), graph, NULL);
+        rc = tb_onnx_write_fd(m.files.fd, m.graph, NULL);
         tb_mem_fail_after(-1);
         CHECK(tb_mem_live() == live);
     }
     CHECK(rc == TB_OK && k > 5);
-    CHECK(fclose(file) == 0);
-    tb_graph_free(&graph);
-    tb_buf_release(&bytes);
+    drop(&m);
 }
 
 #define IN_FOLDER(test)                                                        \
