@@ -7,7 +7,6 @@
  *   KILL_HALF  set: when the n-th call is a write, half of it is made first
  *   KILL_LOG   file that gets a line "n call path" for each call counted, or
  *              (KILL_AT set) for the one that killed */
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -16,8 +15,9 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
-#include <sys/uio.h>
 #include <unistd.h>
+
+#include "real.h"
 
 #define PATH_BYTES 4096
 
@@ -111,31 +111,7 @@ static void count_at(const char *call, int dir, const char *name)
     }
 }
 
-/* The function of the C library that ours stands before. */
-static void *next_of(const char *name)
-{
-    void *f = dlsym(RTLD_NEXT, name);
-    if (f == NULL) {
-        abort();
-    }
-    return f;
-}
-
-/* A function pointer of a type, without a cast that ISO C does not know. */
-#define NEXT(type, name)                                                       \
-    static type *real;                                                         \
-    if (real == NULL) {                                                        \
-        void *found = next_of(name);                                           \
-        memcpy(&real, &found, sizeof found);                                   \
-    }
-
-typedef ssize_t write_fn(int, const void *, size_t);
-typedef ssize_t pwrite_fn(int, const void *, size_t, off_t);
-typedef ssize_t writev_fn(int, const struct iovec *, int);
-typedef int fd_fn(int);
 typedef int truncate_fn(int, off_t);
-typedef int path_fn(const char *);
-typedef int rename_fn(const char *, const char *);
 typedef int unlinkat_fn(int, const char *, int);
 
 ssize_t write(int fd, const void *bytes, size_t len)

@@ -14,7 +14,6 @@
  *
  * ORDER_DIR is the folder, an absolute path; ORDER_LOG gets a line for each
  * break, and "checked N receipts, N heads, N renames" at the end. */
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -26,8 +25,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
-#include <sys/uio.h>
 #include <unistd.h>
+
+#include "real.h"
 
 #define PATH_BYTES  4096
 #define N_THINGS    4096
@@ -337,28 +337,6 @@ __attribute__((destructor)) static void at_the_end(void)
 
 /* --- in the place of the C library's and libzmq's ------ */
 
-static void *next_of(const char *name)
-{
-    void *f = dlsym(RTLD_NEXT, name);
-    if (f == NULL) {
-        abort();
-    }
-    return f;
-}
-
-#define NEXT(type, name)                                                       \
-    static type *real;                                                         \
-    if (real == NULL) {                                                        \
-        void *found = next_of(name);                                           \
-        memcpy(&real, &found, sizeof found);                                   \
-    }
-
-typedef ssize_t write_fn(int, const void *, size_t);
-typedef ssize_t pwrite_fn(int, const void *, size_t, off_t);
-typedef ssize_t writev_fn(int, const struct iovec *, int);
-typedef int fd_fn(int);
-typedef int path_fn(const char *);
-typedef int rename_fn(const char *, const char *);
 typedef int mkdir_fn(const char *, mode_t);
 typedef int open_fn(const char *, int, ...);
 typedef int zmq_send_fn(void *, const void *, size_t, int);
@@ -478,10 +456,8 @@ int zmq_msg_send(void *msg, void *socket, int flags)
     static zmq_size_fn *size;
     NEXT(zmq_msg_send_fn, "zmq_msg_send")
     if (size == NULL) {
-        void *found = next_of("zmq_msg_data");
-        memcpy(&data, &found, sizeof found);
-        found = next_of("zmq_msg_size");
-        memcpy(&size, &found, sizeof found);
+        FIND(data, "zmq_msg_data");
+        FIND(size, "zmq_msg_size");
     }
     sends(data(msg), size(msg));
     return real(msg, socket, flags);
