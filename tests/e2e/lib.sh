@@ -143,6 +143,13 @@ fleet() {
     done
 }
 
+# end_well NAME: SIGTERM, at which it must end with code 0.
+end_well() {
+    kill "${pid[$1]}"
+    wait "${pid[$1]}" || fail "$1 ended with $?"
+    unset "pid[$1]"
+}
+
 # kill_hard NAME: kill -9, and waits for its end.
 kill_hard() {
     kill -9 "${pid[$1]}"

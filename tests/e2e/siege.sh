@@ -75,19 +75,19 @@ siege_replay() { # PORT
         --data "pictures=$tmp/parts/client-00" >"$tmp/witness.log" 2>&1 &
     pid[witness]=$!
     until_ok 60 grep -q event=connected "$tmp/witness.log"
-    kill "${pid[witness]}"
-    wait "${pid[witness]}" || true
-    unset "pid[witness]"
+    end_well witness
     rm -r "$tmp/wired.home"
     until_ok 20 grep -q recorded "$tmp/replay.out"
 }
 
 # siege_end: and what the strangers have done.
 siege_end() {
-    local name
+    local name code
     for name in "${hostile[@]}"; do
         kill "${pid[$name]}" 2>/dev/null || fail "$name has gone by itself"
-        wait "${pid[$name]}" || true
+        code=0
+        wait "${pid[$name]}" || code=$?
+        [ "$code" = 0 ] || [ "$code" = 143 ] || fail "$name ended with $code"
         unset "pid[$name]"
         ! grep -h connections "$tmp/$name.out" || rm "$tmp/$name.out"
     done

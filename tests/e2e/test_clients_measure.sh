@@ -29,8 +29,7 @@ same "jobs" 1 "$(status jobs)"
 sent=$(status bytes_sent)
 
 # Started again it counts on; what a crash left behind is gone.
-kill "${pid[client-00]}"
-wait "${pid[client-00]}" || fail "client-00 did not stop cleanly"
+end_well client-00
 touch "$tmp/client-00.home/sealed/left-over" \
     "$tmp/client-00.home/sealed/left-over.tmp"
 client client-00

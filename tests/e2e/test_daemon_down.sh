@@ -29,9 +29,7 @@ for name in "$tmp"/parts/*; do
 done
 expect_code 0 tributaryd start "$tmp/job.yaml"
 tributaryd watch >"$tmp/live"
-kill "${pid[daemon]}"
-wait "${pid[daemon]}" || fail "the daemon does not stop cleanly"
-unset 'pid[daemon]'
+end_well daemon
 
 expect_code 0 tributaryd watch
 accuracy() { sed -n 's/.*\(accuracy [0-9.]*  loss [0-9.]*\).*/\1/p' "$1"; }

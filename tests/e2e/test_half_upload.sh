@@ -62,9 +62,7 @@ kill_hard relay
 dial "$direct"
 tributaryd watch >/dev/null
 same "client killed" "$all" "$(network_hash)"
-kill "${pid[client-02]}"
-wait "${pid[client-02]}" || fail "the client did not stop cleanly"
-unset "pid[client-02]"
+end_well client-02
 sent=$(bytes_sent)
 echo "sent $sent bytes of an update of $n_update after $n_held"
 [ "$sent" -gt 1000000 ] && [ "$sent" -lt $((n_update - n_held + 600000)) ] ||

@@ -24,9 +24,7 @@ same "version" 2 "$(tributary pull small --home "$tmp/client-00.home" --json |
     json_field version)"
 
 # Local and remote answers, by a client that runs and by one that does not.
-kill "${pid[client-01]}"
-wait "${pid[client-01]}" || fail "a client did not stop cleanly"
-unset "pid[client-01]"
+end_well client-01
 for name in client-00 client-01; do
     home=$tmp/$name.home
     tributary pull small --home "$home" >/dev/null
@@ -47,9 +45,7 @@ same "export" "$(tributary model inspect "$tmp/int8.onnx" --json |
     --json | json_field hash)"
 
 # The reading verbs do without the daemon.
-kill "${pid[daemon]}"
-wait "${pid[daemon]}" || fail "the coordinator did not stop cleanly"
-unset "pid[daemon]"
+end_well daemon
 for verb in status clients models replay; do
     tributaryd "$verb" --json >/dev/null || fail "$verb needs the daemon"
 done

@@ -26,7 +26,8 @@ hear() {
 }
 
 daemon
-coproc load { bench-load tributary "$TRIBUTARY_DIR" 0 $n 2>>"$tmp/load.log"; }
+coproc load { exec bench-load tributary "$TRIBUTARY_DIR" 0 $n 2>>"$tmp/load.log"; }
+pid[load]=$load_PID
 say connect
 hear connect
 tributaryd start "$tmp/job.yaml" >/dev/null
@@ -37,7 +38,8 @@ kb=$(awk '/VmHWM/ {print $2}' "/proc/${pid[daemon]}/status")
 echo "coordinator with $n clients: $kb kB, at most $bound kB"
 [ "$kb" -le $bound ] || fail "$kb kB of memory, over $bound kB"
 say quit
-wait "$load_PID" 2>/dev/null || true
+wait "${pid[load]}" || fail "the clients ended with $?"
+unset "pid[load]"
 kill_hard daemon
 
 # With 200 files, 50 are kept back and 150 clients get in; the others are shut
@@ -50,7 +52,8 @@ pid[daemon]=$!
 until_ok 20 running
 grep -q "event=room clients=150 open_files=200 kept_for_the_store=50" \
     "$tmp/daemon.log" || fail "the daemon does not say how many clients it takes"
-coproc load { bench-load tributary "$TRIBUTARY_DIR" 0 $n 2>>"$tmp/load.log"; }
+coproc load { exec bench-load tributary "$TRIBUTARY_DIR" 0 $n 2>>"$tmp/load.log"; }
+pid[load]=$load_PID
 say connect
 connected() {
     tributaryd status | sed -n 's/^clients .* \([0-9]*\) connected.*/\1/p'
@@ -58,4 +61,5 @@ connected() {
 until_ok 30 sh -c 'tributaryd status | grep -q " 1[0-5][0-9] connected"'
 [ "$(connected)" -le 150 ] || fail "$(connected) clients are connected"
 say quit
-wait "$load_PID" 2>/dev/null || true
+wait "${pid[load]}" || fail "the clients ended with $?"
+unset "pid[load]"

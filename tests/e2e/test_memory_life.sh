@@ -29,7 +29,8 @@ within() {
 daemon
 tributaryd start "$tmp/job.yaml" >/dev/null
 within 5 "the start of the job"
-coproc load { bench-load tributary "$TRIBUTARY_DIR" 0 $n 2>>"$tmp/load.log"; }
+coproc load { exec bench-load tributary "$TRIBUTARY_DIR" 0 $n 2>>"$tmp/load.log"; }
+pid[load]=$load_PID
 echo connect >&"${load[1]}"
 one_is_in() {
     tributaryd status | grep -qE '^  round .*: [1-3] of '
@@ -49,4 +50,5 @@ ended() {
 until_ok 120 ended
 within 5 "the second round and the end"
 echo quit >&"${load[1]}"
-wait "$load_PID" 2>/dev/null || true
+wait "${pid[load]}" || fail "the clients ended with $?"
+unset "pid[load]"

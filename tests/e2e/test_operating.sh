@@ -91,9 +91,7 @@ reload
 until_ok 20 grep -q 'settings.yaml:5:12: log_level.*settings="as before"' "$log"
 
 # The client, too.
-kill "${pid[client-01]}"
-wait "${pid[client-01]}" || fail "the client ended with $?"
-unset "pid[client-01]"
+end_well client-01
 echo 'log_format: json' >"$tmp/client-01.home/settings.yaml"
 : >"$tmp/client-01.log"
 client client-01
@@ -102,7 +100,5 @@ until_ok 20 grep -q '^{.*"event":"connected"' "$tmp/client-01.log"
 kill -HUP "${pid[client-01]}"
 until_ok 20 grep -q '"event":"reload","result":"done"' "$tmp/client-01.log"
 
-kill "${pid[daemon]}"
-wait "${pid[daemon]}" || fail "the daemon ended with $?"
-unset "pid[daemon]"
+end_well daemon
 until_ok 20 heard 'STOPPING=1'

@@ -6,11 +6,6 @@
 
 make_parts 3
 job "rounds: 2" "model: {new: mlp:784-16-10}"
-stop_daemon() {
-    kill "${pid[daemon]}"
-    wait "${pid[daemon]}" || fail "the daemon ended with $?"
-    unset "pid[daemon]"
-}
 receipts() {
     tributaryd check "$TRIBUTARY_DIR" --receipts "$tmp" "$@"
 }
@@ -22,7 +17,7 @@ daemon
 fleet 3
 tributaryd start "$tmp/job.yaml" >/dev/null
 tributaryd watch >/dev/null
-stop_daemon
+end_well daemon
 mkdir "$tmp/aside"
 cp "$TRIBUTARY_DIR/journal.sqlite" "$TRIBUTARY_DIR/HEAD" "$tmp/aside/"
 receipts | grep -q "^3 receipts of clients hold"
@@ -32,7 +27,7 @@ daemon
 tributaryd start "$tmp/job.yaml" >/dev/null
 tributaryd watch >/dev/null
 receipts | grep -q "^3 receipts of clients hold" # also while it runs
-stop_daemon
+end_well daemon
 rm -f "$TRIBUTARY_DIR"/journal.sqlite-*
 cp "$tmp/aside/"* "$TRIBUTARY_DIR/"
 

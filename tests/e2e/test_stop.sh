@@ -18,9 +18,7 @@ logged() {
 # Ends by itself, in 5 s and with code 0.
 stop_softly() {
     local from=$SECONDS
-    kill "${pid[$1]}"
-    wait "${pid[$1]}" || fail "$1 ended with $?"
-    unset "pid[$1]"
+    end_well "$1"
     [ $((SECONDS - from)) -le 5 ] ||
         fail "$1 took $((SECONDS - from)) s to stop"
 }

@@ -3,22 +3,29 @@
 # run ends in the bits that were promised when the folder was made.
 . "$(dirname "$0")/lib.sh"
 
-make_parts 2
-tar -C "$tmp" -xzf "$top/tests/golden/folder/folder.tar.gz"
-tributaryd check "$TRIBUTARY_DIR"
+# take_up ARCHIVE: the folder is whole, its daemon has the update that it had
+# accepted, and its clients come back. It was made on another machine: its port
+# may be taken here.
+take_up() {
+    local name endpoint
+    tar -C "$tmp" -xzf "$top/tests/golden/folder/$1.tar.gz"
+    tributaryd check "$TRIBUTARY_DIR"
+    rm "$TRIBUTARY_DIR/endpoints"
+    daemon --keep-updates
+    [ "$(tributaryd status --json | json_field accepted)" = 1 ] ||
+        fail "the accepted update is gone: $(tributaryd status)"
+    endpoint=$(tributaryd status --json | json_field endpoint)
+    for name in client-00 client-01; do
+        sed -i "s|^endpoint: .*|endpoint: $endpoint|" \
+            "$tmp/$name.home/federation"
+        client "$name"
+    done
+}
 
-# It was made on another machine: its port may be taken here.
-rm "$TRIBUTARY_DIR/endpoints"
-daemon --keep-updates
-[ "$(tributaryd status --json | json_field accepted)" = 1 ] ||
-    fail "the accepted update is gone: $(tributaryd status)"
+make_parts 2
+take_up folder
 [ "$(tributaryd models --json | json_field sequence)" = 1 ] ||
     fail "the version is gone"
-endpoint=$(tributaryd status --json | json_field endpoint)
-for name in client-00 client-01; do
-    sed -i "s|^endpoint: .*|endpoint: $endpoint|" "$tmp/$name.home/federation"
-    client "$name"
-done
 tributaryd watch >/dev/null
 
 # The same kind of CPU and the same arithmetic give the same bits.
@@ -36,17 +43,7 @@ for name in "${!pid[@]}"; do
     kill_hard "$name"
 done
 rm -r "$TRIBUTARY_DIR" "$tmp"/*.home
-tar -C "$tmp" -xzf "$top/tests/golden/folder/async.tar.gz"
-tributaryd check "$TRIBUTARY_DIR"
-rm "$TRIBUTARY_DIR/endpoints"
-daemon --keep-updates
-[ "$(tributaryd status --json | json_field accepted)" = 1 ] ||
-    fail "the update in the buffer is gone: $(tributaryd status)"
-endpoint=$(tributaryd status --json | json_field endpoint)
-for name in client-00 client-01; do
-    sed -i "s|^endpoint: .*|endpoint: $endpoint|" "$tmp/$name.home/federation"
-    client "$name"
-done
+take_up async
 tributaryd watch >/dev/null
 same "an old asynchronous folder, replayed" "$(network_hash)" \
     "$(tributaryd replay --json | json_field hash)"

@@ -100,11 +100,16 @@ revive() {
 # attempt COMMAND...: while it runs, the dead are raised. A join that waits for an
 # answer of the dead one is broken off.
 attempt() {
-    local code=0 before=$kills
+    local code=0 before=$kills tries=$((6000 * slowness))
     "$@" >"$point/out" 2>&1 </dev/null &
     pid[attempt]=$!
     while kill -0 "${pid[attempt]}" 2>/dev/null; do
         revive || return 2
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || {
+            echo "hangs: $*: $(cat "$point/out")"
+            return 2
+        }
         if [ "$kills" -gt "$before" ] && [ "$1" = join_once ]; then
             pkill -9 -P "${pid[attempt]}" || true
             before=$kills
@@ -204,7 +209,10 @@ half() {
         [ "$(tributaryd status --json | json_field accepted)" = "$1" ]; do
         revive || return
         tries=$((tries - 1))
-        [ "$tries" -gt 0 ] || break
+        [ "$tries" -gt 0 ] || {
+            echo "never were $1 updates in"
+            return 1
+        }
         nap 0.05
     done
 }
@@ -291,9 +299,14 @@ whole_run() {
 
 # Stops the daemon as an operator does; false: it was killed on the way.
 stopped() {
-    local before=$kills code=1
+    local before=$kills code=1 tries=$((3000 * slowness))
     kill "${pid[daemon]}"
     while [ "$code" -eq 1 ]; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || {
+            echo "the daemon does not stop"
+            return 2
+        }
         nap 0.01
         code=0
         died daemon || code=$?

@@ -20,11 +20,6 @@ start_daemon() {
     pid[daemon]=$!
     until_ok 20 running
 }
-stop_daemon() {
-    kill "${pid[daemon]}"
-    wait "${pid[daemon]}" || fail "the daemon ended with $?"
-    unset 'pid[daemon]'
-}
 start_client() {
     (ordered "$1" "$tmp/$1.home" tributary run --home "$tmp/$1.home" \
         --data "numbers=$tmp/$1.csv" >>"$tmp/$1.log" 2>&1) &
@@ -55,17 +50,15 @@ until_ok 20 all_here
 kill -STOP "${pid[client-01]}"
 tributaryd start "$tmp/small.yaml" >/dev/null
 until_ok 60 one_is_in
-stop_daemon
+end_well daemon
 grep -q "result=sealed .* updates=1" "$tmp/daemon.log" || fail "no checkpoint"
 start_daemon
 kill -CONT "${pid[client-01]}"
 tributaryd watch >/dev/null
 tributaryd gc >/dev/null
-stop_daemon
+end_well daemon
 for name in client-00 client-01; do
-    kill "${pid[$name]}"
-    wait "${pid[$name]}" || fail "$name ended with $?"
-    unset "pid[$name]"
+    end_well "$name"
 done
 mkdir "$tmp/copies"
 (ordered backup "$tmp/copies" tributaryd backup "$TRIBUTARY_DIR" \
