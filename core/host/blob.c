@@ -348,15 +348,15 @@ tb_rc tb_blob_set_level(ZSTD_CCtx *context, int level, uint64_t len,
                {ZSTD_c_windowLog, TB_BLOB_WINDOW_LOG, false},
                {ZSTD_c_hashLog, TB_BLOB_TABLE_LOG, false},
                {ZSTD_c_chainLog, TB_BLOB_TABLE_LOG, false}};
-    size_t rc = ZSTD_CCtx_setPledgedSrcSize(context, len);
-    for (size_t i = 0; i < sizeof set / sizeof set[0] && !ZSTD_isError(rc);
-         i++) {
+    size_t n = sizeof set / sizeof set[0];
+    size_t code = ZSTD_CCtx_setPledgedSrcSize(context, len);
+    for (size_t i = 0; i < n && !ZSTD_isError(code); i++) {
         if (set[i].always || level > TB_BLOB_LEVEL_FAST) {
-            rc = ZSTD_CCtx_setParameter(context, set[i].name, set[i].value);
+            code = ZSTD_CCtx_setParameter(context, set[i].name, set[i].value);
         }
     }
-    return ZSTD_isError(rc)
-               ? tb_fail(err, TB_E_NOMEM, "zstd: %s", ZSTD_getErrorName(rc))
+    return ZSTD_isError(code)
+               ? tb_fail(err, TB_E_NOMEM, "zstd: %s", ZSTD_getErrorName(code))
                : TB_OK;
 }
 

@@ -333,6 +333,25 @@ static void a_write_that_fails_leaves_nothing_behind(void **state)
     CHECK(system(command) == 0);
 }
 
+/* What zstd takes does not grow with the model: 2.4 MB by its own estimate
+ * (ZSTD_estimateCCtxSize), where level 19 would take 85 for 8 MB. */
+static void packing_small_takes_little_beside_the_bytes(void **state)
+{
+    tb_err err;
+    tb_blob_ref ref;
+    tb_blobs *b = open_blobs(*state);
+    const size_t len = (size_t)8 << 20;
+    uint8_t *zeros = tb_mem_array(len, 1);
+    CHECK(zeros != NULL);
+    size_t before = tb_mem_bytes();
+    tb_mem_peak_reset();
+    CHECK_OK(tb_blobs_put(b, zeros, len, TB_BLOB_LEVEL_SMALL, &ref, &err), err);
+    size_t most = ZSTD_compressBound(len) + ((size_t)4 << 20);
+    CHECK(tb_mem_peak_bytes() - before < most);
+    tb_mem_free(zeros);
+    tb_blobs_close(&b);
+}
+
 static tb_rc put_and_load(void *arg, tb_err *err)
 {
     tb_blobs *b = NULL;
@@ -430,6 +449,7 @@ int main(void)
         IN_FOLDER(stored_bytes_that_were_received_are_kept_only_when_true),
         IN_FOLDER(an_altered_file_is_an_error_that_names_it),
         IN_FOLDER(a_write_that_fails_leaves_nothing_behind),
+        IN_FOLDER(packing_small_takes_little_beside_the_bytes),
         IN_FOLDER(no_sweep_takes_what_a_command_puts_in),
         IN_FOLDER(no_sweep_takes_what_a_thread_is_packing),
         IN_FOLDER(storing_survives_each_allocation_failing),
