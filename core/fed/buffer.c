@@ -132,10 +132,13 @@ static bool belongs(const tb_run *run, const tb_taken *c)
 bool tb_co_buffer_counts(const tb_run *run, const tb_name *client,
                          const tb_hash *update)
 {
-    for (size_t i = 0; i < run->async->n_taken; i++) {
-        const tb_taken *c = &run->async->taken[i];
-        if (belongs(run, c) && tb_name_equal(&c->record.client, client) &&
-            tb_hash_equal(&c->record.update, update)) {
+    tb_async *a = run->async;
+    for (size_t i = 0; i < a->n_taken; i++) {
+        size_t at = (a->counts_at + i) % a->n_taken;
+        const tb_taken *c = &a->taken[at];
+        if (belongs(run, c) && tb_hash_equal(&c->record.update, update) &&
+            tb_name_equal(&c->record.client, client)) {
+            a->counts_at = at + 1; /* a sum names them about as they came */
             return true;
         }
     }
@@ -268,6 +271,7 @@ void tb_co_async_free(tb_async **async)
         tb_mem_free(a->config);
         tb_mem_free(a->known);
         tb_mem_free(a->expired);
+        tb_mem_free(a->queue);
         tb_mem_free(a->taken);
         tb_mem_free(a->slots);
         for (size_t i = 0; i < a->n_made; i++) {
@@ -391,7 +395,18 @@ void tb_co_buffer_closed(tb_run *run)
     pass_on(run->async, TB_TAKEN_WAITS, TB_TAKEN_CLOSED);
 }
 
-/* Forgets configurations whose updates would be too old for this round. */
+static bool expired(const tb_async *a, const tb_hash *config)
+{
+    for (size_t i = 0; i < a->n_expired; i++) {
+        if (tb_hash_equal(&a->expired[i], config)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Forgets configurations whose updates would be too old for this round: one, as
+ * a rule. */
 static void expire(tb_coordinator *co, tb_run *run, uint32_t round)
 {
     tb_async *a = run->async;
@@ -410,7 +425,7 @@ static void expire(tb_coordinator *co, tb_run *run, uint32_t round)
     a->n_known = kept;
     kept = 0;
     for (size_t i = 0; i < a->n_taken; i++) {
-        if (known_of(run, &a->taken[i].record.config) != NULL) {
+        if (!expired(a, &a->taken[i].record.config)) {
             a->taken[kept++] = a->taken[i];
         }
     }

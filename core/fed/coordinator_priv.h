@@ -161,6 +161,12 @@ typedef struct tb_known {
     uint32_t round;
 } tb_known;
 
+/* A client that waits for a flight, since then. */
+typedef struct tb_waiting {
+    tb_row *row;
+    int64_t ready_ms;
+} tb_waiting;
+
 /* What an asynchronous run has besides. Not journalled: the flights. */
 typedef struct tb_async {
     tb_round_config *config; /* owned; of the newest training round */
@@ -177,13 +183,19 @@ typedef struct tb_async {
     uint32_t n_in_sum;  /* of taken: in the sum, or on their way into or out of
                          * it; it has room for a buffer */
     size_t look_from;   /* first of taken that may want an order */
-    size_t verdict_at, quiet_at; /* of taken: where a search begins */
+    size_t verdict_at, quiet_at, counts_at; /* of taken: where a search
+                                             * begins */
     tb_seat **flights; /* owned [cap_flights]: n_flights that are in use, of
                         * them n_leaving at the end; then spare ones. A seat
                         * stays where it is, its pointer moves */
     size_t n_flights, n_leaving, n_made, cap_flights;
-    bool look_all;      /* any flight may have something to order */
-    bool left;          /* clients waited for a flight, at the last look */
+    bool look_all;     /* any flight may have something to order */
+    bool left;         /* clients waited for a flight, at the last look */
+    tb_waiting *queue; /* owned [cap_queue]; who they were when all members
+                         * were looked at: n_queue, those before queue_at are
+                         * through */
+    size_t queue_at, n_queue, cap_queue;
+    tb_hash queue_of;   /* the round that was open then */
     size_t airborne_at; /* row that could send an update, at the last look */
     size_t grant_from;  /* flight to begin with */
     uint64_t census;    /* of the machine, at the last look for clients */

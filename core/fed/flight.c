@@ -170,58 +170,90 @@ static bool can_fly(const tb_coordinator *co, const tb_run *run,
 /* Who has waited longer is first; of equals, who stands first by name. */
 static int by_wait(const void *a, const void *b)
 {
-    const tb_row *x = *(tb_row *const *)a;
-    const tb_row *y = *(tb_row *const *)b;
+    const tb_waiting *x = a;
+    const tb_waiting *y = b;
     return x->ready_ms != y->ready_ms
                ? (x->ready_ms > y->ready_ms) - (x->ready_ms < y->ready_ms)
-               : strcmp(x->name.text, y->name.text);
+               : strcmp(x->row->name.text, y->row->name.text);
 }
 
-/* The one who has waited longest of those who could fly, or NULL. */
-static tb_row *next_up(const tb_coordinator *co, const tb_run *run)
+/* Looks at all members: who could fly, in their order. */
+static bool queue_up(tb_coordinator *co, tb_run *run)
 {
-    tb_row *best = NULL;
+    tb_async *a = run->async;
+    a->queue_at = 0;
+    a->n_queue = 0;
+    a->queue_of = run->round.hash;
+    if (a->cap_queue < co->n_rows) {
+        size_t cap = co->n_rows + co->n_rows / 4 + 16;
+        tb_waiting *queue = tb_mem_resize(a->queue, cap, sizeof *queue);
+        if (queue == NULL) {
+            tb_co_fail(co, TB_E_NOMEM, "clients that could fly");
+            return false;
+        }
+        a->queue = queue;
+        a->cap_queue = cap;
+    }
     for (size_t i = 0; i < co->n_rows; i++) {
         tb_row *row = co->rows[i];
-        if (can_fly(co, run, row) &&
-            (best == NULL || row->ready_ms < best->ready_ms)) {
-            best = row;
+        if (can_fly(co, run, row)) {
+            a->queue[a->n_queue++] = (tb_waiting){row, row->ready_ms};
         }
     }
-    return best;
+    qsort(a->queue, a->n_queue, sizeof *a->queue, by_wait);
+    return true;
+}
+
+/* The next of the queue that can still fly, or NULL. Whoever has come since the
+ * queue was made has not waited as long as those in it. */
+static tb_row *next_up(const tb_coordinator *co, tb_run *run)
+{
+    tb_async *a = run->async;
+    while (a->queue_at < a->n_queue) {
+        const tb_waiting *w = &a->queue[a->queue_at++];
+        if (w->row->ready_ms == w->ready_ms && can_fly(co, run, w->row)) {
+            return w->row;
+        }
+    }
+    return NULL;
 }
 
 static bool launch(tb_coordinator *co, tb_run *run, tb_row *row)
 {
-    if (row == NULL || tb_co_fly(co, run, row, &run->round.hash) == NULL) {
+    if (tb_co_fly(co, run, row, &run->round.hash) == NULL) {
         return false;
     }
     tb_co_offer(co, row);
     return co->rc == TB_OK;
 }
 
-/* As many as there is room for of those who could fly, in their order. True:
- * some may be left. */
+/* As many as there is room for of those who could fly, in their order: a look
+ * at all members serves as many landings as it found clients. True: some may be
+ * left. */
 static bool launch_many(tb_coordinator *co, tb_run *run, size_t room)
 {
-    tb_row **rows = tb_mem_array(co->n_rows + 1, sizeof *rows);
-    size_t n = 0;
-    size_t i = 0;
-    if (rows == NULL) {
-        tb_co_fail(co, TB_E_NOMEM, "clients that could fly");
-        return true;
+    tb_async *a = run->async;
+    bool looked = false;
+    if (!tb_hash_equal(&a->queue_of, &run->round.hash)) {
+        a->queue_at = a->n_queue; /* its model is new to everybody */
     }
-    for (size_t r = 0; r < co->n_rows; r++) {
-        if (can_fly(co, run, co->rows[r])) {
-            rows[n++] = co->rows[r];
+    while (room > 0) {
+        tb_row *row = next_up(co, run);
+        if (row == NULL && looked) {
+            return false;
+        }
+        if (row == NULL) {
+            looked = true;
+            if (!queue_up(co, run)) {
+                return true;
+            }
+        } else if (!launch(co, run, row)) {
+            return true;
+        } else {
+            room--;
         }
     }
-    qsort(rows, n, sizeof *rows, by_wait);
-    while (i < n && i < room && launch(co, run, rows[i])) {
-        i++;
-    }
-    tb_mem_free(rows);
-    return i < n || n == room;
+    return true;
 }
 
 void tb_co_launch(tb_coordinator *co, tb_run *run)
@@ -236,8 +268,6 @@ void tb_co_launch(tb_coordinator *co, tb_run *run)
         /* Nothing else has changed, and nobody was left. */
         bool can = can_fly(co, run, co->greeted);
         a->left = can && (!launch(co, run, co->greeted) || room == 1);
-    } else if (room == 1 && (a->left || changed > 0)) {
-        a->left = launch(co, run, next_up(co, run));
     } else if (a->left || changed > 0) {
         a->left = launch_many(co, run, room);
     }

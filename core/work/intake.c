@@ -47,7 +47,10 @@ void tb_intake_close_sum(tb_intake *in)
 {
     tb_sum_free(&in->sum);
     tb_mem_free(in->counted);
+    tb_mem_free(in->slots);
     in->counted = NULL;
+    in->slots = NULL;
+    in->n_slots = 0;
     in->n_counted = 0;
     in->n_restored = 0;
     in->cap_counted = 0;

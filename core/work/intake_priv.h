@@ -50,6 +50,8 @@ struct tb_intake {
     tb_counted *counted; /* [n_counted], owned: what is in the sum */
     size_t n_counted, cap_counted;
     size_t n_restored; /* of them, the first: they came with a checkpoint */
+    uint32_t *slots; /* owned [n_slots], of those by update: place + 1, or 0 */
+    size_t n_slots;  /* a power of two, at least twice n_restored */
 };
 
 /* One order being carried out, and what went wrong with it. */

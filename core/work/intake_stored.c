@@ -2,6 +2,8 @@
  * again, and what the sum has in it. intake.c takes them as they come. */
 #include <string.h>
 
+#include "base/buf.h"
+#include "base/mem.h"
 #include "work/intake_priv.h"
 
 /* --- what a restart has left of an upload --------------------------------- */
@@ -138,16 +140,58 @@ static tb_rc find_header(tb_in_turn *t, const tb_upload_ref *ref,
     return rc;
 }
 
+/* Where the search for one begins: a hash, so that all are spread. */
+static size_t slot_of(const tb_intake *in, const tb_hash *update)
+{
+    return (size_t)tb_le64_get(update->bytes) & (in->n_slots - 1);
+}
+
+static void index_restored(tb_intake *in)
+{
+    if (in->n_slots > 0) {
+        memset(in->slots, 0, in->n_slots * sizeof *in->slots);
+    }
+    for (size_t i = 0; i < in->n_restored; i++) {
+        size_t at = slot_of(in, &in->counted[i].update);
+        while (in->slots[at] != 0) {
+            at = (at + 1) & (in->n_slots - 1);
+        }
+        in->slots[at] = (uint32_t)i + 1;
+    }
+}
+
+static tb_rc reserve_slots(tb_intake *in, size_t n, tb_err *err)
+{
+    size_t n_slots = 16;
+    while (n_slots < 2 * n) {
+        n_slots *= 2;
+    }
+    uint32_t *slots = tb_mem_array(n_slots, sizeof *slots);
+    if (slots == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "%zu updates", n);
+    }
+    tb_mem_free(in->slots);
+    in->slots = slots;
+    in->n_slots = n_slots;
+    return TB_OK;
+}
+
+static bool is_of(const tb_counted *c, const tb_order *order)
+{
+    return tb_hash_equal(&c->update, &order->update) &&
+           tb_name_equal(&c->client, &order->upload.client) &&
+           c->weight == order->weight && c->full == order->full;
+}
+
 /* Whether the sum came from a checkpoint with this very update in it. */
 static bool is_counted(tb_intake *into, const tb_order *order)
 {
     bool found = false;
     (void)pthread_mutex_lock(&into->sum_lock);
-    for (size_t i = 0; i < into->n_restored && !found; i++) {
-        const tb_counted *c = &into->counted[i];
-        found = tb_hash_equal(&c->update, &order->update) &&
-                tb_name_equal(&c->client, &order->upload.client) &&
-                c->weight == order->weight && c->full == order->full;
+    size_t at = into->n_restored > 0 ? slot_of(into, &order->update) : 0;
+    while (into->n_restored > 0 && into->slots[at] != 0 && !found) {
+        found = is_of(&into->counted[into->slots[at] - 1], order);
+        at = (at + 1) & (into->n_slots - 1);
     }
     (void)pthread_mutex_unlock(&into->sum_lock);
     return found;
@@ -193,6 +237,7 @@ static void strike_counted(tb_intake *into, const tb_upload_ref *ref)
     }
     into->n_counted = kept;
     into->n_restored = restored;
+    index_restored(into);
 }
 
 static tb_rc uncount(tb_in_turn *t, const tb_order *order)
@@ -284,6 +329,9 @@ tb_rc tb_intake_restore(tb_intake *in, const tb_counted *counted, size_t n,
                         tb_err *err)
 {
     tb_rc rc = tb_in_grow_counted(in, n, err);
+    if (rc == TB_OK) {
+        rc = reserve_slots(in, n, err);
+    }
     for (size_t i = 0; rc == TB_OK && i < n; i++) {
         rc = tb_sum_count_damped(in->sum, counted[i].weight, counted[i].full,
                                  err);
@@ -297,6 +345,7 @@ tb_rc tb_intake_restore(tb_intake *in, const tb_counted *counted, size_t n,
     }
     in->n_counted = n;
     in->n_restored = n;
+    index_restored(in);
     return TB_OK;
 }
 
