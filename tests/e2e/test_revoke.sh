@@ -3,7 +3,9 @@
 # purged, and then the model is the one that the others make without it.
 . "$(dirname "$0")/lib.sh"
 
-make_parts 4
+make_parts 6
+mkdir "$tmp/later"
+mv "$tmp/parts/client-04" "$tmp/parts/client-05" "$tmp/later"
 # The fourth client has joined and is away, so that a round waits for it.
 job "rounds: 1" "model: {new: mlp:784-100-10}" "cohort: {target: 4, minimum: 3}"
 sed -i '/^cohort:$/,/^  minimum/d' "$tmp/job.yaml"
@@ -70,3 +72,29 @@ tributaryd revoke client-01 --purge >"$tmp/out"
 expect_text "no update of it was in an open round"
 expect_code 4 tributaryd revoke client-01
 expect_text "no member client-01"
+
+# The same of a buffer that is half full, in an asynchronous run: its update waits
+# there, and is neither in the model nor in what replay makes of the spool.
+rm -r "$tmp/parts/client-01"
+mv "$tmp/later"/* "$tmp/parts"
+for name in client-04 client-05; do
+    join $name
+    client $name
+done
+until_ok 20 ready 4
+kill -STOP "${pid[client-03]}" "${pid[client-04]}"
+job "rounds: 1" "model: {new: mlp:784-100-10}" "mode: async" "buffer: 3"
+tributaryd start "$tmp/job.yaml" >/dev/null
+until_ok 60 accepted 2
+tributaryd revoke client-02 --purge >"$tmp/out"
+expect_text "its update was taken out of the open round"
+accepted 1 || fail "$(tributaryd status)"
+kill_hard daemon
+daemon --keep-updates
+accepted 1 || fail "$(tributaryd status)"
+kill -CONT "${pid[client-03]}" "${pid[client-04]}"
+tributaryd watch >/dev/null
+same "replayed without it" "$(network_hash)" \
+    "$(tributaryd replay | sed -n 's/^hash //p')"
+rm -r "$tmp/parts/client-02"
+same "model without it" "$(sim_hash 2)" "$(network_hash)"
