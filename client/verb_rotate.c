@@ -34,8 +34,9 @@ const tb_verb verb_rotate = {
     .help = "draw new keys and put them in the place of the old ones",
     .examples = "tributary rotate\n"
                 "tributary rotate --home /var/lib/tributary\n",
-    .notes = "Works while `tributary run` holds the folder: its round goes on. "
-             "Killed at any point,\nsay it again.\n",
+    .notes = "Always both keys, that of signatures and that of the transport. "
+             "Works while\n`tributary run` holds the folder: its round goes "
+             "on. Killed at any point, say it again.\n",
     .tables = {&table},
     .run = run,
 };

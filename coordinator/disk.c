@@ -60,11 +60,17 @@ tb_rc tb_disk_check(const char *dir, const tb_disk_need *need, uint64_t others,
                     const tb_daemon_settings *settings, tb_err *err)
 {
     struct statvfs fs;
+    return statvfs(dir, &fs) == 0
+               ? tb_disk_fits(dir, times(fs.f_bavail, fs.f_frsize), need,
+                              others, settings, err)
+               : tb_fail_errno(err, errno, "%s", dir);
+}
+
+tb_rc tb_disk_fits(const char *dir, uint64_t room, const tb_disk_need *need,
+                   uint64_t others, const tb_daemon_settings *settings,
+                   tb_err *err)
+{
     char all[32], have[32], models[32], updates[32], rest[32];
-    if (statvfs(dir, &fs) != 0) {
-        return tb_fail_errno(err, errno, "%s", dir);
-    }
-    uint64_t room = times(fs.f_bavail, fs.f_frsize);
     uint64_t beside = add(add(need->journal, others), settings->keep_free);
     uint64_t total = add(add(need->models, need->updates), beside);
     if (total <= room) {

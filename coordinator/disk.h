@@ -17,9 +17,14 @@ typedef struct tb_disk_need {
 tb_disk_need tb_disk_need_of(const tb_run_params *params,
                              const tb_daemon_settings *settings) TB_NONNULL(1);
 
-/* Whether dir has room for it, for the updates of others that live (bytes), and
+/* Whether these bytes of room on dir's disk suffice for it, for the updates of others that live (bytes), and
  * for settings->keep_free beside. Errors: FULL (says need, have and how to
- * mend), IO. */
+ * mend). */
+tb_rc tb_disk_fits(const char *dir, uint64_t room, const tb_disk_need *need,
+                   uint64_t others, const tb_daemon_settings *settings,
+                   tb_err *err) TB_NONNULL(1, 3, 5) TB_MUST_CHECK;
+
+/* The same with the room that dir has now. Errors: also NOT_FOUND, IO. */
 tb_rc tb_disk_check(const char *dir, const tb_disk_need *need, uint64_t others,
                     const tb_daemon_settings *settings, tb_err *err)
     TB_NONNULL(1, 2, 4) TB_MUST_CHECK;

@@ -219,9 +219,10 @@ const tb_verb verb_rotate = {
                 "tributaryd rotate --dir fleet --root-key /media/usb/root.key "
                 "--new-listen tcp://0.0.0.0:7702\n"
                 "tributaryd rotate --dir fleet --finish\n",
-    .notes = "Both pairs of doors are open until --finish or the end of "
-             "--overlap; runs go on. A\nclient that stays away all that time "
-             "must join anew.\n",
+    .notes = "Always both keys, that of signatures and that of the transport, "
+             "under one new\ncertificate. Both pairs of doors are open until "
+             "--finish or the end of --overlap;\nruns go on. A client that "
+             "stays away all that time must join anew.\n",
     .tables = {&table},
     .run = run,
 };

@@ -34,8 +34,8 @@ static void print_round(watcher *w, const tb_json *line)
     tb_text_bytes((uint64_t)tb_json_int(line, "bytes_down", 0), down,
                   sizeof down);
     tb_term_line(&w->term,
-                 "round %3lld/%lld  accuracy %s  loss %s  in %lld/%lld  up %s  "
-                 "down %s  %.2f s",
+                 "round %3lld/%lld  accuracy %s  loss %s  in %lld/%lld  net "
+                 "up %s down %s  %.2f s",
                  (long long)tb_json_int(line, "round", 0),
                  (long long)tb_json_int(line, "rounds", 0), accuracy, loss,
                  (long long)tb_json_int(line, "in", 0),
@@ -157,8 +157,9 @@ const tb_verb verb_watch = {
                 "tributaryd watch --dir fleet --json | jq .accuracy\n",
     .notes = "The run that was started last, unless its model's name or the "
              "first digits of\nits id say another one. Ends with 0 when the "
-             "model is registered. --json: one object a "
-             "line.\n",
+             "model is registered. --json: one object\na line. net up, down: "
+             "all that the network carried while the round was open, of\nall "
+             "runs and clients together.\n",
     .json = true,
     .tables = {&tb_dir_table},
     .run = run,

@@ -62,6 +62,35 @@ static void models_are_those_that_the_retention_leaves(void **state)
     CHECK(three.models == (3 + 4 + 4) * 600000);
 }
 
+/* Each part counts to the byte: the job's own three, what other runs may still
+ * take, and the reserve. */
+static void a_byte_too_few_is_refused_and_just_enough_is_not(void **state)
+{
+    static const struct {
+        tb_disk_need need;
+        uint64_t others, keep_free, sum;
+    } parts[] = {{{1000, 0, 0}, 0, 0, 1000},
+                 {{0, 2000, 0}, 0, 0, 2000},
+                 {{0, 0, 3000}, 0, 0, 3000},
+                 {{0, 0, 0}, 4000, 0, 4000},
+                 {{0, 0, 0}, 0, 5000, 5000},
+                 {{1, 20, 300}, 4000, 50000, 54321},
+                 {{UINT64_MAX - 9, 2, 3}, 1, 3, UINT64_MAX}};
+    tb_err err;
+    (void)state;
+    make();
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const tb_disk_need *need = &parts[i].need;
+        settings.keep_free = parts[i].keep_free;
+        CHECK_OK(tb_disk_fits("fleet", parts[i].sum, need, parts[i].others,
+                              &settings, &err),
+                 err);
+        CHECK_ERR(tb_disk_fits("fleet", parts[i].sum - 1, need, parts[i].others,
+                               &settings, &err),
+                  TB_E_FULL, err, "fleet has");
+    }
+}
+
 static void what_does_not_fit_is_refused_with_all_figures(void **state)
 {
     tb_err err;
@@ -92,6 +121,7 @@ int main(void)
         cmocka_unit_test(an_update_is_its_blocks_sealed_as_records),
         cmocka_unit_test(kept_updates_are_those_of_all_rounds),
         cmocka_unit_test(models_are_those_that_the_retention_leaves),
+        cmocka_unit_test(a_byte_too_few_is_refused_and_just_enough_is_not),
         cmocka_unit_test(what_does_not_fit_is_refused_with_all_figures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
