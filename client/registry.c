@@ -210,12 +210,13 @@ tb_rc registry_item_at(registry_item *out, const home *h,
                        uint32_t i, tb_err *err)
 {
     char part[TB_HASH_HEX_BYTES + sizeof ".part"];
+    uint32_t n_files = tb_manifest_n_files(manifest, artefact);
     *out = (registry_item){0};
-    if (i > manifest->n_files) {
+    if (i > n_files) {
         return tb_fail(err, TB_E_NOT_FOUND, "no such part of a model");
     }
     tb_rc rc = TB_OK;
-    if (i < manifest->n_files) {
+    if (i < n_files) {
         const tb_model_file *f = &manifest->files[i];
         out->ref =
             (tb_blob_ref){f->raw, f->raw_bytes, f->stored, f->stored_bytes};
@@ -340,8 +341,9 @@ tb_rc registry_item_check(const registry_item *item,
 tb_rc registry_check(const home *h, const tb_manifest *manifest,
                      const tb_artefact *artefact, tb_err *err)
 {
+    uint32_t n_files = tb_manifest_n_files(manifest, artefact);
     tb_rc rc = TB_OK;
-    for (uint32_t i = 0; i <= manifest->n_files && rc == TB_OK; i++) {
+    for (uint32_t i = 0; i <= n_files && rc == TB_OK; i++) {
         registry_item item;
         rc = registry_item_at(&item, h, manifest, artefact, i, err);
         if (rc == TB_OK) {

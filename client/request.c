@@ -84,7 +84,7 @@ static tb_rc pull_result(const request *r, const home *h, tb_json *o,
     if (rc == TB_OK) {
         rc = tb_json_put_text(o, "path", path, err);
     }
-    if (rc == TB_OK && r->manifest.n_files > 0) {
+    if (rc == TB_OK && tb_manifest_n_files(&r->manifest, artefact) > 0) {
         rc = put_files(&r->manifest, o, err);
     }
     tb_mem_free(path);
@@ -216,7 +216,7 @@ static void begin_chore(request *r, const request_context *c, bool unpacks)
 static void next_item(request *r, const request_context *c)
 {
     registry_item_release(&r->item);
-    if (r->n_items > r->manifest.n_files) {
+    if (r->n_items > tb_manifest_n_files(&r->manifest, chosen(r))) {
         finish(r, TB_OK);
         return;
     }

@@ -17,9 +17,9 @@ typedef struct tb_disk_need {
 tb_disk_need tb_disk_need_of(const tb_run_params *params,
                              const tb_daemon_settings *settings) TB_NONNULL(1);
 
-/* Whether these bytes of room on dir's disk suffice for it, for the updates of others that live (bytes), and
- * for settings->keep_free beside. Errors: FULL (says need, have and how to
- * mend). */
+/* Whether these bytes of room on dir's disk suffice for it, for the updates of
+ * others that live (bytes), and for settings->keep_free beside. Errors: FULL
+ * (says need, have and how to mend). */
 tb_rc tb_disk_fits(const char *dir, uint64_t room, const tb_disk_need *need,
                    uint64_t others, const tb_daemon_settings *settings,
                    tb_err *err) TB_NONNULL(1, 3, 5) TB_MUST_CHECK;

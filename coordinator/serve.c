@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/pool.h"
+#include "model_blobs.h"
 #include "wire/manifest.h"
 #include "work/predict.h"
 
@@ -50,29 +51,58 @@ typedef struct task {
 
 /* --- the worker ----------------------------------------------------------- */
 
+/* A model in one file, in memory. */
+static tb_rc plan_whole(tb_predictor **out, tb_serve *serve,
+                        const tb_artefact *a, tb_err *err)
+{
+    tb_buf onnx;
+    tb_buf_init(&onnx, TB_BLOB_BYTES_MAX);
+    tb_rc rc = tb_state_blob_find(serve->state, &a->raw, &onnx, err);
+    if (rc == TB_OK) {
+        rc = tb_predictor_new(out, onnx.data, onnx.len, err);
+    }
+    tb_buf_release(&onnx);
+    return rc;
+}
+
+/* One with files beside it: its values stay in files of no name. */
+static tb_rc plan_beside(tb_predictor **out, tb_serve *serve,
+                         const tb_manifest *manifest, tb_err *err)
+{
+    tb_model_blobs model;
+    tb_graph *graph = NULL;
+    tb_rc rc = tb_model_blobs_of(&model, manifest, err);
+    if (rc == TB_OK) {
+        rc = tb_model_blobs_graph(&graph, &model, serve->state->blobs, err);
+    }
+    if (rc == TB_OK) {
+        rc = tb_predictor_of(out, &graph, err);
+    }
+    tb_graph_free(&graph);
+    return rc;
+}
+
 static tb_rc load(tb_serve *serve, ready *slot, const tb_rec_version *version,
                   tb_err *err)
 {
     tb_manifest manifest = {0};
     tb_buf bytes;
-    tb_buf_init(&bytes, TB_BLOB_BYTES_MAX);
+    tb_buf_init(&bytes, TB_MANIFEST_BYTES_MAX);
     tb_rc rc =
         tb_state_blob_find(serve->state, &version->manifest, &bytes, err);
     if (rc == TB_OK) {
         rc = tb_manifest_decode(&manifest, bytes.data, bytes.len, err);
     }
-    bytes.len = 0;
     const tb_artefact *a =
         rc == TB_OK ? tb_manifest_artefact(&manifest, manifest.standard) : NULL;
     if (rc == TB_OK && a == NULL) {
         rc = tb_fail(err, TB_E_MALFORMED, "the manifest names no artefact");
     }
     if (rc == TB_OK) {
-        rc = tb_state_blob_find(serve->state, &a->raw, &bytes, err);
-    }
-    if (rc == TB_OK) {
         tb_predictor_free(&slot->predictor);
-        rc = tb_predictor_new(&slot->predictor, bytes.data, bytes.len, err);
+        rc = tb_manifest_n_files(&manifest, a) > 0
+                 ? plan_beside(&slot->predictor, serve, &manifest, err)
+                 : plan_whole(&slot->predictor, serve, a, err);
     }
     if (rc == TB_OK) {
         slot->manifest = version->manifest;

@@ -62,7 +62,7 @@ static tb_rc add_stage(tb_json *rows, tb_state *state, const tb_manifest *m,
     tb_buf_init(&onnx, TB_BLOB_BYTES_MAX);
     tb_hash_hex(&a->raw, hex);
     tb_rc rc = TB_OK;
-    if (m->n_files == 0) { /* else it is not in one piece here */
+    if (tb_manifest_n_files(m, a) == 0) { /* else it is not in one piece here */
         rc = tb_state_blob_find(state, &a->raw, &onnx, err);
         if (rc == TB_OK) {
             rc = measure_latency(&onnx, &us, err);
@@ -254,7 +254,8 @@ static tb_rc export_stage(tb_state *state, const tb_manifest *m,
                                    "%s has no stage \"%s\": `tributaryd "
                                    "models %s` lists them",
                                    m->name.text, o->stage, m->name.text);
-    for (uint32_t i = 0; i < m->n_files && rc == TB_OK; i++) {
+    uint32_t n_files = a != NULL ? tb_manifest_n_files(m, a) : 0;
+    for (uint32_t i = 0; i < n_files && rc == TB_OK; i++) {
         rc = export_file(state, &m->files[i], path, err);
     }
     if (rc == TB_OK) {

@@ -156,8 +156,8 @@ const tb_verb verb_publish = {
     .examples = "tributaryd publish --dir fleet model.onnx --name vision\n",
     .notes =
         "The daemon must run. Clients get it with `tributary pull NAME`. A "
-        "model with files\nbeside it has no limit of size; it is not "
-        "served for remote predictions.\n",
+        "model with files\nbeside it has no limit of size. What is published "
+        "by hand is not served for remote\npredictions.\n",
     .json = true,
     .tables = {&table},
     .run = run,

@@ -86,6 +86,12 @@ const tb_artefact *tb_manifest_artefact(const tb_manifest *manifest,
     return NULL;
 }
 
+uint32_t tb_manifest_n_files(const tb_manifest *manifest,
+                             const tb_artefact *artefact)
+{
+    return artefact->role == TB_ARTEFACT_FP32 ? manifest->n_files : 0;
+}
+
 /* How many of each there are, before any is looked at. */
 typedef struct counts {
     size_t dims, classes, artefacts, files;
@@ -161,11 +167,9 @@ static bool is_free_name(const tb_manifest *m, uint32_t i)
 
 static tb_rc check_files(const tb_manifest *m, tb_err *err)
 {
-    if (m->n_files > 0 && (m->n_artefacts != 1 || m->served ||
-                           m->artefacts[0].role != TB_ARTEFACT_FP32)) {
+    if (m->n_files > 0 && tb_manifest_artefact(m, TB_ARTEFACT_FP32) == NULL) {
         return tb_fail(err, TB_E_MALFORMED,
-                       "files of tensor data beside more than one fp32 model "
-                       "that is not served");
+                       "files of tensor data, and no fp32 model beside them");
     }
     for (uint32_t i = 0; i < m->n_files; i++) {
         tb_rc rc =

@@ -34,7 +34,7 @@ typedef struct tb_artefact {
     float sparsity; /* 0 to 1: share of its weights that are zero */
 } tb_artefact;
 
-/* Tensor data in a file of their own, beside the ONNX that names it. */
+/* Tensor data in a file of their own, beside the fp32 ONNX that names it. */
 typedef struct tb_model_file {
     tb_name name;
     tb_hash raw;
@@ -105,6 +105,11 @@ void tb_manifest_release(tb_manifest *manifest) TB_NONNULL(1);
 /* The artefact of a role, borrowed, or NULL. */
 const tb_artefact *tb_manifest_artefact(const tb_manifest *manifest,
                                         tb_artefact_role role) TB_NONNULL(1);
+
+/* How many files lie beside this artefact: they are the fp32 one's, the others
+ * are whole in themselves. */
+uint32_t tb_manifest_n_files(const tb_manifest *manifest,
+                             const tb_artefact *artefact) TB_NONNULL(1, 2);
 
 /* Bytes of one element; 0 for a number that is none of the enum. */
 size_t tb_input_dtype_bytes(tb_input_dtype dtype);

@@ -187,27 +187,6 @@ static tb_rc put_artefact(tb_manifest *m, const tb_work_finish *f,
     return rc;
 }
 
-/* One stage, whose graph is freed: a model is there twice at most. */
-static tb_rc put_stage(tb_manifest *m, const tb_work_finish *f, tb_stage *stage,
-                       tb_err *err)
-{
-    tb_buf onnx;
-    tb_buf_init(&onnx, tb_onnx_limits_local.bytes);
-    tb_rc rc = measure_stage(m, f, stage, err);
-    if (rc == TB_OK) {
-        rc = tb_onnx_write(&onnx, stage->graph, err);
-    }
-    if (rc == TB_OK && m->n_artefacts == 0) {
-        rc = put_spec(m, &stage->graph, err);
-    }
-    tb_graph_free(&stage->graph);
-    if (rc == TB_OK) {
-        rc = put_artefact(m, f, &onnx, err);
-    }
-    tb_buf_release(&onnx);
-    return rc;
-}
-
 static void begin_manifest(tb_manifest *m, const tb_work_finish *f)
 {
     *m = (tb_manifest){.name = f->params->name,
@@ -222,22 +201,6 @@ static void begin_manifest(tb_manifest *m, const tb_work_finish *f)
     m->output.softmax = f->job->softmax;
     m->metrics.loss =
         isfinite(f->metrics->loss) ? (float)f->metrics->loss : 0.0F;
-}
-
-static tb_rc put_all(tb_buf *out, const tb_work_finish *f, tb_after *after,
-                     tb_err *err)
-{
-    tb_manifest m;
-    tb_rc rc = TB_OK;
-    begin_manifest(&m, f);
-    for (size_t i = 0; i < after->n && rc == TB_OK; i++) {
-        rc = put_stage(&m, f, &after->stage[i], err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_manifest_encode(&m, out, err);
-    }
-    tb_manifest_release(&m);
-    return rc;
 }
 
 /* --- tensor data beside it ------------------------------------------------ */
@@ -259,20 +222,23 @@ static tb_rc write_beside(tb_buf *onnx, tb_onnx_layout *layout, tb_graph *graph,
     return rc == TB_OK ? tb_onnx_write_layout(onnx, graph, layout, err) : rc;
 }
 
-static tb_rc put_beside(tb_manifest *m, const tb_work_finish *f,
+/* The fp32 model as two files: the data are stored, onnx names them. */
+static tb_rc put_beside(tb_manifest *m, tb_buf *onnx, const tb_work_finish *f,
                         tb_graph *graph, tb_err *err)
 {
     tb_model_ref data;
     tb_model_file *file = &m->files[0];
-    const tb_stage stage = {
-        .name = "fp32", .graph = graph, .sparsity = tb_sparsity(graph)};
-    tb_buf onnx;
     tb_onnx_layout layout = {
         .parts = tb_mem_array(2 * graph->n_values, sizeof layout.parts[0])};
-    tb_buf_init(&onnx, tb_onnx_limits_local.bytes);
-    tb_rc rc = layout.parts == NULL
-                   ? tb_fail(err, TB_E_NOMEM, "a model's data")
-                   : write_beside(&onnx, &layout, graph, file, err);
+    tb_rc rc = TB_OK;
+    if (layout.parts == NULL) {
+        rc = tb_fail(err, TB_E_NOMEM, "a model's data");
+    } else if (!tb_name_set(&file->name, tb_work_data_name(graph))) {
+        rc = tb_fail(err, TB_E_MALFORMED, "%s: not the name of a file",
+                     TB_WORK_DATA_KEY);
+    } else {
+        rc = write_beside(onnx, &layout, graph, file, err);
+    }
     if (rc == TB_OK) {
         rc = f->put_data(f->arg, layout.parts, layout.n_parts, &data, err);
     }
@@ -282,31 +248,53 @@ static tb_rc put_beside(tb_manifest *m, const tb_work_finish *f,
         file->stored = data.stored;
         file->stored_bytes = data.stored_bytes;
         m->n_files = 1;
-        rc = write_beside(&onnx, &layout, graph, file, err);
+        rc = write_beside(onnx, &layout, graph, file, err);
     }
-    if (rc == TB_OK) {
-        rc = measure_stage(m, f, &stage, err);
-    }
-    if (rc == TB_OK) {
-        rc = put_artefact(m, f, &onnx, err);
-    }
-    tb_buf_release(&onnx);
     tb_mem_free(layout.parts);
     return rc;
 }
 
-/* The fp32 model alone, as two files. */
-static tb_rc finish_beside(tb_buf *out, const tb_work_finish *f,
-                           tb_graph **graph_take, tb_err *err)
+/* Every other form is whole in itself. */
+static tb_rc write_whole(tb_buf *onnx, tb_graph *graph, tb_err *err)
+{
+    tb_rc rc = tb_work_note_data(graph, NULL, err);
+    return rc == TB_OK ? tb_onnx_write(onnx, graph, err) : rc;
+}
+
+/* --- all of it ------------------------------------------------------------ */
+
+/* One stage, whose graph is freed: a model is there twice at most. */
+static tb_rc put_stage(tb_manifest *m, const tb_work_finish *f, tb_stage *stage,
+                       tb_err *err)
+{
+    tb_buf onnx;
+    bool first = m->n_artefacts == 0;
+    tb_buf_init(&onnx, tb_onnx_limits_local.bytes);
+    tb_rc rc = measure_stage(m, f, stage, err);
+    if (rc == TB_OK) {
+        rc = first && tb_work_data_name(stage->graph) != NULL
+                 ? put_beside(m, &onnx, f, stage->graph, err)
+                 : write_whole(&onnx, stage->graph, err);
+    }
+    if (rc == TB_OK && first) {
+        rc = put_spec(m, &stage->graph, err);
+    }
+    tb_graph_free(&stage->graph);
+    if (rc == TB_OK) {
+        rc = put_artefact(m, f, &onnx, err);
+    }
+    tb_buf_release(&onnx);
+    return rc;
+}
+
+static tb_rc put_all(tb_buf *out, const tb_work_finish *f, tb_after *after,
+                     tb_err *err)
 {
     tb_manifest m;
+    tb_rc rc = TB_OK;
     begin_manifest(&m, f);
-    tb_rc rc = tb_name_set(&m.files[0].name, tb_work_data_name(*graph_take))
-                   ? put_beside(&m, f, *graph_take, err)
-                   : tb_fail(err, TB_E_MALFORMED, "%s: not the name of a file",
-                             TB_WORK_DATA_KEY);
-    if (rc == TB_OK) {
-        rc = put_spec(&m, graph_take, err);
+    for (size_t i = 0; i < after->n && rc == TB_OK; i++) {
+        rc = put_stage(&m, f, &after->stage[i], err);
     }
     if (rc == TB_OK) {
         rc = tb_manifest_encode(&m, out, err);
@@ -315,13 +303,18 @@ static tb_rc finish_beside(tb_buf *out, const tb_work_finish *f,
     return rc;
 }
 
-/* A model that will be two files; the manifest gets a second one to check. */
+/* --- before the run ------------------------------------------------------- */
+
+/* A model that will be two files: the manifest gets a second one to check. What
+ * compression makes of it is one file. */
 static tb_rc check_beside(tb_manifest *m, const tb_job *job,
-                          const tb_graph *graph, tb_err *err)
+                          const tb_run_params *params, const tb_graph *graph,
+                          tb_err *err)
 {
     const char *name = tb_work_data_name(graph);
-    bool more = job->prune.kind != TB_JOB_PRUNE_NONE ||
-                job->quantise.kind != TB_JOB_QUANTISE_NONE || job->serve;
+    size_t bytes = job->prune.kind != TB_JOB_PRUNE_NONE         ? sizeof(float)
+                   : job->quantise.kind != TB_JOB_QUANTISE_NONE ? 1
+                                                                : 0;
     if (name == NULL) {
         return TB_OK;
     }
@@ -330,12 +323,14 @@ static tb_rc check_beside(tb_manifest *m, const tb_job *job,
     if (!tb_name_set(&m->files[0].name, name)) {
         return tb_fail(err, TB_E_MALFORMED, "tensor data in \"%.64s\"", name);
     }
-    return more ? tb_fail(err, TB_E_UNSUPPORTED,
-                          "the model has tensor data in a file beside it: such "
-                          "a one is neither pruned, quantised nor served: "
-                          "leave out after.prune, after.quantise and "
-                          "after.serve")
-                : TB_OK;
+    return bytes > 0 && params->n_params > TB_ONNX_INLINE_MAX / bytes
+               ? tb_fail(err, TB_E_UNSUPPORTED,
+                         "a model of %llu parameters, %s, is over the %zu "
+                         "bytes of one file: leave out %s",
+                         (unsigned long long)params->n_params,
+                         bytes > 1 ? "pruned" : "quantised", TB_ONNX_INLINE_MAX,
+                         bytes > 1 ? "after.prune" : "after.quantise")
+               : TB_OK;
 }
 
 tb_rc tb_work_check_publish(const tb_job *job, const tb_run_params *params,
@@ -350,7 +345,7 @@ tb_rc tb_work_check_publish(const tb_job *job, const tb_run_params *params,
     m.artefacts[0] = (tb_artefact){
         .role = TB_ARTEFACT_FP32, .raw_bytes = 1, .stored_bytes = 1};
     tb_buf_init(&bytes, TB_MANIFEST_BYTES_MAX);
-    tb_rc rc = check_beside(&m, job, *graph_take, err);
+    tb_rc rc = check_beside(&m, job, params, *graph_take, err);
     if (rc == TB_OK) {
         rc = put_spec(&m, graph_take, err);
     }
@@ -386,6 +381,7 @@ static const char *quantise_pass(const tb_job *job)
 static tb_after_options stages_of(tb_work_finish *f)
 {
     const tb_job *job = f->job;
+    bool more = prune_pass(job) != NULL || quantise_pass(job) != NULL;
     tb_after_options options = {
         .prune = prune_pass(job),
         .scope = job->prune.global ? TB_PRUNE_GLOBAL : TB_PRUNE_LAYER,
@@ -396,7 +392,7 @@ static tb_after_options stages_of(tb_work_finish *f)
         .calibrate = f->calibrate,
         .percentile = job->quantise.percentile,
         .ranges = f->ranges != NULL ? take_ranges : NULL,
-        .accuracy = guard_data(f) != NULL ? guard_accuracy : NULL,
+        .accuracy = more && guard_data(f) != NULL ? guard_accuracy : NULL,
         .arg = f,
         .max_drop = job->max_drop};
     return options;
@@ -415,11 +411,6 @@ tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
                                      TB_ONNX_VALUES_READ, err);
     if (rc == TB_OK && finish->job->softmax) {
         rc = tb_preprocess_softmax(graph, err);
-    }
-    if (rc == TB_OK && tb_work_data_name(graph) != NULL) {
-        rc = finish_beside(manifest, finish, &graph, err);
-        tb_graph_free(&graph);
-        return rc;
     }
     if (rc == TB_OK) {
         rc = tb_after_run(&after, &graph, &options, err);

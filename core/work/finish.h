@@ -37,19 +37,19 @@ typedef struct tb_work_finish {
 } tb_work_finish;
 
 /* Appends the canonical manifest of the version, after storing every artefact:
- * the fp32 model, the pruned one and the quantised one, as the job says; or the
- * fp32 model with its tensor data in a file beside it (tb_work_data_name). The
- * guard's data are never those whose figures are printed. Errors: REFUSED (a
- * stage loses more accuracy than the job allows: says which and how much; none
- * of it is registered), UNSUPPORTED, MISMATCH, NOMEM, and put's. */
+ * the fp32 model, the pruned one and the quantised one, as the job says. The
+ * fp32 model may have its tensor data in a file beside it (tb_work_data_name).
+ * The guard's data are never those whose figures are printed. Errors: REFUSED
+ * (a stage loses more accuracy than the job allows: says which and how much;
+ * none of it is registered), UNSUPPORTED, MISMATCH, NOMEM, and put's. */
 tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
                          tb_err *err) TB_NONNULL(1, 2) TB_MUST_CHECK;
 
 /* Whether a run that starts from this prepared model, which is taken and need
  * not have its values, could publish what comes of it, so that it is said
  * before the first round. Errors: MISMATCH, MALFORMED, LIMIT, UNSUPPORTED (its
- * input, output or class names do not fit a manifest; it has files beside it,
- * and the job prunes, quantises or serves it), NOMEM. */
+ * input, output or class names do not fit a manifest; what the job prunes or
+ * quantises would not fit one file), NOMEM. */
 tb_rc tb_work_check_publish(const tb_job *job, const tb_run_params *params,
                             tb_graph **graph_take, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;

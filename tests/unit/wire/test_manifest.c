@@ -246,11 +246,31 @@ static void files_must_fit_a_client_s_folder(void **state)
     refuses_files(TB_E_LIMIT, "file 1: raw_bytes=");
     manifest.n_files = TB_FILES_MAX + 1;
     refuses_files(TB_E_LIMIT, "9 files");
-    manifest.served = true;
-    refuses_files(TB_E_MALFORMED, "not served");
     manifest.artefacts[0].role = TB_ARTEFACT_INT8;
     manifest.standard = TB_ARTEFACT_INT8;
-    refuses_files(TB_E_MALFORMED, "more than one fp32");
+    refuses_files(TB_E_MALFORMED, "no fp32 model beside them");
+    sample_manifest(&manifest, classes);
+}
+
+static void files_are_those_of_the_fp32_form_alone(void **state)
+{
+    tb_manifest back;
+    tb_buf buf;
+    tb_err err = {0};
+    (void)state;
+    with_files();
+    manifest.served = true;
+    manifest.n_artefacts = 2;
+    manifest.standard = TB_ARTEFACT_INT8;
+    manifest.artefacts[1] = manifest.artefacts[0];
+    manifest.artefacts[1].role = TB_ARTEFACT_INT8;
+    tb_buf_init(&buf, TB_MANIFEST_BYTES_MAX);
+    CHECK_OK(tb_manifest_encode(&manifest, &buf, &err), err);
+    CHECK_OK(tb_manifest_decode(&back, buf.data, buf.len, &err), err);
+    CHECK(tb_manifest_n_files(&back, &back.artefacts[0]) == 2);
+    CHECK(tb_manifest_n_files(&back, &back.artefacts[1]) == 0);
+    tb_manifest_release(&back);
+    tb_buf_release(&buf);
     sample_manifest(&manifest, classes);
 }
 
@@ -334,6 +354,7 @@ int main(void)
         cmocka_unit_test(each_broken_field_is_named),
         cmocka_unit_test(files_beside_the_model_come_back),
         cmocka_unit_test(files_must_fit_a_client_s_folder),
+        cmocka_unit_test(files_are_those_of_the_fp32_form_alone),
         cmocka_unit_test(an_unknown_way_to_store_a_blob_is_refused),
         cmocka_unit_test(a_manifest_encoded_by_the_script_is_read),
         cmocka_unit_test(each_allocation_may_fail),

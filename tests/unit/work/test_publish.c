@@ -1,12 +1,15 @@
 /* What a job is told before its first round: whether its model could be
  * published after the last. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "model/build.h"
 #include "support/check.h"
 #include "work/finish.h"
 #include "work/model.h"
+
+static uint64_t n_params; /* that the run has */
 
 /* beside: a file with tensor data that the model came with, or NULL. */
 static tb_rc check_with(const char *classes, const char *beside,
@@ -23,6 +26,7 @@ static tb_rc check_with(const char *classes, const char *beside,
                      "rounds: 1\ncohort: {target: 2, minimum: 1}\n%s",
                      classes, after);
     CHECK(params != NULL && tb_name_set(&params->name, "small"));
+    params->n_params = n_params;
     CHECK_OK(tb_job_read(&job, text, (size_t)n, "job", err), *err);
     CHECK_OK(tb_work_prepare(&graph, &job, err), *err);
     CHECK_OK(tb_work_note_data(graph, beside, err), *err);
@@ -89,8 +93,19 @@ static void what_a_model_with_files_cannot_become_is_said(void **state)
     CHECK_OK(check_with("a, b, c", "m.onnx.data", "", &err), err);
     for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
         CHECK_OK(check_with("a, b, c", NULL, after[i], &err), err);
-        CHECK_ERR(check_with("a, b, c", "m.onnx.data", after[i], &err),
-                  TB_E_UNSUPPORTED, err, "neither pruned, quantised nor");
+        CHECK_OK(check_with("a, b, c", "m.onnx.data", after[i], &err), err);
+        n_params = 3ull << 30; /* int8 of it is 3.2 GB */
+        CHECK_OK(check_with("a, b, c", NULL, after[i], &err), err);
+        tb_rc rc = check_with("a, b, c", "m.onnx.data", after[i], &err);
+        CHECK(i == 2 ? rc == TB_OK
+                     : rc == TB_E_UNSUPPORTED &&
+                           strstr(err.text, "of one file: leave out") != NULL);
+        n_params = 1ull << 30; /* int8 of it is 1.1 GB, float32 four times */
+        rc = check_with("a, b, c", "m.onnx.data", after[i], &err);
+        CHECK(i == 1 ? rc == TB_E_UNSUPPORTED &&
+                           strstr(err.text, "leave out after.prune") != NULL
+                     : rc == TB_OK);
+        n_params = 0;
     }
     CHECK_ERR(check_with("a, b, c", "no name", "", &err), TB_E_MALFORMED, err,
               "tensor data in \"no name\"");
