@@ -21,8 +21,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/spare.h"
+#include "host/sieve.h"
 #include "host/sources.h"
 #include "host/zsock.h"
 
@@ -70,6 +72,8 @@ struct tb_gate {
     size_t n_max, n_open, n_closing, n_strangers, n_expected;
     int oldest, newest; /* strangers; -1: none */
     tb_sources sources;
+    tb_sieve sieve;
+    bool told_unsieved;    /* that the kernel takes no program */
     tb_gate_counts counts; /* what there was so far */
     tb_gate_cut cuts[CUTS_TOLD];
     size_t n_cuts;
@@ -187,6 +191,31 @@ static door *door_of(int fd)
     return NULL;
 }
 
+/* Without a program all goes on, at a higher price. */
+static void sieve_door(tb_gate *gate, int fd)
+{
+    tb_err err;
+    if (tb_sieve_attach(&gate->sieve, fd, &err) != TB_OK) {
+        tb_sieve_detach(fd);
+        if (!gate->told_unsieved) {
+            tb_log(TB_LOG_WARN, "event=no_sieve reason=\"%s\"", err.text);
+        }
+        gate->told_unsieved = true;
+    }
+}
+
+/* Tells the kernel who is held off now. Under the lock. */
+static void sieve_doors(tb_gate *gate)
+{
+    bool is_new = tb_sieve_make(&gate->sieve, &gate->sources, tb_clock_ms());
+    for (size_t i = 0; i < DOORS && is_new; i++) {
+        int fd = atomic_load(&doors[i].fd) - 1;
+        if (fd >= 0 && doors[i].gate == gate) {
+            sieve_door(gate, fd);
+        }
+    }
+}
+
 /* Ends the oldest stranger's connection; libzmq closes it when it sees that. */
 static bool evict(tb_gate *gate)
 {
@@ -301,8 +330,12 @@ int accept4(int fd, __SOCKADDR_ARG to, socklen_t *restrict len, int flags)
         gate->counts.refused += full;
         bool in =
             !full && admit(gate, peer, tb_source_of((struct sockaddr *)&from));
+        if (!in) {
+            sieve_doors(gate);
+        }
         (void)pthread_mutex_unlock(&lock);
         if (in) {
+            tb_sieve_detach(peer);
             if (address != NULL && len != NULL) {
                 memcpy(address, &from, *len < n ? *len : n);
                 *len = n;
@@ -461,6 +494,7 @@ void tb_gate_open(tb_gate *gate, int fd)
             (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
             doors[i].gate = gate;
             atomic_store(&doors[i].fd, fd + 1);
+            sieve_door(gate, fd);
             break;
         }
     }
@@ -519,6 +553,7 @@ bool tb_gate_next_cut(tb_gate *gate, tb_gate_cut *out)
 void tb_gate_counts_get(tb_gate *gate, tb_gate_counts *out)
 {
     (void)pthread_mutex_lock(&lock);
+    sieve_doors(gate);
     *out = gate->counts;
     out->open = gate->n_open + gate->n_closing;
     out->strangers = gate->n_strangers;

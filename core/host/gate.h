@@ -65,7 +65,8 @@ void tb_gate_expect(tb_gate *gate, size_t n_clients) TB_NONNULL(1);
  * first of many are told. */
 bool tb_gate_next_cut(tb_gate *gate, tb_gate_cut *out) TB_NONNULL(1, 2);
 
-/* What there is now, and what there was so far. */
+/* What there is now, and what there was so far. To be called now and then: the
+ * kernel is told here who may come again (sieve.h). */
 void tb_gate_counts_get(tb_gate *gate, tb_gate_counts *out) TB_NONNULL(1, 2);
 
 #endif

@@ -103,14 +103,27 @@ static tb_source *shared(tb_sources *sources, int64_t now_ms)
     return &sources->unknown;
 }
 
+/* Whether one more is too many: then it is held off. */
+static bool is_over(tb_sources *sources, tb_source *s, double most,
+                    int64_t now_ms)
+{
+    if (s->debt + 1.0 <= most) {
+        return false;
+    }
+    s->held_until_ms = now_ms + TB_SOURCE_HOLD_MS;
+    sources->held_until_ms = s->held_until_ms;
+    return true;
+}
+
 bool tb_sources_admit(tb_sources *sources, uint64_t net, size_t n_expected,
                       int64_t now_ms)
 {
     tb_source *own = account(sources, net, now_ms);
     tb_source *all = shared(sources, now_ms);
     double more = (double)n_expected;
-    if (own->debt + 1.0 > TB_SOURCE_BURST + more ||
-        (!own->known && all->debt + 1.0 > TB_SOURCES_BURST + more)) {
+    if (is_over(sources, own, TB_SOURCE_BURST + more, now_ms) ||
+        (!own->known &&
+         is_over(sources, all, TB_SOURCES_BURST + more, now_ms))) {
         return false;
     }
     own->debt += 1.0;

@@ -21,17 +21,20 @@
 #define TB_SOURCES_BURST    1024u /* both, of all that we do not know */
 #define TB_SOURCES_A_SECOND 500u
 #define TB_SOURCE_HANDSHAKE 8u /* what a failed one costs, in connections */
+#define TB_SOURCE_HOLD_MS   100
 
 typedef struct tb_source {
     uint64_t net; /* 0: free */
     bool known;   /* has brought a key of ours */
     double debt;  /* at at_ms */
     int64_t at_ms;
+    int64_t held_until_ms; /* TB_SOURCE_HOLD_MS from its last refusal */
 } tb_source;
 
 typedef struct tb_sources {
     uint64_t seed; /* of the table's order, that nobody can aim at one place */
-    tb_source unknown; /* what all that are not known owe together */
+    int64_t held_until_ms; /* the latest of all accounts */
+    tb_source unknown;     /* what all that are not known owe together */
     tb_source slots[TB_SOURCES_SETS][TB_SOURCES_WAYS];
 } tb_sources;
 

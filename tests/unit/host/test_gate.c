@@ -41,15 +41,22 @@ static tb_gate *new_gate(size_t n_max, int door)
     return gate;
 }
 
-/* A peer of this address of the loopback: 127.0.0.x. */
-static int dial(unsigned x)
+/* A peer of this address of the loopback: 127.0.0.x; with SOCK_NONBLOCK it may
+ * not be connected yet. */
+static int dial_as(unsigned x, int flags)
 {
     struct sockaddr_in from = {.sin_family = AF_INET,
                                .sin_addr = {htonl(0x7f000000u + x)}};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | flags, 0);
     CHECK(bind(fd, (struct sockaddr *)&from, sizeof from) == 0);
-    CHECK(connect(fd, (struct sockaddr *)&at, sizeof at) == 0);
+    CHECK(connect(fd, (struct sockaddr *)&at, sizeof at) == 0 ||
+          errno == EINPROGRESS);
     return fd;
+}
+
+static int dial(unsigned x)
+{
+    return dial_as(x, 0);
 }
 
 /* As libzmq does; -1: nobody was let in. */
@@ -158,6 +165,7 @@ static void a_full_house_shows_its_oldest_stranger_out(void **state)
     tb_gate_free(&gate);
 }
 
+/* Who is beyond his budget is turned away, first by us, then by the kernel. */
 static void one_address_cannot_keep_another_out(void **state)
 {
     (void)state;
@@ -166,7 +174,7 @@ static void one_address_cannot_keep_another_out(void **state)
     tb_gate *gate = new_gate(MANY, door);
     int n_in = 0;
     for (int i = 0; i < MANY; i++) {
-        int peer = dial(2);
+        int peer = dial_as(2, SOCK_NONBLOCK);
         int ours = take(door);
         n_in += ours >= 0;
         (void)close(peer);
@@ -175,12 +183,43 @@ static void one_address_cannot_keep_another_out(void **state)
         }
     }
     CHECK(n_in >= 256 && n_in < MANY); /* its burst, and some with time */
-    CHECK(counts(gate).refused == (uint64_t)(MANY - n_in));
+    CHECK(counts(gate).refused > 0);
+    CHECK(counts(gate).refused < (uint64_t)(MANY - n_in) / 2);
     int peer = dial(3);
     int ours = take(door);
     CHECK(ours >= 0 && counts(gate).open == 1);
     (void)close(ours);
     (void)close(peer);
+    (void)close(door);
+    tb_gate_free(&gate);
+}
+
+/* The kernel, which has been told, is told again when it is over. */
+static void who_was_turned_away_comes_in_again(void **state)
+{
+    (void)state;
+    int door = new_door();
+    tb_gate *gate = new_gate(9, door);
+    while (counts(gate).refused == 0) {
+        int peer = dial_as(2, SOCK_NONBLOCK);
+        int ours = take(door);
+        (void)close(peer);
+        if (ours >= 0) {
+            (void)close(ours);
+        }
+    }
+    int ours = -1;
+    struct pollfd p = {.fd = dial_as(2, SOCK_NONBLOCK), .events = POLLOUT};
+    for (int i = 0; i < 1000 && ours < 0; i++) { /* its kernel goes on trying */
+        if (poll(&p, 1, 20) == 1 && (ours = take(door)) < 0) {
+            (void)close(p.fd); /* by chance, and too early */
+            p.fd = dial_as(2, SOCK_NONBLOCK);
+        }
+        (void)counts(gate);
+    }
+    CHECK(ours >= 0);
+    (void)close(ours);
+    (void)close(p.fd);
     (void)close(door);
     tb_gate_free(&gate);
 }
@@ -240,6 +279,7 @@ int main(void)
         cmocka_unit_test(bytes_that_are_not_delivered_are_not_taken),
         cmocka_unit_test(a_full_house_shows_its_oldest_stranger_out),
         cmocka_unit_test(one_address_cannot_keep_another_out),
+        cmocka_unit_test(who_was_turned_away_comes_in_again),
         cmocka_unit_test(without_a_descriptor_the_peer_is_turned_away),
         cmocka_unit_test(other_sockets_go_through_unchanged),
     };
