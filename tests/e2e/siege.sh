@@ -50,6 +50,7 @@ siege_begin() {
         besiege "trickle-$port" siege "$port" trickle 50 127.0.2.1
         besiege "hello-$port" siege "$port" hello 1 127.0.3.1
         besiege "knock-$port" siege "$port" knock 1 127.0.0.1
+        besiege "swarm-$port" siege "$port" swarm 64 127.0.7.1
     done
     FLOOD_FROM=127.0.4.1 besiege endless flood "$tmp/endless.home" endless
     FLOOD_FROM=127.0.4.2 besiege garbage flood "$tmp/garbage.home" garbage
@@ -71,6 +72,7 @@ siege_replay() { # PORT
     wire=$(head -n 1 "$tmp/replay.out")
     cp -r "$tmp/witness.home" "$tmp/wired.home"
     sed -i "s/^\(endpoint: .*\):$1/\1:$wire/" "$tmp/wired.home/federation"
+    rm -f "$tmp/witness.log" # that of the siege before
     tributary run --home "$tmp/wired.home" \
         --data "pictures=$tmp/parts/client-00" >"$tmp/witness.log" 2>&1 &
     pid[witness]=$!

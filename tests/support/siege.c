@@ -2,6 +2,8 @@
  * are killed; each says how much it has done when SIGTERM ends it:
  *   siege PORT half N FROM     keeps N connections in the middle of a greeting
  *   siege PORT knock N FROM    connects, says some noise, is gone, and again
+ *   siege PORT swarm N FROM    the same N at a time, without a wait for the
+ *                              answer to any
  *   siege PORT hello N FROM    connects, greets as libzmq does and begins a
  *                              CURVE handshake that leads nowhere
  *   siege PORT trickle N FROM  N connections that send a byte now and then
@@ -35,8 +37,9 @@ static void end(int signal)
 
 static in_addr_t first_source; /* in our byte order */
 
-/* Comes from one address after the other. */
-static int dial(unsigned port)
+/* Comes from one address after the other. With SOCK_NONBLOCK it may not be
+ * connected yet. */
+static int dial_as(unsigned port, int flags)
 {
     static unsigned n;
     struct sockaddr_in to = {.sin_family = AF_INET,
@@ -46,15 +49,21 @@ static int dial(unsigned port)
                                .sin_addr.s_addr =
                                    htonl(first_source + n++ % SOURCES)};
     int late = 1; /* the port is chosen when it connects */
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late,
                      sizeof late);
     if (fd >= 0 && (bind(fd, (struct sockaddr *)&from, sizeof from) != 0 ||
-                    connect(fd, (struct sockaddr *)&to, sizeof to) != 0)) {
+                    (connect(fd, (struct sockaddr *)&to, sizeof to) != 0 &&
+                     errno != EINPROGRESS))) {
         (void)close(fd);
         fd = -1;
     }
     return fd;
+}
+
+static int dial(unsigned port)
+{
+    return dial_as(port, 0);
 }
 
 /* Says it, and is gone with a reset, so that no port stays taken. */
@@ -89,6 +98,25 @@ static unsigned long knock(unsigned port)
 {
     static const char noise[64] = "GET / HTTP/1.1\r\n";
     return repeat(port, noise, sizeof noise, 0);
+}
+
+/* Who was not let in within a turn is given up, and another takes its place. */
+static unsigned long swarm(unsigned port, size_t many)
+{
+    static int fds[MANY_MAX];
+    static const char noise[64] = "GET / HTTP/1.1\r\n";
+    unsigned long n = 0;
+    while (!over) {
+        for (size_t i = 0; i < many; i++) {
+            if (fds[i] > 0) {
+                say(fds[i], noise, sizeof noise, 0);
+                n++;
+            }
+            fds[i] = dial_as(port, SOCK_NONBLOCK);
+        }
+        (void)poll(NULL, 0, 1);
+    }
+    return n;
 }
 
 /* A greeting (ZMTP, RFC 23) and a HELLO (CurveZMQ, RFC 26) whose box is no box:
@@ -192,8 +220,9 @@ int main(int argc, char **argv)
     struct sigaction act = {.sa_handler = end};
     struct rlimit files;
     if (argc < 3) {
-        (void)fprintf(stderr, "usage: siege PORT half|knock|hello|trickle N "
-                              "FROM | siege PORT replay 1 FROM\n");
+        (void)fprintf(stderr,
+                      "usage: siege PORT half|knock|swarm|hello|trickle "
+                      "N FROM | siege PORT replay 1 FROM\n");
         return 2;
     }
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
@@ -208,6 +237,7 @@ int main(int argc, char **argv)
     many = many < MANY_MAX ? many : MANY_MAX;
     first_source = ntohl(inet_addr(argc > 4 ? argv[4] : "127.0.0.1"));
     unsigned long n = strcmp(what, "knock") == 0   ? knock(port)
+                      : strcmp(what, "swarm") == 0 ? swarm(port, many)
                       : strcmp(what, "hello") == 0 ? hello(port)
                       : strcmp(what, "replay") == 0
                           ? replay(port)
