@@ -64,6 +64,8 @@ join client-03 # by the new enrolment door
 tributaryd clients | grep -q client-03 || fail "no client-03"
 
 cp -r "$TRIBUTARY_DIR/keys" "$TRIBUTARY_DIR/certificate" "$tmp/"
+cp "$TRIBUTARY_DIR/endpoints" "$tmp/"
+! grep -q ":${new##*:}$" "$tmp/endpoints" || fail "the new doors stand there early"
 tributaryd rotate --finish >/dev/null
 same "endpoint" "$new" "$(endpoint)"
 # Nobody listens behind the old door.
@@ -81,6 +83,7 @@ for there in next-sign.key next-curve.key; do
     cp "$tmp/keys/curve.key" "$TRIBUTARY_DIR/keys/"
     if [ "$there" = next-sign.key ]; then
         cp "$tmp/keys/next-sign.key" "$tmp/keys/sign.key" "$TRIBUTARY_DIR/keys/"
+        cp "$tmp/endpoints" "$TRIBUTARY_DIR/"
     fi
     daemon
 done
