@@ -136,7 +136,7 @@ tb_open_round *tb_daemon_round(tb_daemon *d, const tb_hash *config)
 /* The payload behind a handle, which the caller then owns; NULL: unknown. */
 tb_inbound *tb_daemon_take_payload(tb_daemon *d, uint64_t handle) TB_NONNULL(1);
 
-/* --- orders.c ------------------------------------------------------------- */
+/* --- orders.c, lives.c ---------------------------------------------------- */
 
 /* Runs an order (taken) on the pool. Its verdict comes through the mailbox.
  * Errors: NOMEM. */
