@@ -504,6 +504,9 @@ tb_seat *tb_co_fly(tb_coordinator *co, tb_run *run, tb_row *row,
                    const tb_hash *config) TB_NONNULL(1, 2, 3, 4);
 /* Offers the open buffer to those who are ready, up to the target. */
 void tb_co_launch(tb_coordinator *co, tb_run *run) TB_NONNULL(1, 2);
+/* Counts that a client is not ready any more: of a run that is alone, nobody
+ * else can fly for that. */
+void tb_co_one_less(tb_coordinator *co) TB_NONNULL(1);
 /* Clients from whom an update may still come while this buffer is open; and
  * whether there is one. */
 uint32_t tb_co_airborne(const tb_coordinator *co, const tb_run *run)

@@ -274,6 +274,15 @@ void tb_co_launch(tb_coordinator *co, tb_run *run)
     a->census = co->census;
 }
 
+void tb_co_one_less(tb_coordinator *co)
+{
+    tb_async *a = co->n_runs == 1 ? co->runs[0]->async : NULL;
+    if (a != NULL) {
+        a->census += a->census == co->census;
+    }
+    co->census++;
+}
+
 /* Whether an update may still come of this client while this buffer is open. */
 static bool is_airborne(const tb_coordinator *co, const tb_run *run,
                         const tb_row *row)

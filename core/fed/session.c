@@ -94,7 +94,7 @@ void tb_co_gone(tb_coordinator *co, tb_row *row)
     row->connected = false;
     row->ready = false;
     row->away_ms = co->now;
-    co->census++;
+    tb_co_one_less(co);
     if (row->seat != NULL && row->seat->upload.live) {
         tb_co_ungrant(co, row->seat);
     }
