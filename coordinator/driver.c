@@ -153,6 +153,23 @@ static bool complete(tb_daemon *d, const tb_action *action)
     return true;
 }
 
+/* An old round's model is gone with reason; what is damaged concerns the
+ * operator. */
+static void refuse_chunk(tb_daemon *d, const tb_name *client, tb_rc rc,
+                         const tb_err *err)
+{
+    bool gone = rc == TB_E_NOT_FOUND;
+    if (!gone) {
+        tb_log(TB_LOG_ERROR, "event=fetch client=%s error=\"%s\"", client->text,
+               err->text);
+    }
+    tb_daemon_refuse(d, client, TB_MSG_FETCH, TB_REFUSE_NOT_FOUND,
+                     gone ? "no such blob here: of a round, check in again; of "
+                            "a version, `tributaryd check` says what is lost"
+                          : "the blob cannot be read here: `tributaryd check` "
+                            "says what is lost");
+}
+
 /* One request, one piece of the blob, in messages that fit what libzmq batches:
  * a larger one would leave an encrypted copy with each client that reads
  * slowly. */
@@ -163,9 +180,9 @@ static void send_chunk(tb_daemon *d, const tb_action *action)
     const tb_hash *blob = &action->u.chunk.blob;
     tb_blob_range range = {.offset = action->u.chunk.offset,
                            .len = action->u.chunk.length};
-    if (tb_blobs_part(d->state.blobs, blob, &range, &bytes, &err) != TB_OK) {
-        tb_daemon_refuse(d, &action->client, TB_MSG_FETCH, TB_REFUSE_NOT_FOUND,
-                         "no such blob here: check in again");
+    tb_rc rc = tb_blobs_part(d->state.blobs, blob, &range, &bytes, &err);
+    if (rc != TB_OK) {
+        refuse_chunk(d, &action->client, rc, &err);
         return;
     }
     for (size_t at = 0; at < range.len; at += CHUNK_BYTES) {

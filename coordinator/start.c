@@ -62,6 +62,18 @@ static tb_rc find_version_blobs(start_task *t, tb_model_blobs *out, tb_err *err)
     return rc;
 }
 
+/* What is registered could be read once; what was given perhaps never. */
+static tb_rc blame(const tb_job *job, tb_rc rc, tb_err *err)
+{
+    if (job->model.version[0] != '\0' && tb_rc_fault(rc) == TB_FAULT_PEER) {
+        return tb_err_prefix(err, rc,
+                             "version %s cannot be read (`tributaryd check` "
+                             "says what is lost and how to mend it)",
+                             job->model.version);
+    }
+    return tb_err_prefix(err, rc, "%s%s", job->model.file, job->model.version);
+}
+
 /* The job's model as it was given: *graph stays NULL where the job makes it. */
 static tb_rc read_model(start_task *t, tb_graph **graph, tb_err *err)
 {
@@ -76,9 +88,7 @@ static tb_rc read_model(start_task *t, tb_graph **graph, tb_err *err)
                    : tb_model_blobs_read(&model, &t->list, blobs, err);
     if (rc == TB_OK) {
         rc = tb_model_blobs_graph(graph, &model, blobs, err);
-        rc = rc == TB_OK ? rc
-                         : tb_err_prefix(err, rc, "%s%s", job->model.file,
-                                         job->model.version);
+        rc = rc == TB_OK ? rc : blame(job, rc, err);
     }
     if (rc == TB_OK) {
         rc = tb_work_note_data(

@@ -204,6 +204,12 @@ tb_rc tb_work_count(tb_run_params *params, const tb_job *job,
     tb_ranges ranges = {0};
     params->n_params = tb_params_count(graph);
     params->n_statistics = job->bn_local ? 0 : tb_buffers_count(graph);
+    if (params->n_params == 0) {
+        return tb_fail(err, TB_E_UNSUPPORTED,
+                       "nothing in the model can be trained: its weights are "
+                       "constants, as those of a quantised one are: start from "
+                       "its fp32 form, or name them under model.train");
+    }
     if (params->calibrate != TB_WHERE_CLIENTS) {
         return TB_OK;
     }

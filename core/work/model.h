@@ -49,8 +49,8 @@ tb_rc tb_work_dataset(tb_dataset **out, const tb_job *job, const char *path,
                       tb_err *err) TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
 /* Fills in what a run must know of the model that it starts from: n_params,
- * n_statistics, and n_observed where the clients calibrate. Errors: as
- * tb_ranges_init. */
+ * n_statistics, and n_observed where the clients calibrate. Errors: UNSUPPORTED
+ * (there is nothing to train), and as tb_ranges_init. */
 tb_rc tb_work_count(tb_run_params *params, const tb_job *job,
                     const tb_graph *graph, tb_err *err)
     TB_NONNULL(1, 2, 3) TB_MUST_CHECK;

@@ -111,6 +111,35 @@ tributary model inspect "$tmp/exported/f.onnx" >/dev/null
 tributaryd gc >/dev/null
 tributaryd check >"$tmp/out" || fail "check: $(cat "$tmp/out")"
 
+# Files of a version that are gone, before and after a restart; one that was
+# altered; and a version with nothing to train. Each is said with what to do.
+cp -r "$TRIBUTARY_DIR/blobs" "$tmp/blobs"
+refuses_start() {
+    expect_code 4 tributaryd start "$tmp/job.yaml"
+    expect_text "version packed-two@1 cannot be read (\`tributaryd check\` says"
+    expect_code 4 tributary pull packed-two --artefact fp32 \
+        --home "$tmp/client-01.home"
+    expect_text "of a version, \`tributaryd check\` says what is lost"
+}
+small "model: {version: packed-two@1}"
+find "$TRIBUTARY_DIR/blobs" -type f -size +20k -delete
+refuses_start
+kill_hard daemon
+daemon --keep-updates
+refuses_start
+expect_code 1 tributaryd check
+expect_text "packed-two version 1, fp32"
+cp -r "$tmp/blobs" "$TRIBUTARY_DIR/"
+find "$TRIBUTARY_DIR/blobs" -type f -size +20k -exec truncate -s -9 {} +
+expect_code 3 tributaryd start "$tmp/job.yaml"
+expect_text "version packed-two@1 cannot be read (\`tributaryd check\` says"
+cp -r "$tmp/blobs" "$TRIBUTARY_DIR/"
+tributaryd check >"$tmp/out" || fail "check: $(cat "$tmp/out")"
+tributaryd publish "$tmp/pulled/two.int8.onnx" --name quantised >/dev/null
+small "model: {version: quantised}"
+expect_code 3 tributaryd start "$tmp/job.yaml"
+expect_text "nothing in the model can be trained"
+
 # For judges from outside (tests/interop/beside.py).
 tributary predict "$tmp/exported/f.onnx" "$tmp/held-out" --count 50 --json \
     >"$tmp/answers.fp32"
