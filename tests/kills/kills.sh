@@ -63,7 +63,7 @@ start_client() {
 # plan is for its next starts.
 died() {
     local code=0
-    ! kill -0 "${pid[$1]}" 2>/dev/null || return 1
+    ! alive "${pid[$1]}" || return 1
     wait "${pid[$1]}" || code=$?
     unset "pid[$1]"
     if [ "$code" -eq 0 ] && [ -n "${stopping-}" ]; then
@@ -103,7 +103,7 @@ attempt() {
     local code=0 before=$kills tries=$((6000 * slowness))
     "$@" >"$point/out" 2>&1 </dev/null &
     pid[attempt]=$!
-    while kill -0 "${pid[attempt]}" 2>/dev/null; do
+    while alive "${pid[attempt]}"; do
         revive || return 2
         tries=$((tries - 1))
         [ "$tries" -gt 0 ] || {
@@ -128,7 +128,8 @@ insist() {
         [ "$?" -ne 2 ] || return 1
         tries=$((tries - 1))
         [ "$tries" -gt 0 ] || {
-            echo "never worked: $*: $(cat "$point/out")"
+            echo "never worked: $*: $(cat "$point/out")" \
+                "$(tail -n 3 "$point/daemon.log")"
             return 1
         }
         nap 0.03
@@ -273,7 +274,7 @@ found_again() {
 }
 
 all_here() {
-    [ "$(tributaryd status --json | json_field connected)" = $n_clients ]
+    [ "$(tributaryd status --json | json_field ready)" = $n_clients ]
 }
 
 put_aside() {

@@ -18,6 +18,13 @@ nap() {
     read -rt "$1" -u "$never" || true
 }
 
+# alive PID: not gone, nor only waiting to be waited for: bash 5.2 may leave its
+# own SIGCHLD blocked behind a `read -t`, and then reaps nobody by itself.
+alive() {
+    local stat
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null && [[ ${stat##*) } != Z* ]]
+}
+
 # rows SEED N: points in three heaps, one row each.
 rows() {
     awk -v seed="$1" -v n="$2" 'BEGIN {
