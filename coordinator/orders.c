@@ -11,15 +11,28 @@
 _Static_assert(offsetof(tb_order_task, errand) == 0, "an errand is its task");
 _Static_assert(offsetof(tb_errand, letter) == 0, "a letter is its errand");
 
+/* The key that the order's client signs with. */
+static tb_rc take_sign_key(const tb_daemon *d, tb_order_task *t, tb_err *err)
+{
+    tb_member member;
+    if (!tb_coordinator_find(d->state.machine, &t->order->upload.client,
+                             &member)) {
+        return tb_fail(err, TB_E_BUG, "an unknown client's update");
+    }
+    memcpy(t->sign_key, tb_daemon_signer(&member, t->order),
+           sizeof t->sign_key);
+    return TB_OK;
+}
+
 /* Gives the task what it works with. Errors: why it cannot have it. */
 static tb_rc equip(tb_daemon *d, tb_order_task *t, tb_err *err)
 {
     const tb_order *order = t->order;
-    tb_member member;
     bool upload = order->kind >= TB_ORDER_FIND_BLOCKS &&
                   order->kind <= TB_ORDER_DROP_STORED;
     bool of_round = upload || order->kind == TB_ORDER_AGGREGATE;
     tb_open_round *round = NULL;
+    tb_rc rc = TB_OK;
     if (order->kind == TB_ORDER_ADD_BLOCK && order->payload != 0) {
         t->payload = tb_daemon_take_payload(d, order->payload);
         if (t->payload == NULL) {
@@ -27,19 +40,13 @@ static tb_rc equip(tb_daemon *d, tb_order_task *t, tb_err *err)
         }
     }
     if (order->kind == TB_ORDER_END_UPLOAD) {
-        if (!tb_coordinator_find(d->state.machine, &order->upload.client,
-                                 &member)) {
-            return tb_fail(err, TB_E_BUG, "an unknown client's update");
-        }
-        memcpy(t->sign_key, tb_daemon_signer(&member, order),
-               sizeof t->sign_key);
+        rc = take_sign_key(d, t, err);
     }
-    if (of_round) {
-        tb_rc rc =
-            tb_daemon_know_round(d, order, &order->upload.config, &round, err);
-        if (rc != TB_OK) {
-            return rc;
-        }
+    if (rc == TB_OK && of_round) {
+        rc = tb_daemon_know_round(d, order, &order->upload.config, &round, err);
+    }
+    if (rc != TB_OK) {
+        return rc;
     }
     if (order->kind == TB_ORDER_ADD_STORED ||
         order->kind == TB_ORDER_DROP_STORED) {

@@ -28,7 +28,7 @@ void sealed_setup(sealed_round *f, const char *dir)
     f->config.max_abs = 4.0F;
     f->config.max_weight = 1000;
     f->config.n_sections = 1;
-    f->config.sections[0].n_values = N_VALUES;
+    f->config.sections[0].n_values = SEALED_VALUES;
     f->config.sections[0].weighted = true;
     CHECK(tb_name_set(&f->config.codec, "f32"));
     CHECK(tb_name_set(&f->config.sections[0].name, "parameters"));
@@ -51,7 +51,7 @@ void sealed_teardown(sealed_round *f)
 /* Every value is `value`, but for the first of the last block. */
 static void fill(float *values, float value, float odd)
 {
-    for (size_t i = 0; i < N_VALUES; i++) {
+    for (size_t i = 0; i < SEALED_VALUES; i++) {
         values[i] = value;
     }
     values[TB_BLOCK_VALUES] = odd;
@@ -64,12 +64,12 @@ sealed_update sealed_make(const sealed_round *f, const char *client,
     tb_err err;
     tb_sealer *sealer = NULL;
     tb_seal_binding to = {f->hash, client};
-    float *values = tb_mem_array(N_VALUES, sizeof *values);
+    float *values = tb_mem_array(SEALED_VALUES, sizeof *values);
     fill(values, value, 0.0F);
-    CHECK_OK(
-        tb_sealer_new(&sealer, tb_box_key_public(f->key), &to, N_BLOCKS, &err),
-        err);
-    for (uint32_t i = 0; i < N_BLOCKS; i++) {
+    CHECK_OK(tb_sealer_new(&sealer, tb_box_key_public(f->key), &to,
+                           SEALED_BLOCKS, &err),
+             err);
+    for (uint32_t i = 0; i < SEALED_BLOCKS; i++) {
         size_t n = tb_update_block_bytes(&f->config, i);
         s.len[i] = n + TB_SEAL_TAG_BYTES;
         s.block[i] = tb_mem_array(s.len[i], 1);
@@ -84,7 +84,7 @@ sealed_update sealed_make(const sealed_round *f, const char *client,
     tb_order *o = &s.order;
     o->upload.key = 1 + (uint64_t)client[0];
     o->upload.config = f->hash;
-    o->upload.n_blocks = N_BLOCKS;
+    o->upload.n_blocks = SEALED_BLOCKS;
     o->weight = weight;
     o->full = weight;
     o->into = f->hash;
@@ -100,7 +100,7 @@ sealed_update sealed_make(const sealed_round *f, const char *client,
 
 void sealed_release(sealed_update *s)
 {
-    for (uint32_t i = 0; i < N_BLOCKS; i++) {
+    for (uint32_t i = 0; i < SEALED_BLOCKS; i++) {
         tb_mem_free(s->block[i]);
     }
 }
@@ -122,7 +122,7 @@ tb_verdict sealed_end(sealed_round *f, sealed_update *s)
 
 void sealed_send(sealed_round *f, sealed_update *s)
 {
-    for (uint32_t i = 0; i < N_BLOCKS; i++) {
+    for (uint32_t i = 0; i < SEALED_BLOCKS; i++) {
         tb_verdict v = sealed_add(f, s, i);
         CHECK(v.rc == TB_OK);
         CHECK(i > 0 || v.weight == s->order.full);

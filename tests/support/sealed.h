@@ -6,9 +6,9 @@
 
 #include "work/intake.h"
 
-#define N_VALUES                                                               \
+#define SEALED_VALUES                                                          \
     (TB_BLOCK_VALUES + 10u) /* two blocks of values, and the head */
-#define N_BLOCKS 3u
+#define SEALED_BLOCKS 3u
 
 typedef struct sealed_round {
     tb_round_config config;
@@ -22,8 +22,8 @@ typedef struct sealed_round {
 /* A client's update: what it sends. */
 typedef struct sealed_update {
     tb_order order; /* with header, ids and signature */
-    uint8_t *block[N_BLOCKS];
-    size_t len[N_BLOCKS];
+    uint8_t *block[SEALED_BLOCKS];
+    size_t len[SEALED_BLOCKS];
 } sealed_update;
 
 /* A round whose spool lies below dir, with an empty sum. */

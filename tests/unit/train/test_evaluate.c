@@ -2,6 +2,7 @@
 #include "train/evaluate.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "support/check.h"
@@ -33,7 +34,7 @@ static tb_value_id apply(tb_graph *g, const char *op, tb_value_id x,
     CHECK_OK(tb_graph_apply(g, &y,
                             &(tb_node_spec){.op = op,
                                             .attrs = &trans,
-                                            .n_attrs = op[1] == 'e',
+                                            .n_attrs = strcmp(op, "Gemm") == 0,
                                             .in = in,
                                             .n_in = w == TB_ID_NONE ? 1 : 2},
                             &err),

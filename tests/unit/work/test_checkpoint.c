@@ -60,7 +60,7 @@ static bool is_empty(const sealed_round *f)
     uint8_t any = 0;
     tb_err err;
     (void)tb_intake_counted(f->intake, &n);
-    for (size_t i = 0; i < N_VALUES; i += 1000) {
+    for (size_t i = 0; i < SEALED_VALUES; i += 1000) {
         CHECK_OK(tb_sum_values_get(tb_intake_sum(f->intake), i, value, 1, &err),
                  err);
         for (size_t j = 0; j < sizeof value; j++) {
@@ -183,7 +183,7 @@ static void each_altered_byte_and_each_cut_is_found(void **state)
     tb_checkpoint c = place(&f);
     tb_buf_init(&file, 1 << 20);
     CHECK_OK(tb_file_read(&file, c.path, &err), err);
-    CHECK(file.len > 8 * N_VALUES && file.len < 8 * N_VALUES + 1024);
+    CHECK(file.len > 8 * SEALED_VALUES && file.len < 8 * SEALED_VALUES + 1024);
     reopen(&f);
     for (size_t i = 0; i < file.len; i += i < 512 ? 1 : 20011) {
         asked q = {.answer = TB_OK};

@@ -28,7 +28,7 @@ static void sealed_updates_become_their_weighted_mean(void **state)
     CHECK(tb_sum_weight(tb_intake_sum(f.intake)) == 400);
     /* (300 * 1 - 100 * 1) / 400, and (300 * 3 + 100 * 1) / 400 */
     CHECK(mean_at(&f, 0) == 0.5F);
-    CHECK(mean_at(&f, N_VALUES - 1) == 0.5F);
+    CHECK(mean_at(&f, SEALED_VALUES - 1) == 0.5F);
     CHECK(mean_at(&f, TB_BLOCK_VALUES) == 2.5F);
     sealed_release(&a);
     sealed_release(&b);
@@ -61,7 +61,7 @@ static void a_bad_block_is_refused_and_leaves_no_trace(void **state)
     sealed_setup(&f, *state);
     sealed_update honest = sealed_make(&f, "h", 10, 0.25F, 0.25F);
     sealed_send(&f, &honest);
-    for (uint32_t bad = 0; bad < N_BLOCKS; bad++) {
+    for (uint32_t bad = 0; bad < SEALED_BLOCKS; bad++) {
         sealed_update s = sealed_make(&f, "m", 10, 1.0F, 1.0F);
         s.block[bad][5] ^= 1;
         check_refused(&f, &s, bad, TB_REFUSE_SEAL);
@@ -104,7 +104,7 @@ static void an_end_needs_the_right_hash_and_the_clients_signature(void **state)
     sealed_round f;
     sealed_setup(&f, *state);
     sealed_update s = sealed_make(&f, "a", 10, 1.0F, 1.0F);
-    for (uint32_t i = 0; i < N_BLOCKS; i++) {
+    for (uint32_t i = 0; i < SEALED_BLOCKS; i++) {
         CHECK(sealed_add(&f, &s, i).rc == TB_OK);
     }
     s.order.update.bytes[0] ^= 1;
@@ -240,7 +240,7 @@ static void an_upload_goes_on_where_a_restart_cut_it(void **state)
 {
     sealed_round f;
     sealed_setup(&f, *state);
-    for (uint32_t n = 0; n <= N_BLOCKS; n++) {
+    for (uint32_t n = 0; n <= SEALED_BLOCKS; n++) {
         for (int deferred = 0; deferred < 2; deferred++) {
             sealed_update s = sealed_make(&f, "a", 300, 1.0F, 3.0F);
             s.order.deferred = deferred == 1;
@@ -250,7 +250,7 @@ static void an_upload_goes_on_where_a_restart_cut_it(void **state)
                 tb_verdict v = add_found(&f, &s, i);
                 CHECK(v.rc == TB_OK && (i > 0 || v.weight == 300));
             }
-            for (uint32_t i = n; i < N_BLOCKS; i++) {
+            for (uint32_t i = n; i < SEALED_BLOCKS; i++) {
                 CHECK(sealed_add(&f, &s, i).rc == TB_OK);
             }
             CHECK(sealed_end(&f, &s).rc == TB_OK);
@@ -366,10 +366,10 @@ static void a_drop_that_failed_midway_goes_on_where_it_stopped(void **state)
     sealed_send(&f, &honest);
     tb_hash before = tb_sum_hash(tb_intake_sum(f.intake));
     sealed_update s = sealed_make(&f, "m", 10, 1.0F, 1.0F);
-    for (uint32_t i = 0; i < N_BLOCKS; i++) {
+    for (uint32_t i = 0; i < SEALED_BLOCKS; i++) {
         CHECK(sealed_add(&f, &s, i).rc == TB_OK);
     }
-    s.order.index = N_BLOCKS;
+    s.order.index = SEALED_BLOCKS;
     tb_verdict v = {0};
     tear(&f, last, sizeof last, false); /* block 1 can be read, 2 cannot */
     tb_intake_drop(f.intake, &s.order, &v);
@@ -476,7 +476,7 @@ static void a_deferred_update_is_checked_as_any_other(void **state)
     sealed_round f;
     sealed_setup(&f, *state);
     tb_hash empty = tb_sum_hash(tb_intake_sum(f.intake));
-    for (uint32_t bad = 0; bad < N_BLOCKS; bad++) {
+    for (uint32_t bad = 0; bad < SEALED_BLOCKS; bad++) {
         sealed_update s = sealed_make(&f, "m", 10, 1.0F, 1.0F);
         s.order.deferred = true;
         s.block[bad][5] ^= 1;
