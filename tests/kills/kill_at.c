@@ -33,18 +33,9 @@ typedef struct half {
 
 static void note(unsigned long n, const char *call, const char *path)
 {
-    const char *log = getenv("KILL_LOG");
     char line[PATH_BYTES + 64];
-    int len = snprintf(line, sizeof line, "%lu %s %s\n", n, call, path);
-    if (log == NULL || len <= 0) {
-        return;
-    }
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, log,
-                          O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (fd >= 0) {
-        (void)!syscall(SYS_write, fd, line, (size_t)len);
-        (void)close(fd);
-    }
+    (void)snprintf(line, sizeof line, "%lu %s %s\n", n, call, path);
+    append_to(getenv("KILL_LOG"), line);
 }
 
 static void die(const half *torn)

@@ -52,20 +52,11 @@ static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *format, ...)
 {
     char line[2 * PATH_BYTES];
-    const char *log = getenv("ORDER_LOG");
     va_list args;
     va_start(args, format);
-    int len = vsnprintf(line, sizeof line, format, args);
+    (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    if (log == NULL || len <= 0) {
-        return;
-    }
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, log,
-                          O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (fd >= 0) {
-        (void)!syscall(SYS_write, fd, line, (size_t)len);
-        (void)close(fd);
-    }
+    append_to(getenv("ORDER_LOG"), line);
 }
 
 static bool ends(const char *path, const char *with)
