@@ -153,7 +153,7 @@ bool tb_sieve_make(tb_sieve *sieve, const tb_sources *sources, int64_t now_ms)
     if (none || now_ms < sieve->next_ms) {
         return false;
     }
-    bool all = is_held(&sources->unknown, now_ms);
+    bool all = is_held(&sources->reserve, now_ms);
     size_t n = list_of(list, sources, all, now_ms);
     if (all || n > 0) {
         put_head(&p, factors_of(sources));

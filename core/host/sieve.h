@@ -1,9 +1,9 @@
 /* core/host/sieve.h - who is one too many, told to the kernel: a classic BPF
  * program for listening TCP sockets that drops the first packet (SYN) of
  * addresses which their budget (sources.h) has just turned away, so that a
- * flood costs us a look at each packet and no connection. While the strangers
- * of many addresses are too many together, it drops those of all addresses but
- * the ones that have brought a known key. One such packet in TB_SIEVE_CHANCE
+ * flood costs us a look at each packet and no connection. While the reserve for
+ * new addresses is used up, it drops those of all addresses but the ones that
+ * have brought a known key. One such packet in TB_SIEVE_CHANCE
  * comes through, and everything that is no SYN. Needs no privilege (Linux,
  * SO_ATTACH_FILTER). Knows nothing of who accepts; no clock or chance of its
  * own; one owner at a time.

@@ -103,15 +103,30 @@ static tb_source *shared(tb_sources *sources, int64_t now_ms)
     return &sources->unknown;
 }
 
-/* Whether one more is too many: then it is held off. */
-static bool is_over(tb_sources *sources, tb_source *s, double most,
-                    int64_t now_ms)
+static void hold(tb_sources *sources, tb_source *s, int64_t now_ms)
 {
-    if (s->debt + 1.0 <= most) {
-        return false;
-    }
     s->held_until_ms = now_ms + TB_SOURCE_HOLD_MS;
     sources->held_until_ms = s->held_until_ms;
+}
+
+static bool is_new(const tb_source *s, int64_t now_ms)
+{
+    return s->debt < TB_SOURCE_NEW_OWES &&
+           (s->held_until_ms == 0 ||
+            now_ms - s->held_until_ms > TB_SOURCE_NEW_MS);
+}
+
+/* The reserve is for those who come for the first time while a few addresses
+ * flood. Only when that is used up all unknown ones are held off. */
+static bool admit_new(tb_sources *sources, int64_t now_ms)
+{
+    tb_source *reserve = &sources->reserve;
+    fall(reserve, TB_SOURCES_NEW_A_SECOND, now_ms);
+    if (reserve->debt + 1.0 > TB_SOURCES_NEW_BURST) {
+        hold(sources, reserve, now_ms);
+        return false;
+    }
+    reserve->debt += 1.0;
     return true;
 }
 
@@ -121,13 +136,17 @@ bool tb_sources_admit(tb_sources *sources, uint64_t net, size_t n_expected,
     tb_source *own = account(sources, net, now_ms);
     tb_source *all = shared(sources, now_ms);
     double more = (double)n_expected;
-    if (is_over(sources, own, TB_SOURCE_BURST + more, now_ms) ||
-        (!own->known &&
-         is_over(sources, all, TB_SOURCES_BURST + more, now_ms))) {
+    bool full = !own->known && all->debt + 1.0 > TB_SOURCES_BURST + more;
+    if (own->debt + 1.0 > TB_SOURCE_BURST + more ||
+        (full && !is_new(own, now_ms))) {
+        hold(sources, own, now_ms);
+        return false;
+    }
+    if (full && !admit_new(sources, now_ms)) {
         return false;
     }
     own->debt += 1.0;
-    all->debt += own->known ? 0.0 : 1.0;
+    all->debt += own->known || full ? 0.0 : 1.0;
     return true;
 }
 

@@ -44,8 +44,30 @@ static void many_addresses_get_no_more_than_a_few(void **state)
     for (unsigned i = 0; i < 5000; i++) {
         in += admitted(i, 1, 0, NOW);
     }
-    CHECK(in == 1024);
+    CHECK(in == 1024 + 256); /* and the reserve, for each was new */
     CHECK(admitted(9999, 1, 0, NOW) == 0);
+}
+
+static void few_addresses_that_flood_keep_no_new_one_out(void **state)
+{
+    (void)state;
+    enum { FLOODING = 40, NEW = 100 };
+    sources = (tb_sources){.seed = 6};
+    for (int64_t ms = 0; ms < 20000; ms += 10) {
+        for (unsigned i = 0; i < FLOODING; i++) {
+            (void)admitted(i, 10, 0, NOW + ms);
+        }
+        if (ms % 200 == 0) { /* one comes, and then its second connection */
+            unsigned who = NEW + (unsigned)(ms / 200);
+            CHECK(admitted(who, 2, 0, NOW + ms) == 2);
+        }
+    }
+    for (unsigned i = 0; i < FLOODING; i++) {
+        (void)admitted(i, 10, 0, NOW + 20000);
+    }
+    CHECK(admitted(NEW, 1000, 0, NOW + 20000) ==
+          4);                                     /* then it is new no more */
+    CHECK(admitted(NEW, 1, 0, NOW + 25000) == 1); /* the flood is over */
 }
 
 static void an_address_with_a_known_key_does_not_wait_for_others(void **state)
@@ -121,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_address_gets_its_burst_and_then_its_rate),
         cmocka_unit_test(many_addresses_get_no_more_than_a_few),
+        cmocka_unit_test(few_addresses_that_flood_keep_no_new_one_out),
         cmocka_unit_test(an_address_with_a_known_key_does_not_wait_for_others),
         cmocka_unit_test(clients_that_are_awaited_may_come_all_at_once),
         cmocka_unit_test(a_failed_handshake_costs_as_much_as_eight_connections),
