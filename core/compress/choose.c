@@ -6,12 +6,21 @@
 
 #include "base/mem.h"
 
-/* The bits of |v| order as |v| does; the index below makes keys unique. */
-static uint64_t key_of(float v, size_t index)
+#define HALF_BITS 16
+#define HALVES    ((size_t)1 << HALF_BITS)
+
+/* Its bits order as |v| does. */
+static uint32_t magnitude(float v)
 {
     uint32_t bits = 0;
     memcpy(&bits, &v, sizeof bits);
-    return (uint64_t)(bits & 0x7fffffffU) << 32 | (uint32_t)index;
+    return bits & 0x7fffffffU;
+}
+
+/* The index below makes keys unique. */
+static uint64_t key_of(float v, size_t index)
+{
+    return (uint64_t)magnitude(v) << 32 | (uint32_t)index;
 }
 
 static int by_key(const void *a, const void *b)
@@ -53,16 +62,57 @@ size_t tb_choose_count(double amount, size_t n)
     return k < n ? k : n - 1;
 }
 
+/* The half that holds the value of this rank, which becomes its rank there. */
+static uint32_t half_of(const size_t *count, size_t *rank)
+{
+    uint32_t half = 0;
+    for (; *rank >= count[half]; half++) {
+        *rank -= count[half];
+    }
+    return half;
+}
+
+/* The largest magnitude among the n_drop least, and how many of those that
+ * equal it are. By counting, the upper half of their bits first: for a large
+ * model a sort takes four times its size. count: zeros [HALVES]. */
+static uint32_t limit_of(size_t *count, const float *value, size_t n,
+                         size_t n_drop, size_t *n_equal)
+{
+    size_t rank = n_drop - 1;
+    for (size_t i = 0; i < n; i++) {
+        count[magnitude(value[i]) >> HALF_BITS]++;
+    }
+    uint32_t high = half_of(count, &rank);
+    memset(count, 0, HALVES * sizeof *count);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t m = magnitude(value[i]);
+        count[m & (HALVES - 1)] += m >> HALF_BITS == high;
+    }
+    uint32_t low = half_of(count, &rank);
+    *n_equal = rank + 1;
+    return high << HALF_BITS | low;
+}
+
 tb_rc tb_choose_least(uint8_t *keep, const float *value, size_t n,
                       size_t n_drop, tb_err *err)
 {
-    uint64_t *keys = NULL;
-    tb_rc rc = ranked(&keys, value, n, err);
-    for (size_t i = 0; rc == TB_OK && i < n_drop; i++) {
-        keep[(uint32_t)keys[i]] = 0;
+    size_t *count = tb_mem_array(HALVES, sizeof *count);
+    if (count == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "pruning %zu values", n);
     }
-    tb_mem_free(keys);
-    return rc;
+    size_t n_equal = 0;
+    uint32_t limit =
+        n_drop > 0 ? limit_of(count, value, n, n_drop, &n_equal) : 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t m = magnitude(value[i]);
+        bool equal = m == limit && n_equal > 0;
+        n_equal -= equal;
+        if (m < limit || equal) {
+            keep[i] = 0;
+        }
+    }
+    tb_mem_free(count);
+    return TB_OK;
 }
 
 /* Norm of the weights into neuron o; per_weight: over their number. */

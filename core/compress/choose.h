@@ -27,8 +27,8 @@ typedef struct tb_prune_options {
 } tb_prune_options;
 
 /* Sets keep[i] to 0 for the n_drop values of least magnitude among value[n];
- * equal ones go in order, NaN goes last. The other keep[i] stay. n < 2^32.
- * Errors: NOMEM. */
+ * equal ones go in order, NaN goes last. The other keep[i] stay. n_drop: at
+ * most n. Errors: NOMEM. */
 tb_rc tb_choose_least(uint8_t *keep, const float *value, size_t n,
                       size_t n_drop, tb_err *err)
     TB_NONNULL(1, 2) TB_MUST_CHECK;

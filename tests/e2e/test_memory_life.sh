@@ -63,7 +63,7 @@ load_job small 1300 "rounds: 1" "calibrate: held-out" \
 model=$(bytes_of 1300)
 tributaryd start "$tmp/small.yaml" >/dev/null
 until_ok 120 ended small
-within 16 "an end that prunes and quantises"
+within 5 "an end that prunes and quantises"
 tributaryd models small | grep -q int8 || fail "nothing was quantised"
 echo quit >&"${load[1]}"
 wait "${pid[load]}" || fail "the clients ended with $?"

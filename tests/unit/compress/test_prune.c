@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "compress/choose.h"
 #include "compress/prune.h"
 #include "model/build.h"
 #include "model/params.h"
@@ -91,6 +92,41 @@ static void equal_weights_go_in_the_order_of_the_vector(void **state)
     CHECK_OK(tb_prune_mask(keep, g, same, N, &o, &err), err);
     assert_kept(keep, "00000011111111111");
     tb_graph_free(&g);
+}
+
+/* A naive twin: who goes before i, by magnitude, NaN last, then by place. */
+static bool goes_before(const float *v, size_t k, size_t i)
+{
+    float a = fabsf(v[k]);
+    float b = fabsf(v[i]);
+    if (isnan(a) || isnan(b)) {
+        return isnan(a) == isnan(b) ? k < i : isnan(b);
+    }
+    return a != b ? a < b : k < i;
+}
+
+static void the_least_are_those_of_a_naive_ranking(void **state)
+{
+    static const float v[] = {
+        1.0F,     -1.0F,     0.0F, -0.0F,           0x1p-149F,  -0x1p-149F,
+        INFINITY, -INFINITY, NAN,  0x1.000002p0F,   -0x1p-126F, 3.0F,
+        1.0F,     65536.0F,  NAN,  -0x1.fffffep-1F, 0x1.01p0F,  0x1.0101p0F};
+    enum { N_ALL = sizeof v / sizeof *v };
+    (void)state;
+    for (size_t n_drop = 0; n_drop <= N_ALL; n_drop++) {
+        uint8_t keep[N_ALL];
+        tb_err err;
+        memset(keep, 1, sizeof keep);
+        CHECK_OK(tb_choose_least(keep, v, N_ALL, n_drop, &err), err);
+        for (size_t i = 0; i < N_ALL; i++) {
+            size_t rank = 0;
+            for (size_t k = 0; k < N_ALL; k++) {
+                rank += k != i && goes_before(v, k, i);
+            }
+            assert_int_equal(keep[i], rank >= n_drop);
+        }
+    }
+    CHECK(tb_mem_live() == 0);
 }
 
 static void a_mask_grows_with_its_amount(void **state)
@@ -244,6 +280,7 @@ int main(void)
         cmocka_unit_test(each_layer_loses_its_smallest_weights_and_no_bias),
         cmocka_unit_test(globally_the_smallest_of_all_layers_go),
         cmocka_unit_test(equal_weights_go_in_the_order_of_the_vector),
+        cmocka_unit_test(the_least_are_those_of_a_naive_ranking),
         cmocka_unit_test(a_mask_grows_with_its_amount),
         cmocka_unit_test(a_neuron_goes_with_its_weights_and_bias),
         cmocka_unit_test(l1_and_l2_disagree_where_they_should),
