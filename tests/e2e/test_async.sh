@@ -26,9 +26,18 @@ rounds_done() {
 }
 
 # tear: as if a kill had come into the write of an update for a buffer that has
-# closed: the fourth newest segment is known, and nobody writes to it soon.
+# closed: two to five rounds ago, so that updates for it may still come.
 tear() {
-    torn=$(ls -t "$TRIBUTARY_DIR"/spool/*/* | sed -n 4p)
+    local round n
+    n=$(grep -c event=round_committed "$tmp/daemon.log")
+    torn=
+    for ((round = n - 1; round > 0 && round > n - 5; round--)); do
+        torn=$(cat "$tmp"/client-*.log | sed -n \
+            "s/.*accepted=yes config=\([0-9a-f]*\) .* round=$round\$/\1/p" |
+            tail -n 1)
+        [ -z "$torn" ] || break
+    done
+    torn=$(echo "$TRIBUTARY_DIR"/spool/*/"${torn:?no buffer has closed}")
     torn_from=$(stat -c %s "$torn")
     printf '%032d' 0 >>"$torn"
 }
