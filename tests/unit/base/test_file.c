@@ -214,6 +214,26 @@ static void it_survives_each_allocation_failing(void **state)
     CHECK(tb_check_each_allocation(each_call, *state) >= 5);
 }
 
+static void the_folder_of_a_path_is_told(void **state)
+{
+    static const struct {
+        const char *path, *folder, *beside;
+    } cases[] = {{"m.onnx", ".", "./d"},
+                 {"/m.onnx", "/", "//d"},
+                 {"a/m.onnx", "a", "a/d"},
+                 {"../a/b/m.onnx", "../a/b", "../a/b/d"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *folder = tb_file_folder(cases[i].path);
+        char *beside = tb_file_beside(cases[i].path, "d");
+        CHECK(folder != NULL && beside != NULL);
+        assert_string_equal(folder, cases[i].folder);
+        assert_string_equal(beside, cases[i].beside);
+        tb_mem_free(folder);
+        tb_mem_free(beside);
+    }
+}
+
 #define IN_FOLDER(test)                                                        \
     cmocka_unit_test_setup_teardown(test, tb_test_folder_setup,                \
                                     tb_test_folder_teardown)
@@ -232,6 +252,7 @@ int main(void)
         IN_FOLDER(a_full_disk_has_its_own_code),
         IN_FOLDER(a_write_replaces_a_link_and_leaves_its_target),
         IN_FOLDER(folders_are_made_with_their_parents),
+        cmocka_unit_test(the_folder_of_a_path_is_told),
         IN_FOLDER(it_survives_each_allocation_failing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
