@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Writes the seeds of the protocol's fuzz targets: msg, config, manifest,
-invite, cert. A protobuf encoder of a few lines of its own, after the encoding
+invite, cert, zmtp. A protobuf encoder of a few lines of its own, after the encoding
 guide and proto/tributary.proto, so that the tests which read these files meet
 bytes our code did not make. Run: ./make_wire.py (in this folder)."""
 import base64
@@ -151,3 +151,34 @@ text = b"tributary-invite-1." + base64.urlsafe_b64encode(body).rstrip(b"=")
 write("invite", "text", text)
 write("invite", "newline", b"tributary-invite-1." + text[19:] + b"\n")
 write("invite", "cut", text[:60])
+
+# How far the connection has come, then what fuzz_zmtp.c makes of the rest.
+greeting = (b"\xff" + bytes(7) + b"\x01\x7f\x03\x01" + b"CURVE".ljust(20, b"\0")
+            + bytes(32))
+hello = b"\x05HELLO\x01\0" + bytes(72) + h(1) + bytes(7) + b"\x01" + bytes(80)
+write("zmtp", "greeting", b"\0\xff" + greeting)
+write("zmtp", "old", b"\0\x07" + greeting[:10] + b"\x01\x05")
+write("zmtp", "hello", b"\0\x1f" + greeting + b"\x04\xc8" + hello)
+write("zmtp", "long_hello", b"\0\xff" + greeting + b"\x06" + bytes(7)
+      + b"\xc8" + hello)
+write("zmtp", "huge", b"\0\xff" + greeting + b"\x06" + b"\xff" * 8)
+
+
+def prop(name, value):
+    return (bytes([len(name)]) + name + struct.pack(">I", len(value)) + value)
+
+
+dealer = prop(b"Socket-Type", b"DEALER")
+write("zmtp", "dealer", b"\x01" + dealer + prop(b"Identity", b""))
+write("zmtp", "sub", b"\x01" + prop(b"Socket-Type", b"SUB"))
+write("zmtp", "own_words", b"\x01" + prop(b"X-who", b"me") + dealer)
+write("zmtp", "cut_metadata", b"\x01" + dealer + b"\x08Identity\0\0\xff")
+# A frame: what, flags, size / 79, fill, piece / 32.
+write("zmtp", "frames", b"\x02" + bytes([0, 1, 3, 7, 0]) +
+      bytes([0, 0, 255, 8, 2]) + bytes([0, 0, 200, 9, 255]))
+write("zmtp", "in_place", b"\x02" + bytes([0, 1, 0, 7, 1]) +
+      bytes([0, 0, 253, 8, 201]) + bytes([0, 2, 0, 1, 0, 0, 0, 3, 1, 1]))
+write("zmtp", "too_many", b"\x02" + bytes([0, 1, 0, 7, 1, 0, 1, 0, 7, 1]))
+write("zmtp", "again", b"\x02" + bytes([0, 0, 0, 7, 1, 230]))
+write("zmtp", "altered", b"\x02" + bytes([0, 0, 0, 7, 1, 244, 20, 3]))
+write("zmtp", "noise", b"\x02" + bytes([0, 0, 0, 7, 1, 250]) + b"\x00\x40" + h(2))
