@@ -170,9 +170,8 @@ static void refuse_chunk(tb_daemon *d, const tb_name *client, tb_rc rc,
                             "says what is lost");
 }
 
-/* One request, one piece of the blob, in messages that fit what libzmq batches:
- * a larger one would leave an encrypted copy with each client that reads
- * slowly. */
+/* One request, one piece of the blob, in small messages: what a client reads
+ * slowly is kept sealed for it, one message at a time. */
 static void send_chunk(tb_daemon *d, const tb_action *action)
 {
     tb_err err;

@@ -204,8 +204,7 @@ static bool send_messages(tb_dial *d)
     tb_sent sent;
     size_t bytes = 0;
     (void)pthread_mutex_lock(&d->lock);
-    while ((sent = tb_outbox_send(&d->out, d->socket, NULL, 0, &bytes)) ==
-           TB_SENT) {
+    while ((sent = tb_outbox_send(&d->out, d->socket, &bytes)) == TB_SENT) {
         d->stats.messages_out++;
         d->stats.bytes_out += bytes;
     }

@@ -32,7 +32,8 @@ typedef struct event {
     struct event *turn;   /* whose turn comes then */
     struct event *other;  /* lane in the same list */
     tb_inbox *inbox;
-    zmq_msg_t envelope, payload;
+    zmq_msg_t envelope, payload; /* either these, */
+    uint8_t *memory[2];          /* or these hold the frames */
 } event;
 
 _Static_assert(offsetof(event, in) == 0, "tb_inbound_free casts");
@@ -160,6 +161,24 @@ void tb_inbox_fill(tb_inbound *in, zmq_msg_t *envelope, zmq_msg_t *payload)
     }
 }
 
+/* What it holds, and where. */
+static uint8_t *take_frame(tb_frame *frame, const uint8_t **data, size_t *n)
+{
+    uint8_t *memory = frame->memory;
+    *data = frame->data;
+    *n = frame->n;
+    *frame = (tb_frame){NULL, NULL, 0};
+    return memory;
+}
+
+void tb_inbox_fill_frames(tb_inbound *in, tb_frame *envelope, tb_frame *payload)
+{
+    event *e = (event *)in;
+    e->memory[0] = take_frame(envelope, &in->envelope, &in->envelope_bytes);
+    e->memory[1] = take_frame(payload, &in->payload, &in->payload_bytes);
+    (void)atomic_fetch_add(&e->inbox->held, in->payload_bytes);
+}
+
 /* --- lanes; the lock is held ---------------------------------------------- */
 
 /* Where the lane of a client is, or would be, in its list. */
@@ -274,6 +293,8 @@ void tb_inbound_free(tb_inbound **in)
     }
     (void)zmq_msg_close(&e->envelope);
     (void)zmq_msg_close(&e->payload);
+    tb_mem_free(e->memory[0]);
+    tb_mem_free(e->memory[1]);
     release(e->inbox);
     tb_mem_free(e);
 }

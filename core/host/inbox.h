@@ -2,7 +2,7 @@
  * messages in a bounded queue with a descriptor to poll, and the count of
  * payload bytes that the owner has not freed yet. Clients take turns: events of
  * one come in their order, but whoever sends many waits behind his own, and the
- * others do not. (The socket below reads its peers in turn as well.) Of
+ * others do not. (The network below reads its peers in turn as well.) Of
  * transport.c and dial.c only. Safe from any thread. */
 #ifndef TB_HOST_INBOX_H
 #define TB_HOST_INBOX_H
@@ -44,7 +44,19 @@ size_t tb_inbox_held(const tb_inbox *inbox) TB_NONNULL(1);
 tb_inbound *tb_inbox_event(tb_inbox *inbox, tb_in_kind kind)
     TB_NONNULL(1) TB_MUST_CHECK;
 
-/* Moves received frames into the event; payload may be NULL. */
+/* A frame that was received, within memory of base/mem. */
+typedef struct tb_frame {
+    uint8_t *memory; /* owned; NULL: no frame */
+    const uint8_t *data;
+    size_t n;
+} tb_frame;
+
+/* Moves received frames into the event, without a copy, and leaves none behind;
+ * the payload may be none. */
+void tb_inbox_fill_frames(tb_inbound *event, tb_frame *envelope,
+                          tb_frame *payload) TB_NONNULL(1, 2, 3);
+
+/* The same of libzmq's frames; payload may be NULL. */
 void tb_inbox_fill(tb_inbound *event, zmq_msg_t *envelope, zmq_msg_t *payload)
     TB_NONNULL(1, 2);
 

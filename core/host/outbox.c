@@ -7,14 +7,14 @@
 
 #include "base/mem.h"
 
-typedef struct tb_outgoing {
-    struct tb_outgoing *next;
+struct tb_outgoing {
+    tb_outgoing *next;
     tb_shared *payload;
     size_t payload_offset, payload_bytes;
     tb_shared *to_many; /* the envelope; NULL: it follows */
     size_t envelope_bytes;
     uint8_t envelope[];
-} outgoing;
+};
 
 tb_rc tb_outbox_put(tb_outbox *box, const tb_outbound *message, tb_err *err)
 {
@@ -31,7 +31,7 @@ tb_rc tb_outbox_put(tb_outbox *box, const tb_outbound *message, tb_err *err)
     }
     bool shared = message->to_many != NULL;
     size_t copied = shared ? 0 : message->envelope_bytes;
-    outgoing *o = tb_mem_array(1, sizeof *o + copied);
+    tb_outgoing *o = tb_mem_array(1, sizeof *o + copied);
     if (o == NULL) {
         return tb_fail(err, TB_E_NOMEM, "a message of %zu bytes",
                        message->envelope_bytes);
@@ -58,18 +58,36 @@ tb_rc tb_outbox_put(tb_outbox *box, const tb_outbound *message, tb_err *err)
     return TB_OK;
 }
 
+tb_outgoing *tb_outbox_take(tb_outbox *box)
+{
+    tb_outgoing *o = box->first;
+    if (o != NULL) {
+        box->first = o->next;
+        if (box->first == NULL) {
+            box->last = NULL;
+        }
+        box->n--;
+        box->payload_bytes -= o->payload_bytes;
+        o->next = NULL;
+    }
+    return o;
+}
+
+void tb_outgoing_free(tb_outgoing **out)
+{
+    tb_outgoing *o = *out;
+    *out = NULL;
+    if (o != NULL) {
+        tb_shared_free(&o->payload);
+        tb_shared_free(&o->to_many);
+        tb_mem_free(o);
+    }
+}
+
 static void drop_first(tb_outbox *box)
 {
-    outgoing *o = box->first;
-    box->first = o->next;
-    if (box->first == NULL) {
-        box->last = NULL;
-    }
-    box->n--;
-    box->payload_bytes -= o->payload_bytes;
-    tb_shared_free(&o->payload);
-    tb_shared_free(&o->to_many);
-    tb_mem_free(o);
+    tb_outgoing *o = tb_outbox_take(box);
+    tb_outgoing_free(&o);
 }
 
 void tb_outbox_clear(tb_outbox *box)
@@ -77,6 +95,18 @@ void tb_outbox_clear(tb_outbox *box)
     while (box->first != NULL) {
         drop_first(box);
     }
+}
+
+const uint8_t *tb_outgoing_frame(const tb_outgoing *out, size_t i, size_t *n)
+{
+    bool payload = i == 1 && out->payload != NULL;
+    *n = payload ? out->payload_bytes : i == 0 ? out->envelope_bytes : 0;
+    if (payload) {
+        return tb_shared_data(out->payload) + out->payload_offset;
+    }
+    return i != 0                 ? NULL
+           : out->to_many != NULL ? tb_shared_data(out->to_many)
+                                  : out->envelope;
 }
 
 /* From our thread to one of libzmq's: the one hand-over in the project that the
@@ -132,7 +162,7 @@ static int send_shared(void *socket, const part *p, int flags)
     return sent;
 }
 
-static int send_envelope(void *socket, const outgoing *o, int flags)
+static int send_envelope(void *socket, const tb_outgoing *o, int flags)
 {
     part whole = {o->to_many, 0, o->envelope_bytes};
     return o->to_many != NULL
@@ -140,22 +170,15 @@ static int send_envelope(void *socket, const outgoing *o, int flags)
                : send_copy(socket, o->envelope, o->envelope_bytes, flags);
 }
 
-tb_sent tb_outbox_send(tb_outbox *box, void *socket, const uint8_t *routing,
-                       size_t routing_bytes, size_t *bytes)
+tb_sent tb_outbox_send(tb_outbox *box, void *socket, size_t *bytes)
 {
-    const outgoing *o = box->first;
+    const tb_outgoing *o = box->first;
     if (o == NULL) {
         return TB_SENT_EMPTY;
     }
     int more = o->payload != NULL ? ZMQ_SNDMORE : 0;
     /* Only the first frame can find no room: the rest of a message follows. */
-    int sent = 0;
-    if (routing != NULL) {
-        sent = send_copy(socket, routing, routing_bytes, ZMQ_SNDMORE);
-    }
-    if (sent >= 0) {
-        sent = send_envelope(socket, o, more);
-    }
+    int sent = send_envelope(socket, o, more);
     if (sent >= 0 && more != 0) {
         part payload = {o->payload, o->payload_offset, o->payload_bytes};
         sent = send_shared(socket, &payload, 0);

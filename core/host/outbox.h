@@ -1,6 +1,6 @@
 /* core/host/outbox.h - messages that wait to be sent over one connection:
  * copied envelopes and shared payloads, bounded by the caller. Of transport.c
- * and dial.c only. One owner at a time. */
+ * and dial.c only, which sends them by libzmq. One owner at a time. */
 #ifndef TB_HOST_OUTBOX_H
 #define TB_HOST_OUTBOX_H
 
@@ -8,8 +8,13 @@
 
 #include "host/packet.h"
 
+#define TB_OUTGOING_FRAMES 2
+
+/* One message. */
+typedef struct tb_outgoing tb_outgoing;
+
 typedef struct tb_outbox {
-    struct tb_outgoing *first, *last;
+    tb_outgoing *first, *last;
     size_t n;
     size_t payload_bytes;
 } tb_outbox;
@@ -29,11 +34,20 @@ tb_rc tb_outbox_put(tb_outbox *box, const tb_outbound *message, tb_err *err)
 /* Frees all that waits. */
 void tb_outbox_clear(tb_outbox *box) TB_NONNULL(1);
 
-/* Sends the first message without blocking, behind a routing frame when one is
- * given (ROUTER), and drops it when it was sent. bytes: envelope and
- * payload. */
-tb_sent tb_outbox_send(tb_outbox *box, void *socket, const uint8_t *routing,
-                       size_t routing_bytes, size_t *bytes)
-    TB_NONNULL(1, 2, 5) TB_MUST_CHECK;
+/* Takes the first message out, the caller's now; NULL: nothing waits. */
+tb_outgoing *tb_outbox_take(tb_outbox *box) TB_NONNULL(1) TB_MUST_CHECK;
+
+/* Nulls *out. NULL is fine. */
+void tb_outgoing_free(tb_outgoing **out) TB_NONNULL(1);
+
+/* The bytes of a frame, borrowed: 0 is the envelope, 1 the payload. NULL: it
+ * has no such frame. */
+const uint8_t *tb_outgoing_frame(const tb_outgoing *out, size_t i, size_t *n)
+    TB_NONNULL(1, 3);
+
+/* Sends the first message by libzmq without blocking, and drops it when it was
+ * sent. bytes: envelope and payload. */
+tb_sent tb_outbox_send(tb_outbox *box, void *socket, size_t *bytes)
+    TB_NONNULL(1, 2, 3) TB_MUST_CHECK;
 
 #endif

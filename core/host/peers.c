@@ -30,7 +30,7 @@ tb_peer *tb_peers_by_name(const tb_peers *peers, const tb_name *name)
     return NULL;
 }
 
-static bool has_key(const tb_peer *p, const uint8_t *key)
+bool tb_peers_has_key(const tb_peer *p, const uint8_t *key)
 {
     return memcmp(p->key, key, TB_CURVE_PUBLIC_BYTES) == 0 ||
            (p->has_old && memcmp(p->old_key, key, TB_CURVE_PUBLIC_BYTES) == 0);
@@ -44,7 +44,7 @@ tb_peer *tb_peers_by_key(const tb_peers *peers, const uint8_t *key)
     size_t at = start_of(peers, key, TB_CURVE_PUBLIC_BYTES);
     for (; peers->by_key[at] != 0; at = (at + 1) & (peers->n_slots - 1)) {
         tb_peer *p = peers->peers[peers->by_key[at] - 1];
-        if (p->allowed && has_key(p, key)) {
+        if (p->allowed && tb_peers_has_key(p, key)) {
             return p;
         }
     }
@@ -115,7 +115,6 @@ static tb_rc add(tb_peers *peers, const tb_name *name, const uint8_t *key,
         return tb_fail(err, TB_E_NOMEM, "client %s", name->text);
     }
     p->name = *name;
-    p->fd = -1;
     p->allowed = true;
     memcpy(p->key, key, sizeof p->key);
     size_t index = peers->n++;
@@ -142,7 +141,6 @@ tb_rc tb_peers_allow(tb_peers *peers, const tb_name *name, const uint8_t *key,
         peers->n_old -= p->has_old;
         p->has_old = false;
         memcpy(p->key, key, sizeof p->key);
-        p->routed = false;
         index_all(peers);
     }
     return TB_OK;
@@ -186,6 +184,34 @@ void tb_peers_wait(tb_peers *peers, tb_peer *peer)
         peer->waiting = true;
         peer->next_waiting = peers->waiting;
         peers->waiting = peer;
+    }
+}
+
+tb_link *tb_peers_add_silent(tb_peer *peer, tb_link *link)
+{
+    tb_link *oldest =
+        peer->silent[TB_PEER_SILENT - 1] != NULL ? peer->silent[0] : NULL;
+    size_t at = 0;
+    if (oldest != NULL) {
+        tb_peers_remove_silent(peer, oldest);
+    }
+    while (peer->silent[at] != NULL) {
+        at++;
+    }
+    peer->silent[at] = link;
+    return oldest;
+}
+
+void tb_peers_remove_silent(tb_peer *peer, const tb_link *link)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < TB_PEER_SILENT; i++) {
+        if (peer->silent[i] != link) {
+            peer->silent[n++] = peer->silent[i];
+        }
+    }
+    while (n < TB_PEER_SILENT) {
+        peer->silent[n++] = NULL;
     }
 }
 

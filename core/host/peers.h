@@ -4,8 +4,11 @@
 #ifndef TB_HOST_PEERS_H
 #define TB_HOST_PEERS_H
 
-#include "host/outbox.h"
-#include "host/watchdog.h"
+#include "host/link.h"
+
+/* Connections of one client that have said nothing yet: while it connects again
+ * and again some may be under way, but they must not fill the house. */
+#define TB_PEER_SILENT 4
 
 typedef struct tb_peer {
     tb_name name;
@@ -13,15 +16,14 @@ typedef struct tb_peer {
     uint8_t old_key[TB_CURVE_PUBLIC_BYTES]; /* let in, too, if has_old */
     bool has_old;
     bool allowed;
-    bool cut;     /* its connection is to be ended */
+    bool cut;     /* its connections are to be ended */
     bool waiting; /* in the list of those that have something to send */
     int64_t held_until_ms; /* it broke a rule: not let in before */
     int64_t cleared_ms;    /* its address was told to be known */
     uint64_t connection;   /* 0: not connected */
-    tb_door door;          /* of that connection, or of the last one */
-    int fd;                /* of that connection */
-    uint32_t routing;      /* highest routing number seen with this key */
-    bool routed;           /* routing is set */
+    tb_link *own;          /* that connection; of the thread only */
+    tb_link
+        *silent[TB_PEER_SILENT]; /* said nothing yet, oldest first; as own */
     tb_outbox out;
     tb_transport_stats stats;
     struct tb_peer *next_waiting;
@@ -57,6 +59,18 @@ tb_peer *tb_peers_by_name(const tb_peers *peers, const tb_name *name)
     TB_NONNULL(1, 2);
 tb_peer *tb_peers_by_key(const tb_peers *peers, const uint8_t *key)
     TB_NONNULL(1, 2);
+
+/* One more silent connection. Returns the oldest when that is one too many: it
+ * must end. */
+tb_link *tb_peers_add_silent(tb_peer *peer, tb_link *link)
+    TB_NONNULL(1, 2) TB_MUST_CHECK;
+
+/* It has spoken, or ended. One that is not among them is fine. */
+void tb_peers_remove_silent(tb_peer *peer, const tb_link *link)
+    TB_NONNULL(1, 2);
+
+/* Whether the key is one of the peer's two. */
+bool tb_peers_has_key(const tb_peer *peer, const uint8_t *key) TB_NONNULL(1, 2);
 
 /* Puts it into the list of those that wait, once. */
 void tb_peers_wait(tb_peers *peers, tb_peer *peer) TB_NONNULL(1, 2);

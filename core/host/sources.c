@@ -1,11 +1,9 @@
 #include "host/sources.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 
-#define IPV4_NET   ((uint64_t)0xffffffff << 32) /* no /64 of IPv6 has it */
-#define TEXT_BYTES 64
+#define IPV4_NET ((uint64_t)0xffffffff << 32) /* no /64 of IPv6 has it */
 
 static uint64_t big_endian(const uint8_t *bytes, size_t n)
 {
@@ -43,19 +41,6 @@ uint64_t tb_source_of(const struct sockaddr *address)
         return of_ipv6(&v6.sin6_addr);
     }
     return 0;
-}
-
-uint64_t tb_source_of_text(const char *text)
-{
-    char bare[TEXT_BYTES] = {0};
-    struct in_addr v4;
-    struct in6_addr v6;
-    size_t n = strcspn(text, "%"); /* without its interface */
-    memcpy(bare, text, n < sizeof bare ? n : sizeof bare - 1);
-    if (inet_pton(AF_INET, bare, &v4) == 1) {
-        return of_ipv4(&v4);
-    }
-    return inet_pton(AF_INET6, bare, &v6) == 1 ? of_ipv6(&v6) : 0;
 }
 
 /* What it still owes now. */

@@ -4,7 +4,7 @@
  * Addresses that never brought such a key share one more account, so that many
  * of them cost no more than a few; where that is used up, one that is new may
  * still come on a small reserve. No I/O, clock or chance; one owner at a
- * time. Of gate.c only. */
+ * time. Of the listener only. */
 #ifndef TB_HOST_SOURCES_H
 #define TB_HOST_SOURCES_H
 
@@ -44,10 +44,8 @@ typedef struct tb_sources {
     tb_source slots[TB_SOURCES_SETS][TB_SOURCES_WAYS];
 } tb_sources;
 
-/* The account of an address: an IPv4 address, or a /64 of IPv6; text as ZAP
- * tells it. 0: neither. */
+/* The account of an address: an IPv4 address, or a /64 of IPv6. 0: neither. */
 uint64_t tb_source_of(const struct sockaddr *address) TB_NONNULL(1);
-uint64_t tb_source_of_text(const char *text) TB_NONNULL(1);
 
 /* One more connection; false: it is one too many. n_expected: known clients
  * that are not connected, and may all come at once. */

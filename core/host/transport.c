@@ -6,10 +6,13 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "host/listener.h"
-#include "host/memory.h"
 
 #define START_TIMEOUT_MS 10000
 #define ENROLS_DEFAULT   60
+
+/* A message under way fits in any case. */
+#define HALF_BYTES_LEAST                                                       \
+    ((size_t)2 * (TB_ENVELOPE_BYTES_MAX + TB_PAYLOAD_BYTES_MAX))
 
 struct tb_transport {
     tb_actor *actor;
@@ -67,10 +70,10 @@ tb_rc tb_transport_start(tb_transport **out,
     t->l.order = order_of(0, options);
     t->l.enrols_per_minute =
         or_default(options->enrols_per_minute, ENROLS_DEFAULT);
-    tb_memory_prepare();
     tb_rc rc =
         tb_descriptors_prepare(&t->descriptors, options->max_connections, err);
     t->l.max_connections = t->descriptors.connections;
+    t->l.half_bytes_max = pool > HALF_BYTES_LEAST ? pool : HALF_BYTES_LEAST;
     if (rc == TB_OK) {
         rc = tb_inbox_new(&t->l.inbox, pool, err);
     }
@@ -116,12 +119,12 @@ static void unlock(tb_transport *t)
 
 const char *tb_transport_endpoint(const tb_transport *t)
 {
-    return t->l.bound[TB_DOOR_MAIN];
+    return t->l.doors[TB_DOOR_MAIN].endpoint;
 }
 
 const char *tb_transport_enrol_endpoint(const tb_transport *t)
 {
-    return t->l.bound[TB_DOOR_ENROL];
+    return t->l.doors[TB_DOOR_ENROL].endpoint;
 }
 
 const tb_descriptors *tb_transport_descriptors(const tb_transport *t)
@@ -131,12 +134,12 @@ const tb_descriptors *tb_transport_descriptors(const tb_transport *t)
 
 const char *tb_transport_pair_endpoint(const tb_transport *t, size_t pair)
 {
-    return t->l.bound[pair * TB_DOORS_OF_PAIR];
+    return t->l.doors[pair * TB_DOORS_OF_PAIR].endpoint;
 }
 
 const char *tb_transport_pair_enrol_endpoint(const tb_transport *t, size_t pair)
 {
-    return t->l.bound[pair * TB_DOORS_OF_PAIR + 1];
+    return t->l.doors[pair * TB_DOORS_OF_PAIR + 1].endpoint;
 }
 
 /* Has the thread obey; it never takes long. */
@@ -174,13 +177,12 @@ void tb_transport_close_pair(tb_transport *t, size_t pair)
     (void)!ask_doors(t, &order, NULL);
 }
 
-/* Has the thread end the client's connection. The lock is held. */
+/* Has the thread end the client's connections, also those on which it has not
+ * spoken. The lock is held. */
 static void ask_to_cut(tb_transport *t, tb_peer *peer)
 {
-    if (peer->connection != 0) {
-        peer->cut = true;
-        tb_peers_wait(&t->l.peers, peer);
-    }
+    peer->cut = true;
+    tb_peers_wait(&t->l.peers, peer);
 }
 
 tb_rc tb_transport_allow(tb_transport *t, const tb_name *client,
@@ -319,6 +321,7 @@ tb_rc tb_transport_reply(tb_transport *t, uint64_t connection,
         if (reply->connection == 0) {
             rc = tb_outbox_put(&reply->out, message, err);
             reply->connection = rc == TB_OK ? connection : 0;
+            t->l.n_replies += rc == TB_OK;
             break;
         }
     }

@@ -1,15 +1,13 @@
 /* core/host/transport.h - the coordinator's side of the network: one thread
- * with a CURVE listener for known clients, one for enrolment and the ZAP
- * handler, behind a gate (gate.h). Knows keys and names, nothing of messages'
- * meaning. libzmq stays in the .c files. All calls are from the owner's thread,
- * tb_inbound_free from any.
+ * with a CURVE listener for known clients and one for enrolment, which speaks
+ * ZMTP by itself (wire/zmtp.h). Knows keys and names, nothing of messages'
+ * meaning. All calls are from the owner's thread, tb_inbound_free from any.
  *
  * What a peer can cost: an unknown key fails the handshake; a frame over its
- * limit, a message of more than two frames or bytes that were received but not
- * delivered beyond the gate's credit (an endless multipart message) end its
- * connection; a full inbound queue or pool stops reading from all until the
- * owner frees. Identity is the proven CURVE key, never a routing id; of two
- * connections with one key the newer stays. */
+ * limit or a message of more than two frames ends its connection; a full
+ * inbound queue or pool stops reading messages from all until the owner frees
+ * (core/host/README.md has the whole list). Identity is the proven CURVE key;
+ * of two connections with one key the newer stays. */
 #ifndef TB_HOST_TRANSPORT_H
 #define TB_HOST_TRANSPORT_H
 
@@ -26,7 +24,7 @@ typedef struct tb_transport_options {
     const char *endpoint;        /* "tcp://0.0.0.0:7700"; port 0: OS chooses */
     const char *enrol_endpoint;  /* NULL: nobody can enrol */
     const uint8_t *curve_public; /* 32 bytes, X25519 */
-    const uint8_t *curve_secret; /* 32 bytes; libzmq keeps copies */
+    const uint8_t *curve_secret; /* 32 bytes; copied to guarded memory */
     size_t pool_bytes;           /* 0: TB_INGEST_POOL_BYTES */
     uint32_t max_connections;    /* further ones are closed; 0: as many as file
                                   * descriptors allow */

@@ -1,5 +1,6 @@
-/* core/host/zsock.h - libzmq sockets as both ends of the transport set them:
- * CURVE, limits, heartbeats, monitors. Of transport.c and dial.c only. */
+/* core/host/zsock.h - libzmq sockets as the client's end of the transport sets
+ * them: limits, keepalive, monitors. Of dial.c only, and of the bench that
+ * measures a bare ROUTER. */
 #ifndef TB_HOST_ZSOCK_H
 #define TB_HOST_ZSOCK_H
 

@@ -103,7 +103,12 @@ static int got_in(const char *from, const char *to, in_port_t port, int n,
 
 static uint64_t net_of(const char *address)
 {
-    uint64_t net = tb_source_of_text(address);
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    bool is_v4 = inet_pton(AF_INET, address, &v4.sin_addr) == 1;
+    CHECK(is_v4 || inet_pton(AF_INET6, address, &v6.sin6_addr) == 1);
+    uint64_t net =
+        tb_source_of(is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6);
     CHECK(net != 0);
     return net;
 }

@@ -111,6 +111,17 @@ static void a_failed_handshake_costs_as_much_as_eight_connections(void **state)
     CHECK(admitted(1, 1, 0, NOW + 2000) == 1); /* nobody is out for long */
 }
 
+static uint64_t of_text(const char *text)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
+        return tb_source_of((struct sockaddr *)&v4);
+    }
+    CHECK(inet_pton(AF_INET6, text, &v6.sin6_addr) == 1);
+    return tb_source_of((struct sockaddr *)&v6);
+}
+
 static void addresses_are_told_apart_by_what_their_owner_holds(void **state)
 {
     (void)state;
@@ -123,19 +134,18 @@ static void addresses_are_told_apart_by_what_their_owner_holds(void **state)
         {"192.0.2.1", "::ffff:192.0.2.1", true},
         {"2001:db8::1", "2001:db8::ffff:2", true}, /* one /64 */
         {"2001:db8::1", "2001:db8:0:1::1", false},
-        {"fe80::1", "fe80::1%eth0", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        uint64_t a = tb_source_of_text(cases[i].a);
-        uint64_t b = tb_source_of_text(cases[i].b);
+        uint64_t a = of_text(cases[i].a);
+        uint64_t b = of_text(cases[i].b);
         CHECK(a != 0 && b != 0 && (a == b) == cases[i].same);
     }
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
     CHECK(inet_pton(AF_INET6, "2001:db8::7", &v6.sin6_addr) == 1);
-    CHECK(tb_source_of((struct sockaddr *)&v6) ==
-          tb_source_of_text("2001:db8::1"));
-    CHECK(tb_source_of_text("10.0.0.1") == net(1));
-    CHECK(tb_source_of_text("nonsense") == 0);
+    CHECK(tb_source_of((struct sockaddr *)&v6) == of_text("2001:db8::1"));
+    CHECK(of_text("10.0.0.1") == net(1));
+    struct sockaddr other = {.sa_family = AF_UNIX};
+    CHECK(tb_source_of(&other) == 0);
 }
 
 int main(void)
