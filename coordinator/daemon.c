@@ -349,6 +349,9 @@ static tb_rc open_all(tb_daemon *d, tb_err *err)
         rc = allow_members(d, err);
     }
     if (rc == TB_OK) {
+        rc = tb_transport_let_in(d->net, err);
+    }
+    if (rc == TB_OK) {
         rc = tb_control_open(
             &d->control, tb_folder_path(d->state.folder, TB_ITEM_CONTROL), err);
     }

@@ -92,7 +92,8 @@ static tb_rc bind_endpoints(tb_daemon *d, const endpoints *at, tb_err *err)
         .enrol_endpoint = at->enrol,
         .curve_public = tb_box_key_public(d->keys.curve),
         .curve_secret = tb_box_key_secret(d->keys.curve),
-        .max_connections = d->settings->max_connections};
+        .max_connections = d->settings->max_connections,
+        .shut = true};
     return tb_transport_start(&d->net, &options, err);
 }
 

@@ -169,7 +169,7 @@ static void obey(tb_listener *l)
     (void)pthread_mutex_lock(&l->lock);
     tb_pair_order order = l->order;
     (void)pthread_mutex_unlock(&l->lock);
-    if (!order.open && !order.close) {
+    if (!tb_pair_order_stands(&order)) {
         return;
     }
     tb_rc rc = TB_OK;
@@ -178,6 +178,9 @@ static void obey(tb_listener *l)
     }
     for (size_t i = 0; i < TB_DOORS_OF_PAIR && order.close; i++) {
         close_door(l, &l->doors[order.pair * TB_DOORS_OF_PAIR + i]);
+    }
+    if (order.let_in) {
+        tb_listener_rest_over(l);
     }
     (void)pthread_mutex_lock(&l->lock);
     l->order = (tb_pair_order){.rc = rc, .err = order.err};

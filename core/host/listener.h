@@ -25,13 +25,18 @@ typedef struct tb_enrol_reply {
 /* What the owner asks of the doors; the pointers are used only until the order
  * is obeyed. */
 typedef struct tb_pair_order {
-    bool open, close; /* which of the two; none: obeyed */
-    size_t pair;      /* 0 or 1 */
+    bool open, close, let_in;                /* one of them; none: obeyed */
+    size_t pair;                             /* 0 or 1 */
     const char *endpoints[TB_DOORS_OF_PAIR]; /* NULL: door stays closed */
     const uint8_t *curve_secret;             /* 32 bytes */
     tb_rc rc;
     tb_err err;
 } tb_pair_order;
+
+static inline bool tb_pair_order_stands(const tb_pair_order *order)
+{
+    return order->open || order->close || order->let_in;
+}
 
 typedef struct tb_listener {
     tb_pair_order order; /* the first one is set before the start */
@@ -72,7 +77,8 @@ typedef struct tb_listener {
     size_t n_expected;   /* clients that may come any time */
     uint64_t serial;     /* of the newest that was proven */
     int64_t no_room_ms;  /* the inbox was full then */
-    int64_t resting_ms;  /* nobody is accepted until then; 0: all are */
+    int64_t resting_ms;  /* nobody is accepted until then; 0: all are. Set
+                          * before the start as well: until let_in */
     int64_t swept_ms;
     tb_sources sources;
     tb_sieve sieve;

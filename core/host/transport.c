@@ -70,6 +70,7 @@ tb_rc tb_transport_start(tb_transport **out,
     t->l.order = order_of(0, options);
     t->l.enrols_per_minute =
         or_default(options->enrols_per_minute, ENROLS_DEFAULT);
+    t->l.resting_ms = options->shut ? INT64_MAX : 0;
     tb_rc rc =
         tb_descriptors_prepare(&t->descriptors, options->max_connections, err);
     t->l.max_connections = t->descriptors.connections;
@@ -152,7 +153,7 @@ static tb_rc ask_doors(tb_transport *t, const tb_pair_order *order, tb_err *err)
     t->l.order = *order;
     tb_actor_wake(t->actor);
     int waited = 0;
-    while ((t->l.order.open || t->l.order.close) && waited == 0) {
+    while (tb_pair_order_stands(&t->l.order) && waited == 0) {
         waited = pthread_cond_timedwait(&t->l.obeyed, &t->l.lock, &until);
     }
     tb_rc rc =
@@ -175,6 +176,12 @@ void tb_transport_close_pair(tb_transport *t, size_t pair)
 {
     tb_pair_order order = {.close = true, .pair = pair};
     (void)!ask_doors(t, &order, NULL);
+}
+
+tb_rc tb_transport_let_in(tb_transport *t, tb_err *err)
+{
+    tb_pair_order order = {.let_in = true};
+    return ask_doors(t, &order, err);
 }
 
 /* Has the thread end the client's connections, also those on which it has not

@@ -29,6 +29,7 @@ typedef struct tb_transport_options {
     uint32_t max_connections;    /* further ones are closed; 0: as many as file
                                   * descriptors allow */
     uint32_t enrols_per_minute;  /* 0: 60; handshakes at the enrolment door */
+    bool shut; /* whoever comes waits at the door until tb_transport_let_in */
 } tb_transport_options;
 
 /* Binds, and starts the thread. Errors: USAGE (endpoint), BUSY (address in
@@ -46,6 +47,11 @@ tb_rc tb_transport_stop(tb_transport **transport, int timeout_ms, tb_err *err)
 /* The bound endpoints, with the port that the OS chose; "" for no enrolment. */
 const char *tb_transport_endpoint(const tb_transport *t) TB_NONNULL(1);
 const char *tb_transport_enrol_endpoint(const tb_transport *t) TB_NONNULL(1);
+
+/* Lets people in, once those who may come are allowed: a client that came
+ * before would be told that its key is not known. Errors: TIMEOUT. */
+tb_rc tb_transport_let_in(tb_transport *t, tb_err *err)
+    TB_NONNULL(1) TB_MUST_CHECK;
 
 /* What the limit of file descriptors comes to; borrowed. */
 const tb_descriptors *tb_transport_descriptors(const tb_transport *t)

@@ -329,9 +329,43 @@ static void an_endpoint_is_told_as_it_is_bound(void **state)
     }
 }
 
+/* At a start the roster comes after the doors: their ports stand in it. */
+static void who_comes_before_the_roster_waits_and_is_known(void **state)
+{
+    (void)state;
+    enum { A_WHILE_MS = 100, SIGNATURE_BYTES = 10 };
+    static const uint8_t signature[SIGNATURE_BYTES] = {0xff, 0, 0, 0, 0,
+                                                       0,    0, 0, 1, 0x7f};
+    tb_err err;
+    keys k = new_keys();
+    tb_name name = name_of("creek");
+    tb_transport *t = NULL;
+    tb_transport_totals totals;
+    tb_transport_options o = {.endpoint = "tcp://127.0.0.1:0",
+                              .curve_secret = server_keys.secret,
+                              .shut = true};
+    CHECK_OK(tb_transport_start(&t, &o, &err), err);
+    tb_dial *d = start_client(t, &k);
+    int fd = raw_dial(tb_transport_endpoint(t), 2, 0);
+    CHECK(fd >= 0 && send(fd, signature, sizeof signature, 0) ==
+                         (ssize_t)sizeof signature);
+    struct pollfd answer = {.fd = fd, .events = POLLIN};
+    CHECK(poll(&answer, 1, A_WHILE_MS) == 0);
+    CHECK_OK(tb_transport_allow(t, &name, k.public, &err), err);
+    CHECK_OK(tb_transport_let_in(t, &err), err);
+    CHECK(poll(&answer, 1, LIMIT_MS) == 1);
+    expect_client(d, TB_IN_CONNECTED, "");
+    tb_transport_totals_get(t, &totals);
+    CHECK(totals.denied == 0);
+    (void)close(fd);
+    stop_client(&d);
+    stop_server(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_comes_before_the_roster_waits_and_is_known),
         cmocka_unit_test(a_full_house_shows_its_oldest_stranger_out),
         cmocka_unit_test(who_says_nothing_goes_before_who_speaks),
         cmocka_unit_test(a_key_that_says_nothing_holds_few_places),
