@@ -12,7 +12,6 @@
 #include "wire/receipt.h"
 
 #define RETRY_APPEND_MS 1000
-#define CHUNK_BYTES     6656 /* with envelope and CURVE under 8 KB */
 
 tb_rc tb_daemon_event(tb_daemon *d, const tb_event *event, tb_err *err)
 {
@@ -170,8 +169,6 @@ static void refuse_chunk(tb_daemon *d, const tb_name *client, tb_rc rc,
                             "says what is lost");
 }
 
-/* One request, one piece of the blob, in small messages: what a client reads
- * slowly is kept sealed for it, one message at a time. */
 static void send_chunk(tb_daemon *d, const tb_action *action)
 {
     tb_err err;
@@ -184,13 +181,10 @@ static void send_chunk(tb_daemon *d, const tb_action *action)
         refuse_chunk(d, &action->client, rc, &err);
         return;
     }
-    for (size_t at = 0; at < range.len; at += CHUNK_BYTES) {
-        size_t left = range.len - at;
-        tb_part part = {bytes, at, left < CHUNK_BYTES ? left : CHUNK_BYTES};
-        tb_msg msg = {.kind = TB_MSG_CHUNK};
-        msg.u.chunk = (tb_msg_chunk){*blob, range.offset + at, range.total};
-        tb_daemon_send(d, &action->client, &msg, &part);
-    }
+    tb_part part = {bytes, 0, range.len};
+    tb_msg msg = {.kind = TB_MSG_CHUNK};
+    msg.u.chunk = (tb_msg_chunk){*blob, range.offset, range.total};
+    tb_daemon_send(d, &action->client, &msg, &part);
     tb_shared_free(&bytes);
 }
 
