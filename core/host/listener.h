@@ -33,6 +33,7 @@ typedef struct tb_pair_order {
     tb_err err;
 } tb_pair_order;
 
+/* Whether it is still to be obeyed. */
 static inline bool tb_pair_order_stands(const tb_pair_order *order)
 {
     return order->open || order->close || order->let_in;
