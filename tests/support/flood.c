@@ -177,16 +177,16 @@ static void fuzz(flood *f, const home *h)
         tb_random_bytes(envelope.data + at, end - at);
     }
     size_t payload = sample_payload(msg.kind);
+    int more = payload > 0 ? ZMQ_SNDMORE : 0;
+    /* Unread answers would keep libzmq from seeing that its peer has gone. */
+    while (zmq_send(f->socket, envelope.data, envelope.len,
+                    more | ZMQ_DONTWAIT) < 0) {
+        drain(f, NULL);
+        tell_cuts(f);
+        (void)poll(NULL, 0, 1);
+    }
     if (payload > 0) {
-        while (zmq_send(f->socket, envelope.data, envelope.len,
-                        ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
-            drain(f, NULL);
-            tell_cuts(f);
-            (void)poll(NULL, 0, 1);
-        }
         send_frames(f, bytes, payload, 1);
-    } else {
-        send_frames(f, envelope.data, envelope.len, 1);
     }
     tb_buf_release(&envelope);
     drain(f, NULL);
