@@ -72,44 +72,70 @@ static uint32_t half_of(const size_t *count, size_t *rank)
     return half;
 }
 
+/* Counts the upper halves of all magnitudes' bits. */
+static void count_high(size_t *count, const tb_scores *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        count[magnitude(w->value[i]) >> HALF_BITS]++;
+    }
+}
+
+/* Counts the lower halves of those with that upper one. */
+static void count_low(size_t *count, const tb_scores *w, uint32_t high)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        uint32_t m = magnitude(w->value[i]);
+        count[m & (HALVES - 1)] += m >> HALF_BITS == high;
+    }
+}
+
 /* The largest magnitude among the n_drop least, and how many of those that
  * equal it are. By counting, the upper half of their bits first: for a large
  * model a sort takes four times its size. count: zeros [HALVES]. */
-static uint32_t limit_of(size_t *count, const float *value, size_t n,
-                         size_t n_drop, size_t *n_equal)
+static uint32_t limit_of(size_t *count, const tb_scores *layers,
+                         size_t n_layers, size_t n_drop, size_t *n_equal)
 {
     size_t rank = n_drop - 1;
-    for (size_t i = 0; i < n; i++) {
-        count[magnitude(value[i]) >> HALF_BITS]++;
+    for (size_t k = 0; k < n_layers; k++) {
+        count_high(count, &layers[k]);
     }
     uint32_t high = half_of(count, &rank);
     memset(count, 0, HALVES * sizeof *count);
-    for (size_t i = 0; i < n; i++) {
-        uint32_t m = magnitude(value[i]);
-        count[m & (HALVES - 1)] += m >> HALF_BITS == high;
+    for (size_t k = 0; k < n_layers; k++) {
+        count_low(count, &layers[k], high);
     }
     uint32_t low = half_of(count, &rank);
     *n_equal = rank + 1;
     return high << HALF_BITS | low;
 }
 
-tb_rc tb_choose_least(uint8_t *keep, const float *value, size_t n,
-                      size_t n_drop, tb_err *err)
+/* Drops what is below the limit, and *n_equal of those that equal it. */
+static void drop(const tb_scores *w, uint32_t limit, size_t *n_equal)
 {
-    size_t *count = tb_mem_array(HALVES, sizeof *count);
-    if (count == NULL) {
-        return tb_fail(err, TB_E_NOMEM, "pruning %zu values", n);
+    for (size_t i = 0; i < w->n; i++) {
+        uint32_t m = magnitude(w->value[i]);
+        bool equal = m == limit && *n_equal > 0;
+        *n_equal -= equal;
+        if (m < limit || equal) {
+            w->keep[i] = 0;
+        }
+    }
+}
+
+tb_rc tb_choose_least(const tb_scores *layers, size_t n_layers, size_t n_drop,
+                      tb_err *err)
+{
+    if (n_drop == 0) {
+        return TB_OK;
     }
     size_t n_equal = 0;
-    uint32_t limit =
-        n_drop > 0 ? limit_of(count, value, n, n_drop, &n_equal) : 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t m = magnitude(value[i]);
-        bool equal = m == limit && n_equal > 0;
-        n_equal -= equal;
-        if (m < limit || equal) {
-            keep[i] = 0;
-        }
+    size_t *count = tb_mem_array(HALVES, sizeof *count);
+    if (count == NULL) {
+        return tb_fail(err, TB_E_NOMEM, "pruning %zu layers", n_layers);
+    }
+    uint32_t limit = limit_of(count, layers, n_layers, n_drop, &n_equal);
+    for (size_t k = 0; k < n_layers; k++) {
+        drop(&layers[k], limit, &n_equal);
     }
     tb_mem_free(count);
     return TB_OK;
@@ -179,9 +205,9 @@ tb_rc tb_choose_neurons(uint8_t *keep, const tb_neurons *neurons,
                 norm_of(layer, weight[h], o, options->norm, global);
         }
         if (!global) {
-            rc = tb_choose_least(keep + first, norms + first, layer->n_out,
-                                 tb_choose_count(options->amount, layer->n_out),
-                                 err);
+            const tb_scores own = {norms + first, keep + first, layer->n_out};
+            rc = tb_choose_least(
+                &own, 1, tb_choose_count(options->amount, layer->n_out), err);
         }
     }
     if (rc == TB_OK && global) {

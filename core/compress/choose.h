@@ -26,12 +26,19 @@ typedef struct tb_prune_options {
     double amount; /* share of weights or neurons to go, in [0, 1) */
 } tb_prune_options;
 
-/* Sets keep[i] to 0 for the n_drop values of least magnitude among value[n];
- * equal ones go in order, NaN goes last. The other keep[i] stay. n_drop: at
- * most n. Errors: NOMEM. */
-tb_rc tb_choose_least(uint8_t *keep, const float *value, size_t n,
-                      size_t n_drop, tb_err *err)
-    TB_NONNULL(1, 2) TB_MUST_CHECK;
+/* What is chosen from in one layer, its weights or the norms of its neurons,
+ * where that lies; and what becomes of each. */
+typedef struct tb_scores {
+    const float *value; /* [n] */
+    uint8_t *keep;      /* [n] */
+    size_t n;
+} tb_scores;
+
+/* Sets keep to 0 for the n_drop values of least magnitude among those of all
+ * n_layers; equal ones go in order, NaN goes last. The other keep stay. n_drop:
+ * at most all. Needs 0.5 MB, however many they are. Errors: NOMEM. */
+tb_rc tb_choose_least(const tb_scores *layers, size_t n_layers, size_t n_drop,
+                      tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
 
 /* amount of n, to the nearest; never all of them. */
 size_t tb_choose_count(double amount, size_t n);

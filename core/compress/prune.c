@@ -42,82 +42,76 @@ static bool is_weight(const tb_layer *layers, size_t n, tb_value_id value)
     return false;
 }
 
-/* All weights that train, one behind the other: values [*n] and the place of
- * each in the vector. */
-typedef struct pool {
-    float *value;
-    uint32_t *place;
+/* A slot's numbers: part of the vector, or, without one, the graph's own. */
+static const float *values_of(const tb_graph *graph, const float *params,
+                              const tb_slot *slot)
+{
+    return params != NULL ? params + slot->offset
+                          : tb_graph_value(graph, slot->value)->data.data;
+}
+
+/* The vector, and what becomes of each number of it. */
+typedef struct vector {
+    const float *params; /* NULL: the graph's own */
     uint8_t *keep;
-    size_t n;
-} pool;
+} vector;
 
-static void pool_release(pool *p)
+/* The weights that train, layer by layer: *out, for tb_mem_free, [*n]. */
+static tb_rc find_weights(tb_scores **out, size_t *n, const vector *v,
+                          const tb_graph *graph, const tb_slots *slots,
+                          tb_err *err)
 {
-    tb_mem_free(p->value);
-    tb_mem_free(p->place);
-    tb_mem_free(p->keep);
-}
-
-static tb_rc pool_init(pool *p, size_t n_max, tb_err *err)
-{
-    *p = (pool){.value = tb_mem_array(n_max, sizeof *p->value),
-                .place = tb_mem_array(n_max, sizeof *p->place),
-                .keep = tb_mem_array(n_max, 1)};
-    return p->value != NULL && p->place != NULL && p->keep != NULL
-               ? TB_OK
-               : tb_fail(err, TB_E_NOMEM, "pruning %zu parameters", n_max);
-}
-
-static void pool_add(pool *p, const float *params, const tb_slot *slot)
-{
-    for (size_t i = 0; i < slot->n; i++, p->n++) {
-        p->value[p->n] = params[slot->offset + i];
-        p->place[p->n] = (uint32_t)(slot->offset + i);
-        p->keep[p->n] = 1;
+    tb_layer *layers = NULL;
+    size_t n_layers = 0;
+    tb_rc rc = tb_layers_find(&layers, &n_layers, graph, err);
+    tb_scores *found =
+        rc == TB_OK ? tb_mem_array(slots->n, sizeof *found) : NULL;
+    if (rc == TB_OK && found == NULL) {
+        rc = tb_fail(err, TB_E_NOMEM, "pruning %zu layers", slots->n);
     }
-}
-
-/* Drops amount of the pool, writes it into keep, and empties it. */
-static tb_rc pool_drop(pool *p, uint8_t *keep, double amount, tb_err *err)
-{
-    tb_rc rc = tb_choose_least(p->keep, p->value, p->n,
-                               tb_choose_count(amount, p->n), err);
-    for (size_t i = 0; rc == TB_OK && i < p->n; i++) {
-        keep[p->place[i]] = p->keep[i];
+    for (size_t i = 0; rc == TB_OK && i < slots->n; i++) {
+        const tb_slot *slot = &slots->slot[i];
+        if (is_weight(layers, n_layers, slot->value)) {
+            found[(*n)++] = (tb_scores){values_of(graph, v->params, slot),
+                                        v->keep + slot->offset, slot->n};
+        }
     }
-    p->n = 0;
+    if (rc == TB_OK && *n == 0) {
+        rc = tb_fail(err, TB_E_UNSUPPORTED, "prune: no weight trains");
+    }
+    tb_mem_free(layers);
+    *out = found;
     return rc;
+}
+
+/* Drops that share of all weights of these layers. */
+static tb_rc drop_share(const tb_scores *layers, size_t n_layers, double amount,
+                        tb_err *err)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < n_layers; k++) {
+        n += layers[k].n;
+    }
+    return n > 0 ? tb_choose_least(layers, n_layers, tb_choose_count(amount, n),
+                                   err)
+                 : TB_OK;
 }
 
 static tb_rc mask_weights(uint8_t *keep, const tb_graph *graph,
                           const tb_slots *slots, const float *params,
                           const tb_prune_options *options, tb_err *err)
 {
-    tb_layer *layers = NULL;
-    size_t n_layers = 0;
-    size_t n_found = 0;
-    pool p = {0};
-    tb_rc rc = tb_layers_find(&layers, &n_layers, graph, err);
-    if (rc == TB_OK) {
-        rc = pool_init(&p, slots->n_floats, err);
+    tb_scores *layers = NULL;
+    size_t n = 0;
+    const vector v = {params, keep};
+    tb_rc rc = find_weights(&layers, &n, &v, graph, slots, err);
+    if (rc == TB_OK && options->scope != TB_PRUNE_LAYER) {
+        rc = drop_share(layers, n, options->amount, err);
     }
-    for (size_t i = 0; rc == TB_OK && i < slots->n; i++) {
-        if (!is_weight(layers, n_layers, slots->slot[i].value)) {
-            continue;
-        }
-        pool_add(&p, params, &slots->slot[i]);
-        n_found++;
-        if (options->scope == TB_PRUNE_LAYER) {
-            rc = pool_drop(&p, keep, options->amount, err);
-        }
+    for (size_t k = 0; rc == TB_OK && options->scope == TB_PRUNE_LAYER && k < n;
+         k++) {
+        rc = drop_share(&layers[k], 1, options->amount, err);
     }
-    if (rc == TB_OK && p.n > 0) {
-        rc = pool_drop(&p, keep, options->amount, err);
-    }
-    if (rc == TB_OK && n_found == 0) {
-        rc = tb_fail(err, TB_E_UNSUPPORTED, "prune: no weight trains");
-    }
-    pool_release(&p);
     tb_mem_free(layers);
     return rc;
 }
@@ -165,7 +159,7 @@ static tb_rc mask_neurons(uint8_t *keep, const tb_graph *graph,
                          "go step by step");
             goto done;
         }
-        weight[h] = params + slot->offset;
+        weight[h] = values_of(graph, params, slot);
     }
     rc = tb_choose_neurons(neuron, &neurons, weight, options, err);
     for (size_t h = 0; rc == TB_OK && h < neurons.n; h++) {
@@ -183,21 +177,14 @@ tb_rc tb_prune_mask(uint8_t *keep, const tb_graph *graph, const float *params,
                     size_t n, const tb_prune_options *options, tb_err *err)
 {
     tb_slots slots = {0};
-    float *own = NULL;
     tb_rc rc = tb_choose_check(options->amount, err);
     if (rc == TB_OK) {
         rc = tb_params_slots(&slots, graph, err);
     }
-    if (rc == TB_OK && (slots.n_floats != n || n > UINT32_MAX)) {
+    if (rc == TB_OK && slots.n_floats != n) {
         rc =
             tb_fail(err, TB_E_MISMATCH, "prune: %zu numbers for %zu parameters",
                     n, slots.n_floats);
-    }
-    if (rc == TB_OK && params == NULL) {
-        own = tb_mem_array(n, sizeof *own);
-        rc = own == NULL ? tb_fail(err, TB_E_NOMEM, "pruning %zu parameters", n)
-                         : tb_params_get(graph, own, n, err);
-        params = own;
     }
     if (rc == TB_OK) {
         memset(keep, 1, n);
@@ -205,7 +192,6 @@ tb_rc tb_prune_mask(uint8_t *keep, const tb_graph *graph, const float *params,
                  ? mask_neurons(keep, graph, &slots, params, options, err)
                  : mask_weights(keep, graph, &slots, params, options, err);
     }
-    tb_mem_free(own);
     tb_slots_release(&slots);
     return rc;
 }

@@ -202,6 +202,22 @@ tb_rc tb_params_set(tb_graph *graph, const float *from, size_t n, tb_err *err)
     return copy_all(graph, TB_ROLE_PARAM, NULL, from, n, err);
 }
 
+tb_rc tb_params_mask(tb_graph *graph, const uint8_t *keep, size_t n,
+                     tb_err *err)
+{
+    tb_rc rc = check_length(graph, TB_ROLE_PARAM, n, err);
+    size_t at = 0;
+    for (size_t i = 0; rc == TB_OK && i < graph->n_values; i++) {
+        const tb_value *value = value_at(graph, i, TB_ROLE_PARAM);
+        float *data = value != NULL ? value->data.data : NULL;
+        size_t floats = value != NULL ? tb_tensor_count(&value->data) : 0;
+        for (size_t k = 0; k < floats; k++, at++) {
+            data[k] = keep[at] != 0 ? data[k] : 0.0F;
+        }
+    }
+    return rc;
+}
+
 tb_rc tb_buffers_slots(tb_slots *out, const tb_graph *graph, tb_err *err)
 {
     return list_slots(out, graph, TB_ROLE_BUFFER, err);

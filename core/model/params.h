@@ -52,6 +52,11 @@ tb_rc tb_params_get(const tb_graph *graph, float *out, size_t n, tb_err *err)
 tb_rc tb_params_set(tb_graph *graph, const float *from, size_t n, tb_err *err)
     TB_NONNULL(1) TB_MUST_CHECK;
 
+/* Zeroes the parameters whose keep [n], in the order of the vector, is 0.
+ * MISMATCH as above. */
+tb_rc tb_params_mask(tb_graph *graph, const uint8_t *keep, size_t n,
+                     tb_err *err) TB_NONNULL(1) TB_MUST_CHECK;
+
 /* The same for running statistics: role BUFFER, moved by training without a
  * gradient (tb_op.carry). Their vector is federation's second section. */
 tb_rc tb_buffers_slots(tb_slots *out, const tb_graph *graph, tb_err *err)

@@ -13,34 +13,25 @@ static tb_rc run(tb_graph **out, const tb_graph *graph,
                                     .amount = options->amount};
     size_t n = tb_params_count(graph);
     tb_graph *pruned = NULL;
-    uint8_t *keep = tb_mem_array(n, 1);
-    float *params = tb_mem_array(n, sizeof *params);
     tb_rc rc = TB_OK;
-    if (keep == NULL || params == NULL) {
+    uint8_t *keep = tb_mem_array(n, 1);
+    if (keep == NULL) {
         rc = tb_fail(err, TB_E_NOMEM, "pruning %zu parameters", n);
         goto done;
     }
-    rc = tb_params_get(graph, params, n, err);
-    if (rc == TB_OK) {
-        rc = tb_prune_mask(keep, graph, params, n, &prune, err);
-    }
+    rc = tb_prune_mask(keep, graph, NULL, n, &prune, err);
     if (rc == TB_OK) {
         rc = tb_graph_clone(&pruned, graph, err);
     }
-    if (rc != TB_OK) {
-        goto done;
+    if (rc == TB_OK) {
+        rc = tb_params_mask(pruned, keep, n, err);
     }
-    for (size_t i = 0; i < n; i++) {
-        params[i] = keep[i] != 0 ? params[i] : 0.0F;
-    }
-    rc = tb_params_set(pruned, params, n, err);
     if (rc == TB_OK) {
         *out = pruned;
         pruned = NULL;
     }
 done:
     tb_graph_free(&pruned);
-    tb_mem_free(params);
     tb_mem_free(keep);
     return rc;
 }

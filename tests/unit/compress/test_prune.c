@@ -111,13 +111,15 @@ static void the_least_are_those_of_a_naive_ranking(void **state)
         1.0F,     -1.0F,     0.0F, -0.0F,           0x1p-149F,  -0x1p-149F,
         INFINITY, -INFINITY, NAN,  0x1.000002p0F,   -0x1p-126F, 3.0F,
         1.0F,     65536.0F,  NAN,  -0x1.fffffep-1F, 0x1.01p0F,  0x1.0101p0F};
-    enum { N_ALL = sizeof v / sizeof *v };
+    enum { N_ALL = sizeof v / sizeof *v, FIRST = 7 };
     (void)state;
     for (size_t n_drop = 0; n_drop <= N_ALL; n_drop++) {
         uint8_t keep[N_ALL];
         tb_err err;
         memset(keep, 1, sizeof keep);
-        CHECK_OK(tb_choose_least(keep, v, N_ALL, n_drop, &err), err);
+        const tb_scores layers[] = {{v, keep, FIRST},
+                                    {v + FIRST, keep + FIRST, N_ALL - FIRST}};
+        CHECK_OK(tb_choose_least(layers, 2, n_drop, &err), err);
         for (size_t i = 0; i < N_ALL; i++) {
             size_t rank = 0;
             for (size_t k = 0; k < N_ALL; k++) {
