@@ -221,8 +221,13 @@ static void leave_round(tb_coordinator *co, tb_run *run, bool committed)
 {
     tb_round *round = &run->round;
     for (uint32_t i = 0; i < round->n_seats; i++) {
-        round->seats[i].row->seat = NULL;
-        round->seats[i].row->active_ms = co->now;
+        tb_row *row = round->seats[i].row;
+        row->seat = NULL;
+        row->active_ms = co->now;
+        if (committed) {
+            bool gave = round->seats[i].state == TB_SEAT_DONE;
+            row->n_missed = gave ? 0 : row->n_missed + 1;
+        }
     }
     tb_mem_free(round->seats);
     tb_co_forget_seats(co);

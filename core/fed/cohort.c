@@ -7,13 +7,15 @@
 #include "fed/select.h"
 
 #define RECOUNT_MS 1000
+#define MISSED_MAX 3 /* rounds in a row */
 
 /* How the clients of a run stand, as it sees them. */
 typedef struct count {
-    uint32_t here;  /* connected, eligible, free, and not claimed */
-    uint32_t ready; /* of them: checked in; for a buffer that is not asked */
-    uint32_t held;  /* eligible, but in a round of another run, or claimed */
-    uint32_t hope;  /* of all eligible: checked in, or likely to, soon */
+    uint32_t here;     /* connected, eligible, free, and not claimed */
+    uint32_t expected; /* of them: those that are waited for */
+    uint32_t ready;    /* of them: checked in; for a buffer that is not asked */
+    uint32_t held;     /* eligible, but in a round of another run, or claimed */
+    uint32_t hope;     /* of all eligible: checked in, or likely to, soon */
 } count;
 
 /* Whether a run that has its turn before this one waits for the client: it may
@@ -43,6 +45,16 @@ static bool is_likely(const tb_coordinator *co, const tb_row *row)
            co->now < tb_co_later(row->active_ms, 2 * tb_co_pace_max(co));
 }
 
+/* Whether a round waits for it, while its target is here already. Not for one
+ * that only stays connected, nor for one that never gives anything: it would
+ * cost each round the run's patience. When it is ready it may take part. */
+static bool is_expected(const tb_coordinator *co, const tb_run *run,
+                        const tb_row *row)
+{
+    return row->ready || tb_co_buffered(run) ||
+           (row->n_missed < MISSED_MAX && is_likely(co, row));
+}
+
 static count count_clients(const tb_coordinator *co, const tb_run *run)
 {
     count n = {0};
@@ -57,6 +69,7 @@ static count count_clients(const tb_coordinator *co, const tb_run *run)
             !flies && (row->seat != NULL || tb_co_claimed(co, run, row));
         n.held += held;
         n.here += !held;
+        n.expected += !held && is_expected(co, run, row);
         n.ready += !held && (row->ready || tb_co_buffered(run));
         n.hope += is_likely(co, row);
     }
@@ -163,7 +176,7 @@ static uint32_t unchanged(const tb_run *run, const count *n)
         return least(claim, target - n->ready);
     }
     uint32_t wanted = tb_select_wanted(tb_run_wanted(p), p->over_selection);
-    return least(claim, least(n->here - n->ready, wanted - n->ready));
+    return least(claim, least(n->expected - n->ready, wanted - n->ready));
 }
 
 bool tb_co_select(tb_coordinator *co, tb_run *run)
@@ -179,7 +192,7 @@ bool tb_co_select(tb_coordinator *co, tb_run *run)
     uint32_t target = tb_run_wanted(p);
     uint32_t wanted =
         buffered ? target : tb_select_wanted(target, p->over_selection);
-    bool all = n.ready == n.here && n.ready >= target;
+    bool all = n.ready == n.expected && n.ready >= target;
     run->census = co->census + 1;
     run->count_ms = tb_co_later(co->now, RECOUNT_MS);
     gather(co, run, &n);

@@ -50,8 +50,9 @@ typedef struct tb_row {
     tb_strikes *strikes; /* [n_strikes], owned: runs with any */
     uint32_t n_strikes;
     uint32_t n_accepted, n_expelled;
-    bool resumed;         /* an upload, and has sent nothing since */
-    tb_hash passed;       /* newest buffer that it declined or spoilt */
+    uint32_t n_missed; /* rounds in a row that it sat in and gave nothing to */
+    bool resumed;      /* an upload, and has sent nothing since */
+    tb_hash passed;    /* newest buffer that it declined or spoilt */
     tb_rec_accepted last; /* last acceptance; n_blocks 0: none */
     uint64_t last_seq;    /* its journal row */
     struct tb_seat *seat; /* in the open round, or NULL */

@@ -495,6 +495,61 @@ static void more_are_asked_than_wanted_and_the_last_is_late(void **state)
     tear_down(&b);
 }
 
+/* One round: anna and bert give their updates, the third does not. */
+static void give_two(bench *b, uint8_t id)
+{
+    answer(b, (tb_verdict){.order = the_order(b, TB_ORDER_OPEN_ROUND)->id});
+    accept(b, "anna", id);
+    accept(b, "bert", (uint8_t)(id + 1));
+    answer(b, (tb_verdict){.order = the_order(b, TB_ORDER_AGGREGATE)->id,
+                           .result = {{{id}}, 9, {{id}}, 9}});
+}
+
+static void nobody_waits_for_one_that_is_here_and_never_gives(void **state)
+{
+    enum { MISSES = 3 };
+    bench b;
+    (void)state;
+    set_up(&b);
+    tb_run_params run = run_of_two();
+    run.rounds = MISSES + 1;
+    run.over_selection = 1.5;
+    tb_event start = {.kind = TB_EV_START, .params = &run};
+    step_ok(&b, &start);
+    for (uint8_t i = 0; i < MISSES; i++) {
+        check_in(&b, "anna");
+        check_in(&b, "bert");
+        CHECK(!has_order(&b)); /* it may still come */
+        check_in(&b, "carl");
+        check_sent(&b, "carl", TB_MSG_OFFER);
+        give_two(&b, (uint8_t)(10 + 2 * i));
+    }
+    check_in(&b, "anna");
+    check_in(&b, "bert");
+    check_sent(&b, "bert", TB_MSG_OFFER); /* it had its chances */
+    tear_down(&b);
+}
+
+static void nobody_waits_for_one_that_only_stays_connected(void **state)
+{
+    bench b;
+    (void)state;
+    set_up(&b);
+    tb_run_params run = run_of_two();
+    run.over_selection = 1.5;
+    run.select_ms = INT32_MAX;
+    tb_event start = {.kind = TB_EV_START, .params = &run};
+    step_ok(&b, &start);
+    check_in(&b, "anna");
+    check_in(&b, "bert");
+    CHECK(!has_order(&b)); /* carl has just said HELLO */
+    b.now += 4 * (int64_t)b.params.wait_ms;
+    check_in(&b, "anna");
+    check_sent(&b, "anna", TB_MSG_OFFER);
+    check_sent(&b, "bert", TB_MSG_OFFER);
+    tear_down(&b);
+}
+
 static void the_deadline_cuts_off_who_is_slow(void **state)
 {
     bench b;
@@ -575,6 +630,8 @@ int main(void)
         cmocka_unit_test(too_many_sessions_are_refused_with_the_time_to_wait),
         cmocka_unit_test(fetches_become_chunks),
         cmocka_unit_test(more_are_asked_than_wanted_and_the_last_is_late),
+        cmocka_unit_test(nobody_waits_for_one_that_is_here_and_never_gives),
+        cmocka_unit_test(nobody_waits_for_one_that_only_stays_connected),
         cmocka_unit_test(the_deadline_cuts_off_who_is_slow),
         cmocka_unit_test(what_the_host_lacked_is_told_until_it_has_it_again),
         cmocka_unit_test(a_payload_that_belongs_to_nothing_is_discarded),
