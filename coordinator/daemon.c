@@ -18,6 +18,7 @@
 #define STOP_S          4 /* after SIGTERM nothing takes longer */
 #define STATUS_MS       1000
 #define LONGEST_WAIT_MS 60000
+#define MAPPED_BYTES    (1 << 20)
 
 /* Descriptors of base/stop.h. */
 typedef struct signals {
@@ -434,6 +435,9 @@ tb_rc tb_daemon_run(tb_settings *settings, tb_err *err)
     /* Blocks are born in one thread and freed in another: with an arena for
      * each, the process would keep the sum of all threads' peaks. */
     (void)mallopt(M_ARENA_MAX, 1);
+    /* What is as large as a model goes back to the system when it is freed;
+     * left to itself malloc would keep it from the second time on. */
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
     tb_rc rc = open_signals(d, &on, err);
     if (rc == TB_OK) {
         rc = open_all(d, err);

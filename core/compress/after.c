@@ -87,6 +87,14 @@ static tb_rc find_ranges(tb_ranges *ranges, const tb_graph *graph,
                         err);
 }
 
+static tb_rc hand_on(tb_after *out, const tb_after_options *options,
+                     tb_err *err)
+{
+    return options->stage == NULL
+               ? TB_OK
+               : options->stage(options->arg, &out->stage[out->n - 1], err);
+}
+
 /* One pass over the newest stage. */
 static tb_rc run_pass(tb_after *out, const char *pass_name, const char *name,
                       const tb_after_options *options, tb_err *err)
@@ -107,13 +115,19 @@ static tb_rc run_pass(tb_after *out, const char *pass_name, const char *name,
                                    .ranges = &ranges};
         rc = tb_pass_run(&to, pass, from, &o, err);
     }
+    if (rc == TB_OK && options->stage != NULL) { /* it has been handed on */
+        tb_graph_free(&out->stage[out->n - 1].graph);
+    }
     if (rc == TB_OK) {
         rc =
             add_stage(out, name != NULL ? name : pass->name, &to, options, err);
     }
     tb_graph_free(&to);
     tb_ranges_release(&ranges);
-    return rc == TB_OK ? guard(out, options, err) : rc;
+    if (rc == TB_OK) {
+        rc = guard(out, options, err);
+    }
+    return rc == TB_OK ? hand_on(out, options, err) : rc;
 }
 
 tb_rc tb_after_run(tb_after *out, tb_graph **graph_take,
@@ -121,6 +135,9 @@ tb_rc tb_after_run(tb_after *out, tb_graph **graph_take,
 {
     *out = (tb_after){.n = 0};
     tb_rc rc = add_stage(out, "fp32", graph_take, options, err);
+    if (rc == TB_OK) {
+        rc = hand_on(out, options, err);
+    }
     if (rc == TB_OK && options->prune != NULL) {
         rc = run_pass(out, options->prune, "pruned", options, err);
     }

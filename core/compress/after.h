@@ -13,6 +13,13 @@
 typedef tb_rc tb_accuracy_fn(void *arg, const tb_graph *graph, double *accuracy,
                              tb_err *err);
 
+typedef struct tb_stage {
+    const char *name; /* "fp32", "pruned", then the pass: "int8", "pow2" */
+    tb_graph *graph;  /* owned */
+    double accuracy;  /* NaN without a measure */
+    double sparsity;  /* share of zeros among the weights of linear layers */
+} tb_stage;
+
 typedef struct tb_after_options {
     const char *prune; /* a pass of pass.h, or NULL */
     tb_prune_scope scope;
@@ -25,16 +32,12 @@ typedef struct tb_after_options {
     tb_rc (*ranges)(void *arg, tb_ranges *ranges, const tb_graph *graph,
                     tb_err *err); /* int8: fills them in; NULL: calibrate */
     tb_accuracy_fn *accuracy;     /* NULL: nothing is measured or refused */
-    void *arg;                    /* of both */
-    double max_drop;              /* largest loss of accuracy against fp32 */
+    /* Gets each stage that the guard lets pass, before the next one is made of
+     * it; then only the newest graph is kept. NULL: all are. */
+    tb_rc (*stage)(void *arg, tb_stage *stage, tb_err *err);
+    void *arg;       /* of all of these */
+    double max_drop; /* largest loss of accuracy against fp32 */
 } tb_after_options;
-
-typedef struct tb_stage {
-    const char *name; /* "fp32", "pruned", then the pass: "int8", "pow2" */
-    tb_graph *graph;  /* owned */
-    double accuracy;  /* NaN without a measure */
-    double sparsity;  /* share of zeros among the weights of linear layers */
-} tb_stage;
 
 typedef struct tb_after {
     tb_stage stage[TB_AFTER_STAGES_MAX]; /* [0] is the model as it came */

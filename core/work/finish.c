@@ -13,6 +13,12 @@
 #include "work/model.h"
 #include "work/predict.h"
 
+/* What the stages fill in. */
+typedef struct finishing {
+    const tb_work_finish *f;
+    tb_manifest m;
+} finishing;
+
 /* --- measuring ------------------------------------------------------------ */
 
 /* Where there are no classes, the smaller loss is the better: more is better
@@ -36,7 +42,7 @@ static const tb_dataset *guard_data(const tb_work_finish *f)
 static tb_rc guard_accuracy(void *arg, const tb_graph *graph, double *accuracy,
                             tb_err *err)
 {
-    const tb_work_finish *f = arg;
+    const tb_work_finish *f = ((const finishing *)arg)->f;
     tb_score score;
     return measure(accuracy, &score, f->job, graph, guard_data(f), err);
 }
@@ -55,7 +61,7 @@ static tb_rc take_ranges(void *arg, tb_ranges *ranges, const tb_graph *graph,
                          tb_err *err)
 {
     (void)graph;
-    const tb_work_finish *f = arg;
+    const tb_work_finish *f = ((const finishing *)arg)->f;
     if (f->ranges->len != ranges->n * 2 * sizeof(float)) {
         return tb_fail(err, TB_E_MISMATCH,
                        "%zu bytes of calibrated ranges for %zu activations",
@@ -263,43 +269,23 @@ static tb_rc write_whole(tb_buf *onnx, tb_graph *graph, tb_err *err)
 
 /* --- all of it ------------------------------------------------------------ */
 
-/* One stage, whose graph is freed: a model is there twice at most. */
-static tb_rc put_stage(tb_manifest *m, const tb_work_finish *f, tb_stage *stage,
-                       tb_err *err)
+/* Measures and stores one stage. */
+static tb_rc put_stage(void *arg, tb_stage *stage, tb_err *err)
 {
+    finishing *e = arg;
     tb_buf onnx;
-    bool first = m->n_artefacts == 0;
+    bool first = e->m.n_artefacts == 0;
     tb_buf_init(&onnx, tb_onnx_limits_local.bytes);
-    tb_rc rc = measure_stage(m, f, stage, err);
+    tb_rc rc = measure_stage(&e->m, e->f, stage, err);
     if (rc == TB_OK) {
         rc = first && tb_work_data_name(stage->graph) != NULL
-                 ? put_beside(m, &onnx, f, stage->graph, err)
+                 ? put_beside(&e->m, &onnx, e->f, stage->graph, err)
                  : write_whole(&onnx, stage->graph, err);
     }
-    if (rc == TB_OK && first) {
-        rc = put_spec(m, &stage->graph, err);
-    }
-    tb_graph_free(&stage->graph);
     if (rc == TB_OK) {
-        rc = put_artefact(m, f, &onnx, err);
+        rc = put_artefact(&e->m, e->f, &onnx, err);
     }
     tb_buf_release(&onnx);
-    return rc;
-}
-
-static tb_rc put_all(tb_buf *out, const tb_work_finish *f, tb_after *after,
-                     tb_err *err)
-{
-    tb_manifest m;
-    tb_rc rc = TB_OK;
-    begin_manifest(&m, f);
-    for (size_t i = 0; i < after->n && rc == TB_OK; i++) {
-        rc = put_stage(&m, f, &after->stage[i], err);
-    }
-    if (rc == TB_OK) {
-        rc = tb_manifest_encode(&m, out, err);
-    }
-    tb_manifest_release(&m);
     return rc;
 }
 
@@ -378,8 +364,9 @@ static const char *quantise_pass(const tb_job *job)
     return passes[job->quantise.kind];
 }
 
-static tb_after_options stages_of(tb_work_finish *f)
+static tb_after_options stages_of(finishing *e)
 {
+    const tb_work_finish *f = e->f;
     const tb_job *job = f->job;
     bool more = prune_pass(job) != NULL || quantise_pass(job) != NULL;
     tb_after_options options = {
@@ -393,7 +380,8 @@ static tb_after_options stages_of(tb_work_finish *f)
         .percentile = job->quantise.percentile,
         .ranges = f->ranges != NULL ? take_ranges : NULL,
         .accuracy = more && guard_data(f) != NULL ? guard_accuracy : NULL,
-        .arg = f,
+        .stage = put_stage,
+        .arg = e,
         .max_drop = job->max_drop};
     return options;
 }
@@ -403,8 +391,9 @@ tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
 {
     tb_graph *graph = NULL;
     tb_after after = {0};
-    tb_work_finish own = *finish;
-    tb_after_options options = stages_of(&own);
+    finishing e = {.f = finish};
+    tb_after_options options = stages_of(&e);
+    begin_manifest(&e.m, finish);
     tb_rc rc = finish->model != NULL
                    ? tb_work_read(&graph, finish->job, finish->model, err)
                    : tb_work_read_fd(&graph, finish->job, finish->model_fd,
@@ -415,9 +404,13 @@ tb_rc tb_work_finish_run(tb_buf *manifest, const tb_work_finish *finish,
     if (rc == TB_OK) {
         rc = tb_after_run(&after, &graph, &options, err);
     }
-    if (rc == TB_OK) {
-        rc = put_all(manifest, finish, &after, err);
+    if (rc == TB_OK) { /* all stages take and give the same */
+        rc = put_spec(&e.m, &after.stage[after.n - 1].graph, err);
     }
+    if (rc == TB_OK) {
+        rc = tb_manifest_encode(&e.m, manifest, err);
+    }
+    tb_manifest_release(&e.m);
     tb_after_release(&after);
     tb_graph_free(&graph);
     return rc;

@@ -58,9 +58,9 @@ ended() {
 until_ok 120 ended large
 within 5 "the second round and the end"
 
-load_job small 1300 "rounds: 1" "calibrate: held-out" \
+load_job small 5200 "rounds: 1" "calibrate: held-out" \
     "after: {prune: {kind: unstructured}, quantise: {kind: int8}, guard: {max_drop: 1}}"
-model=$(bytes_of 1300)
+model=$(bytes_of 5200)
 tributaryd start "$tmp/small.yaml" >/dev/null
 until_ok 120 ended small
 within 5 "an end that prunes and quantises"
