@@ -3,9 +3,11 @@
  * | phase       | accepts           | waits for          | then              |
  * | ----------- | ----------------- | ------------------ | ----------------- |
  * | idle        | check-ins         | a run              | selecting         |
- * | selecting   | check-ins         | wanted or target   | training          |
- * |             |                   | clients; after     |                   |
- * |             |                   | select_ms: minimum |                   |
+ * | selecting   | check-ins         | wanted clients; or | training          |
+ * |             |                   | target, and nobody |                   |
+ * |             |                   | else is expected;  |                   |
+ * |             |                   | after select_ms:   |                   |
+ * |             |                   | minimum            |                   |
  * | training    | answers, uploads, | target updates, or | closing           |
  * |             | check-ins         | no client left, or |                   |
  * |             |                   | the deadline       |                   |

@@ -1,7 +1,7 @@
 # The coordinator's memory over the life of a run with a large model: its start,
 # a round, a restart in the middle of it, aggregation, evaluation, and the end.
-# Then that of an end that prunes and quantises a small model, whose new forms are
-# packed small: what that takes beside the model is no more for it.
+# Then that of an end that prunes and quantises a smaller one, whose new forms are
+# made, measured and packed one after the other.
 . "$(dirname "$0")/lib.sh"
 
 n=3
