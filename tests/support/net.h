@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <zmq.h>
 
@@ -24,6 +25,16 @@ typedef struct keys {
 } keys;
 
 static keys server_keys;
+
+/* Memory of this process now. */
+static inline size_t resident_bytes(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    CHECK(f != NULL && fscanf(f, "%*u %lu", &pages) == 1);
+    (void)fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
 
 static inline keys new_keys(void)
 {

@@ -60,15 +60,6 @@ static size_t begin_upload(raw_member *m, size_t n)
     return bytes;
 }
 
-static size_t resident_bytes(void)
-{
-    unsigned long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    CHECK(f != NULL && fscanf(f, "%*u %lu", &pages) == 1);
-    (void)fclose(f);
-    return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 static void a_message_may_come_in_any_pieces(void **state)
 {
     (void)state;

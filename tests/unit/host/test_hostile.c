@@ -39,15 +39,6 @@ static void three_frames_or_a_huge_one_end_the_connection(void **state)
     stop_server(&t);
 }
 
-static size_t resident_bytes(void)
-{
-    unsigned long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    CHECK(f != NULL && fscanf(f, "%*u %lu", &pages) == 1);
-    (void)fclose(f);
-    return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 /* Sends messages of 100 MB until it is killed. Its keys come as Z85. */
 static _Noreturn void flood(char **args)
 {
